@@ -1,0 +1,59 @@
+"""ByTheWay (Bu et al., CVPR 2025, arXiv 2410.06241): better structure, more motion, no training.
+
+Names are loaded on first use, so that ``import bytheway`` and the command line's help do not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bytheway.apply import apply_bytheway, enhanced, observe, remove_bytheway
+    from bytheway.config import ByTheWayConfig
+    from bytheway.errors import ByTheWayError
+
+    __version__: str
+
+__all__ = [
+    "ByTheWayConfig",
+    "ByTheWayError",
+    "__version__",
+    "apply_bytheway",
+    "enhanced",
+    "observe",
+    "remove_bytheway",
+]
+
+_HOMES = {
+    "ByTheWayConfig": "bytheway.config",
+    "ByTheWayError": "bytheway.errors",
+    "apply_bytheway": "bytheway.apply",
+    "enhanced": "bytheway.apply",
+    "observe": "bytheway.apply",
+    "remove_bytheway": "bytheway.apply",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name on first use (PEP 562)."""
+    if name == "__version__":
+        value: object = _version()
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    """The installed version; a source tree that is only on the path has none."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("bytheway")
+    except PackageNotFoundError:
+        return "0+unknown"

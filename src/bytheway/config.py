@@ -1,0 +1,184 @@
+"""The settings of the method, validated and serialisable, and the presets by architecture. No torch."""
+
+import json
+import math
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Final, Literal, Self, get_args
+
+import tomli_w
+
+from bytheway.errors import ByTheWayError
+
+BetaRule = Literal["sqrt", "ratio"]
+HeadRule = Literal["group_mean", "mean"]
+
+
+@dataclass(frozen=True)
+class ByTheWayConfig:
+    """Settings of ByTheWay (paper, sections 4.1 and 4.2); the defaults are the paper's for AnimateDiff.
+
+    Attributes:
+        alpha: strength of temporal self-guidance, in [0, 1]; 0 leaves the maps as they are.
+        beta: least amplification of the high temporal frequencies, finite and >= 1. The adaptive rule never lets
+            the motion energy fall, so less than 1 would mean nothing.
+        tau: half width of the high band around the Nyquist frequency, in bins, >= 0.
+        active_steps: share of the denoising steps, from the first on, in which the method acts, in [0, 1].
+        beta_rule: "sqrt" (paper and the authors' code) or "ratio" (the same without the square root).
+        anchor_block: block whose maps guide the later ones, such as "up_blocks.1"; None: by architecture.
+        guided_blocks: blocks that are guided; None: every later block with temporal attention.
+        head_rule: how the anchor's heads meet a site with another number of heads: "group_mean" averages groups of
+            neighbouring heads where the numbers divide, else all heads; "mean" always averages all heads.
+
+    Raises:
+        ByTheWayError: a value has the wrong type or lies outside its range.
+    """
+
+    alpha: float = 0.6
+    beta: float = 1.5
+    tau: int = 7
+    active_steps: float = 0.2
+    beta_rule: BetaRule = "sqrt"
+    anchor_block: str | None = None
+    guided_blocks: tuple[str, ...] | None = None
+    head_rule: HeadRule = "group_mean"
+
+    def __post_init__(self) -> None:
+        for name, check in _CHECKS.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated anew."""
+        return self.from_dict({**asdict(self), **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field by name, in types that JSON knows (the blocks as a list)."""
+        settings = asdict(self)
+        if self.guided_blocks is not None:
+            settings["guided_blocks"] = list(self.guided_blocks)
+        return settings
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`; fields left out take their defaults, unknown ones are an error."""
+        allowed = [field.name for field in fields(cls)]
+        unknown = sorted(str(name) for name in settings if name not in allowed)
+        if unknown:
+            raise ByTheWayError(f"Unknown setting {', '.join(unknown)}; the settings are {', '.join(allowed)}.")
+        return cls(**settings)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the settings to a .json or .toml file, wholly or not at all (TOML has no null: None is left out)."""
+        path = Path(path)
+        if _suffix(path) == ".json":
+            text = json.dumps(self.to_dict(), indent=2) + "\n"
+        else:
+            text = tomli_w.dumps({name: value for name, value in self.to_dict().items() if value is not None})
+        _write_atomically(path, text)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read the settings from a .json or .toml file."""
+        path = Path(path)
+        parse: Callable[[str], Any] = json.loads if _suffix(path) == ".json" else tomllib.loads
+        try:
+            settings = parse(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ByTheWayError(f"{path} cannot be read: {error.strerror}.") from error
+        except ValueError as error:
+            raise ByTheWayError(f"{path} is not valid {path.suffix[1:].upper()}: {error}.") from error
+        if not isinstance(settings, dict):
+            raise ByTheWayError(f"{path} holds no table of settings; write one such as {{\"alpha\": 0.6}}.")
+        return cls.from_dict(settings)
+
+    @classmethod
+    def for_pipeline(cls, pipe: object) -> "ByTheWayConfig":
+        """The preset of the architecture of a pipeline or bare denoiser."""
+        from bytheway.sites import architecture_of, denoiser_of
+
+        return PRESETS[architecture_of(denoiser_of(pipe)).preset]
+
+
+def _number(low: float, high: float) -> Callable[[str, object], float]:
+    """A check for a number in [low, high]; an infinite `high` asks for a finite number of at least `low`."""
+    allowed = f"lie between {low:g} and {high:g}" if math.isfinite(high) else f"be a finite number of at least {low:g}"
+
+    def check(name: str, value: object) -> float:
+        if isinstance(value, Real) and not isinstance(value, bool):
+            number = float(value)
+            if math.isfinite(number) and low <= number <= high:
+                return number
+        raise ByTheWayError(f"{name} is {value!r}; it must {allowed}.")
+
+    return check
+
+
+def _whole_number(name: str, value: object) -> int:
+    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 0:
+        return int(value)
+    raise ByTheWayError(f"{name} is {value!r}; it must be a whole number of at least 0.")
+
+
+def _one_of(*choices: str) -> Callable[[str, object], object]:
+    def check(name: str, value: object) -> object:
+        if isinstance(value, str) and value in choices:
+            return value
+        raise ByTheWayError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.")
+
+    return check
+
+
+def _block(name: str, value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise ByTheWayError(f"{name} is {value!r}; it must be the name of a block, such as up_blocks.1, or None.")
+
+
+def _blocks(name: str, value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, list | tuple) and all(isinstance(block, str) and block for block in value):
+        return tuple(value)
+    raise ByTheWayError(f"{name} is {value!r}; it must be a list of block names, such as up_blocks.2, or None.")
+
+
+_CHECKS: Final[Mapping[str, Callable[[str, object], object]]] = {
+    "alpha": _number(0, 1),
+    "beta": _number(1, math.inf),
+    "tau": _whole_number,
+    "active_steps": _number(0, 1),
+    "beta_rule": _one_of(*get_args(BetaRule)),
+    "anchor_block": _block,
+    "guided_blocks": _blocks,
+    "head_rule": _one_of(*get_args(HeadRule)),
+}
+
+
+def _suffix(path: Path) -> str:
+    if path.suffix in (".json", ".toml"):
+        return path.suffix
+    raise ByTheWayError(f"{path} is neither a .json nor a .toml file; give it one of these two endings.")
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    """Write beside `path`, then move into place: a reader never meets half a file."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise ByTheWayError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+PRESETS: Final[Mapping[str, ByTheWayConfig]] = {
+    "animatediff": ByTheWayConfig(alpha=0.6, beta=1.5, tau=7),
+    "videocrafter2": ByTheWayConfig(alpha=0.1, beta=10.0, tau=7),
+    # The embedded model has AnimateDiff's architecture, and its settings until measured otherwise.
+    "diorama": ByTheWayConfig(alpha=0.6, beta=1.5, tau=7),
+}
