@@ -20,7 +20,7 @@ HeadRule = Literal["group_mean", "mean"]
 
 @dataclass(frozen=True)
 class ByTheWayConfig:
-    """Settings of ByTheWay (paper, sections 4.1 and 4.2); the defaults are the paper's for AnimateDiff.
+    """Settings of ByTheWay (arXiv 2410.06241); the defaults are the paper's for AnimateDiff.
 
     Attributes:
         alpha: strength of temporal self-guidance, in [0, 1]; 0 leaves the maps as they are.
@@ -92,7 +92,7 @@ class ByTheWayConfig:
         except ValueError as error:
             raise ByTheWayError(f"{path} is not valid {path.suffix[1:].upper()}: {error}.") from error
         if not isinstance(settings, dict):
-            raise ByTheWayError(f"{path} holds no table of settings; write one such as {{\"alpha\": 0.6}}.")
+            raise ByTheWayError(f'{path} holds no table of settings; write one such as {{"alpha": 0.6}}.')
         return cls.from_dict(settings)
 
     @classmethod

@@ -22,7 +22,7 @@ from bytheway.errors import ByTheWayError
 
 
 def high_band(num_frames: int, tau: int, *, device: torch.device | None = None) -> Tensor:
-    """Which of the F frequencies are high: those within tau bins of Nyquist, never DC (paper, section 4.2).
+    """The high frequencies of F frames: those within tau bins of Nyquist, never DC (paper: tau).
 
     Bin k is high when min(k, F - k) >= max(F/2 - tau, 1). At even F this is the paper's band [F/2 - tau, F/2 + tau]
     less DC; it is symmetric at odd F too, so that filtered maps stay real, and empty at F = 1.
@@ -47,7 +47,7 @@ def frequency_filter(
     """The circulant C that scales the high band by beta and keeps the rest: A3 = A2 C, hence A3 V = A2 (C V).
 
     C = I + (beta - 1) P with P the projector on the high band: symmetric, eigenvalues beta and 1, and rows summing
-    to 1, since DC is never high (paper, theorem 1).
+    to 1, since DC is never high (Theorem 1).
 
     Args:
         beta: a number, or a tensor on `device` of any shape, one filter for each of its elements.
@@ -64,7 +64,7 @@ def frequency_filter(
 
 
 def attention_energy(attn: Tensor) -> Tensor:
-    """Motion energy E(A): the mean over pixels, heads and queries of the sum over keys of A^2 (paper, section 3.2).
+    """Motion energy E(A): the mean over pixels, heads and queries of the sum over keys of A^2.
 
     Returns:
         (videos,), in [1/F, 1] for a softmax map: 1/F where all frames look alike, 1 where each sees a single one.
@@ -73,7 +73,7 @@ def attention_energy(attn: Tensor) -> Tensor:
 
 
 def band_energy(attn: Tensor, tau: int) -> tuple[Tensor, Tensor]:
-    """The energies of the low and the high band, which add up to `attention_energy` (Parseval; paper, section 4.2).
+    """The energies of the low and the high band, which add up to `attention_energy` (Parseval).
 
     Returns:
         (low, high), each (videos,).
@@ -85,7 +85,7 @@ def band_energy(attn: Tensor, tau: int) -> tuple[Tensor, Tensor]:
 
 
 def disparity(attn: Tensor, anchor: Tensor) -> Tensor:
-    """How far a site's maps are from the anchor's: mean Frobenius norm of U(A_1) - A (paper, figure 2a).
+    """How far a site's maps are from the anchor's: mean Frobenius norm of U(A_1) - A (paper: Figure 2a, L2).
 
     Args:
         anchor: the anchor's map brought to the shape of `attn` by `resample_map`.
@@ -94,7 +94,8 @@ def disparity(attn: Tensor, anchor: Tensor) -> Tensor:
         (videos,), the mean over pixels and heads.
     """
     _check_same_shape(attn, anchor)
-    return torch.linalg.vector_norm(_wide(anchor) - _wide(attn), dim=(-2, -1)).mean((1, 2))
+    norms: Tensor = torch.linalg.vector_norm(_wide(anchor) - _wide(attn), dim=(-2, -1))
+    return norms.mean((1, 2))
 
 
 def resample_map(
@@ -104,7 +105,7 @@ def resample_map(
     heads: int,
     head_rule: HeadRule = "group_mean",
 ) -> Tensor:
-    """U(A_1): the anchor's map at another site's resolution and number of heads (paper, equation 3).
+    """U(A_1): the anchor's map at another site's resolution and number of heads (paper: Temporal Self-Guidance).
 
     Space is resampled bilinearly (pixel centres, as in `torch.nn.functional.interpolate` with align_corners=False).
     Heads: "group_mean" averages groups of neighbouring heads where the anchor's number is a multiple of `heads`, which
@@ -125,12 +126,13 @@ def resample_map(
     grouped = head_rule == "group_mean" and anchor.shape[2] % heads == 0
     reduced = anchor.unflatten(2, (heads if grouped else 1, -1)).mean(3)
     planes = reduced.flatten(2).movedim(1, 2).unflatten(2, (height, width))
-    resampled = F.interpolate(planes, size=new_height_width, mode="bilinear", align_corners=False)
-    return resampled.flatten(2).movedim(1, 2).unflatten(2, reduced.shape[2:]).expand(-1, -1, heads, -1, -1)
+    planes = F.interpolate(planes, size=new_height_width, mode="bilinear", align_corners=False)
+    resampled: Tensor = planes.flatten(2).movedim(1, 2).unflatten(2, reduced.shape[2:])
+    return resampled.expand(-1, -1, heads, -1, -1)
 
 
 def self_guide(attn: Tensor, anchor: Tensor, alpha: float | Tensor) -> Tensor:
-    """Temporal self-guidance A2 = A + alpha (U(A_1) - A) (paper, equation 3).
+    """Temporal Self-Guidance: A2 = A + alpha (U(A_1) - A), which brings the site closer to the anchor.
 
     Args:
         anchor: the anchor's map brought to the shape of `attn` by `resample_map`.
@@ -141,14 +143,12 @@ def self_guide(attn: Tensor, anchor: Tensor, alpha: float | Tensor) -> Tensor:
     return (wide + alpha * (_wide(anchor) - wide)).to(attn.dtype)
 
 
-def adaptive_beta(
-    energy: Tensor, low: Tensor, high: Tensor, beta: float | Tensor, rule: BetaRule = "sqrt"
-) -> Tensor:
+def adaptive_beta(energy: Tensor, low: Tensor, high: Tensor, beta: float | Tensor, rule: BetaRule = "sqrt") -> Tensor:
     """The beta that gives back at least the energy that guidance took: max(beta, sqrt((E1 - E2_low) / E2_high)).
 
-    Paper, section 4.2: then E3 = E2_low + beta^2 E2_high >= E1. `rule="ratio"` leaves out the square root, which keeps
-    the same promise for beta >= 1. Where there is nothing to give back (E1 <= E2_low) or nothing to amplify (E2_high =
-    0) beta stays as it was; energies within rounding of zero count as zero, so that no noise is amplified.
+    Then E3 = E2_low + beta^2 E2_high >= E1 (paper: the adaptive beta). `rule="ratio"` leaves out the square root, which
+    keeps the same promise where beta >= 1. With nothing to give back (E1 <= E2_low) or nothing to amplify (E2_high = 0)
+    beta stays as it was; energies within rounding of zero count as zero, so that no noise is amplified.
 
     Args:
         energy: E1, of the map before guidance, (videos,).
@@ -170,9 +170,9 @@ def adaptive_beta(
 
 
 def enhance_motion(attn: Tensor, beta: float | Tensor, tau: int) -> Tensor:
-    """Fourier motion enhancement: the high frequencies along the keys, times beta (paper, equations 4 to 6).
+    """Fourier-based Motion Enhancement: the high frequencies along the keys, times beta.
 
-    Rows still sum to 1 (theorem 1) and the energy grows by (beta^2 - 1) E_high (theorem 2).
+    Rows still sum to 1 (Theorem 1) and the energy grows by (beta^2 - 1) E_high (Theorem 2).
 
     Args:
         beta: a number, or one per video, (videos,).
@@ -191,7 +191,7 @@ def bytheway_map(
     rule: BetaRule = "sqrt",
     conditional: Tensor | None = None,
 ) -> Tensor:
-    """The whole of ByTheWay at one site: self-guidance, then motion enhancement with the adaptive beta (paper, figure 4).
+    """The whole of ByTheWay at one site: self-guidance, then motion enhancement with the adaptive beta.
 
     Args:
         attn: A, (videos, pixels, heads, F, F).
