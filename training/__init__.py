@@ -1,0 +1,1 @@
+"""Training code, which is not part of the installed package."""
