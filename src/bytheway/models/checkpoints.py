@@ -1,0 +1,129 @@
+"""Checkpoint files: read safely, told apart by their tensors, renamed from AnimateDiff's naming to diffusers'."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bytheway.errors import ByTheWayError
+from bytheway.models.sources import reading
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CheckpointKind = Literal["image", "motion", "lora", "other"]
+
+# AnimateDiff's motion modules call the parts of a transformer block by these names; diffusers by those.
+_RENAMES = (
+    (".temporal_transformer.", "."),
+    (".attention_blocks.0.", ".attn1."),
+    (".attention_blocks.1.", ".attn2."),
+    (".norms.0.", ".norm1."),
+    (".norms.1.", ".norm2."),
+    (".ff_norm.", ".norm3."),
+)
+
+
+def read_tensors(path: Path, *, names_only: bool = False) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file or of a pickled checkpoint, which is opened for tensors and nothing else.
+
+    Args:
+        path: the file.
+        names_only: read names and shapes alone; the tensors are on the meta device.
+
+    Raises:
+        ByTheWayError: the file is damaged, cut short, or a pickle that holds anything but tensors.
+    """
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path, names_only)
+    return _read_pickle(path, names_only)
+
+
+def kind_of(names: Iterable[str]) -> CheckpointKind:
+    """What a checkpoint holds: a whole image model, motion modules, a LoRA, or something else."""
+    names = list(names)
+    if any("lora" in name for name in names):
+        return "lora"
+    if any(name.startswith("model.diffusion_model.") for name in names):
+        return "image"
+    if any(".motion_modules." in name for name in names):
+        return "motion"
+    return "other"
+
+
+def diffusers_motion_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of motion modules, or of a LoRA on them, by diffusers' names.
+
+    The positional encodings are left out: they are the sinusoids that diffusers computes itself.
+    """
+    renamed = {}
+    for name, tensor in tensors.items():
+        if "pos_encoder" in name or "pos_embed" in name:
+            continue
+        for theirs, ours in _RENAMES:
+            name = name.replace(theirs, ours)
+        renamed[name.removeprefix("module.")] = tensor
+    return renamed
+
+
+def motion_adapter_config(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """The arguments of diffusers' `MotionAdapter` that fit these motion modules, in either naming.
+
+    Shapes tell everything but the number of heads, which is 8 in every AnimateDiff release, and the groups of the
+    norms, which are 32.
+    """
+    blocks = _count(tensors, r"down_blocks\.(\d+)\.")
+    widths = [_width(tensors, block) for block in range(blocks)]
+    encodings = [
+        tensor.shape[1] for name, tensor in tensors.items() if name.endswith(("pos_encoder.pe", "pos_embed.pe"))
+    ]
+    conv_in = tensors.get("conv_in.weight")
+    return {
+        "block_out_channels": tuple(widths),
+        "motion_layers_per_block": _count(tensors, r"down_blocks\.0\.motion_modules\.(\d+)\."),
+        "motion_transformer_layers_per_block": _count(
+            tensors, r"down_blocks\.0\.motion_modules\.0\..*transformer_blocks\.(\d+)\."
+        ),
+        "motion_max_seq_length": max((tensor.shape[1] for tensor in encodings), default=32),
+        "use_motion_mid_block": any(name.startswith("mid_block.") for name in tensors),
+        "conv_in_channels": None if conv_in is None else conv_in.shape[1],
+    }
+
+
+def _read_safetensors(path: Path, names_only: bool) -> dict[str, Tensor]:
+    import torch
+    from safetensors import safe_open
+
+    with reading(path), safe_open(path, framework="pt") as file:
+        names = file.keys()
+        if names_only:
+            return {name: torch.empty(file.get_slice(name).get_shape(), device="meta") for name in names}
+        return {name: file.get_tensor(name) for name in names}
+
+
+def _read_pickle(path: Path, names_only: bool) -> dict[str, Tensor]:
+    import torch
+
+    with reading(path):
+        try:
+            content = torch.load(path, map_location="meta" if names_only else "cpu", weights_only=True)
+        except (EOFError, RuntimeError) as error:
+            message = f"The weights of {path} are damaged or cut short; download or save them again."
+            raise ByTheWayError(message) from error
+    while isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict):
+        raise ByTheWayError(f"{path} is no checkpoint: it holds no tensors by name.")
+    return {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
+
+
+def _count(tensors: Iterable[str], pattern: str) -> int:
+    found = (re.match(pattern, name) for name in tensors)
+    return 1 + max((int(match.group(1)) for match in found if match), default=-1)
+
+
+def _width(tensors: dict[str, Tensor], block: int) -> int:
+    name = re.compile(rf"down_blocks\.{block}\.motion_modules\.0\.(temporal_transformer\.)?proj_out\.weight")
+    return next(tensor.shape[0] for key, tensor in tensors.items() if name.fullmatch(key))

@@ -1,0 +1,178 @@
+"""`load`: a name, folder, hub id or checkpoint file in, a pipeline out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bytheway.errors import ByTheWayError
+from bytheway.models.checkpoints import kind_of, read_tensors
+from bytheway.models.lora import add_loras
+from bytheway.models.motion import animatediff_scheduler, check_fit, load_motion_adapter
+from bytheway.models.placement import resolve_device, resolve_dtype
+from bytheway.models.registry import PACKAGED, close_names, find_model, known_models, packaged_folder
+from bytheway.models.sources import existing_path, is_hub_id, read_json, reading
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import DiffusionPipeline
+
+
+def load(
+    model: str,
+    *,
+    motion_adapter: str | None = None,
+    lora: Sequence[str] = (),
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+) -> DiffusionPipeline:
+    """The text-to-video pipeline of a name, a diffusers folder, a hub id or a checkpoint file.
+
+    Args:
+        model: a name of `known_models()`, a folder with a `model_index.json`, a hub id (`owner/name`), or a
+            Stable Diffusion 1.5 checkpoint (.safetensors, .ckpt).
+        motion_adapter: for image models: a folder, hub id or file of AnimateDiff's motion modules.
+        lora: folders, hub ids or files of LoRAs, each optionally followed by `=weight`.
+        device: where to put it; by default the accelerator of this machine, else the CPU.
+        dtype: float32, float16 or bfloat16; by default float16 on CUDA and float32 elsewhere.
+
+    Raises:
+        ByTheWayError: it cannot be found, read or used; the sentence says what to do. Pickled checkpoints are opened
+            for tensors only, so nothing in them is ever run.
+
+    >>> pipe = load("diorama")  # doctest: +SKIP
+    >>> pipe = load("model.safetensors", motion_adapter="guoyww/animatediff-motion-adapter-v1-5-3")  # doctest: +SKIP
+    """
+    target = resolve_device(device)
+    pipe = _pipeline(model, motion_adapter, resolve_dtype(dtype, target))
+    add_loras(pipe, lora)
+    return pipe.to(target)
+
+
+def _pipeline(model: str, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:
+    known = find_model(model)
+    if known is not None and known.base is not None:
+        return _from_diffusers(known.base, motion_adapter or known.motion_adapter, dtype)
+    if known is not None:
+        return _from_diffusers(_packaged(), motion_adapter, dtype)
+    path = existing_path(model)
+    if path is not None and path.is_file():
+        return _from_checkpoint(path, motion_adapter, dtype)
+    if path is not None:
+        return _from_diffusers(str(path), motion_adapter, dtype)
+    if is_hub_id(model):
+        return _from_diffusers(model, motion_adapter, dtype)
+    raise ByTheWayError(_unknown(model))
+
+
+def _packaged() -> str:
+    folder = packaged_folder()
+    if not (folder / "model_index.json").is_file():
+        raise ByTheWayError(
+            f"The weights of {PACKAGED} are missing from this installation ({folder}); install the package again."
+        )
+    return str(folder)
+
+
+def _unknown(model: str) -> str:
+    close = close_names(model)
+    if close:
+        return f"There is no model {model!r}; did you mean {' or '.join(close)}?"
+    names = ", ".join(known.name for known in known_models())
+    return f"There is no model {model!r}; give {names}, a folder, a checkpoint file or a hub id (owner/name)."
+
+
+def _from_diffusers(location: str, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:
+    """A folder or hub repository in diffusers' layout."""
+    index = read_json(location, "model_index.json")
+    if index is None:
+        raise ByTheWayError(_no_index(location))
+    if _is_video(index):
+        if motion_adapter is not None:
+            raise ByTheWayError(f"{location} is a video model already; leave the motion adapter {motion_adapter} out.")
+        return _from_class(location, index["_class_name"], dtype)
+    if motion_adapter is None:
+        raise ByTheWayError(
+            f"{location} holds an image model ({index.get('_class_name')}); give it motion with a motion adapter "
+            "(--motion-adapter), for example guoyww/animatediff-motion-adapter-v1-5-3."
+        )
+    return _animate(location, index, motion_adapter, dtype)
+
+
+def _no_index(location: str) -> str:
+    config = read_json(location, "config.json") or {}
+    if config.get("_class_name") == "MotionAdapter":
+        return f"{location} is a motion adapter; give it as the motion adapter (--motion-adapter) of an image model."
+    return f"{location} holds no diffusers pipeline: it has no model_index.json."
+
+
+def _is_video(index: dict[str, Any]) -> bool:
+    """Whether the pipeline of this model_index.json mixes frames: an AnimateDiff one, or one with a motion UNet."""
+    return str(index.get("_class_name")).startswith("AnimateDiff") or _denoiser(index) == "UNetMotionModel"
+
+
+def _denoiser(index: dict[str, Any]) -> str | None:
+    """The class name of the UNet or transformer in a model_index.json."""
+    component = index.get("unet") or index.get("transformer")
+    return component[1] if isinstance(component, list) else None
+
+
+def _from_class(location: str, class_name: str, dtype: torch.dtype) -> DiffusionPipeline:
+    """The pipeline by the class of diffusers that its model_index.json names."""
+    import diffusers
+
+    pipeline_class = getattr(diffusers, class_name, None)
+    if pipeline_class is None:
+        raise ByTheWayError(f"{location} needs {class_name}, which this version of diffusers does not have.")
+    with reading(location):
+        return pipeline_class.from_pretrained(location, torch_dtype=dtype)
+
+
+def _animate(location: str, index: dict[str, Any], motion_adapter: str, dtype: torch.dtype) -> DiffusionPipeline:
+    """An image model of the Stable Diffusion 1.5 family with a motion adapter."""
+    from diffusers import AnimateDiffPipeline
+
+    if _denoiser(index) != "UNet2DConditionModel" or "text_encoder_2" in index:
+        raise ByTheWayError(
+            f"{location} is a {index.get('_class_name')}; motion adapters go with Stable Diffusion 1.5 models only."
+        )
+    adapter = load_motion_adapter(motion_adapter, dtype)
+    unet = read_json(location, "unet/config.json")
+    if unet is None:
+        raise ByTheWayError(f"{location} is incomplete: it has no unet/config.json; download or save it again.")
+    check_fit(adapter, unet, motion_adapter, location)
+    with reading(location):
+        pipe = AnimateDiffPipeline.from_pretrained(location, motion_adapter=adapter, torch_dtype=dtype)
+    pipe.scheduler = animatediff_scheduler(pipe.scheduler.config)
+    return pipe
+
+
+def _from_checkpoint(path: Path, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:
+    """A Stable Diffusion 1.5 checkpoint in one file, with a motion adapter.
+
+    Such a file has neither tokenizer nor configuration: diffusers takes them from the hub cache or the hub.
+    """
+    from diffusers import AnimateDiffPipeline
+
+    names = read_tensors(path, names_only=True)
+    kind = kind_of(names)
+    if kind == "motion":
+        raise ByTheWayError(
+            f"{path} holds motion modules; give it as the motion adapter (--motion-adapter) of a model."
+        )
+    if kind == "lora":
+        raise ByTheWayError(f"{path} holds a LoRA; give it as one (--lora), on top of a model.")
+    if kind == "other" or not any(name.startswith("cond_stage_model.transformer.") for name in names):
+        raise ByTheWayError(f"{path} is no checkpoint of a Stable Diffusion 1.5 model with its text encoder.")
+    if motion_adapter is None:
+        raise ByTheWayError(
+            f"{path} holds an image model; give it motion with a motion adapter (--motion-adapter), "
+            "for example guoyww/animatediff-motion-adapter-v1-5-3."
+        )
+    adapter = load_motion_adapter(motion_adapter, dtype)
+    with reading(f"{path} (whose tokenizer and configuration come from the hub)"):
+        pipe = AnimateDiffPipeline.from_single_file(str(path), motion_adapter=adapter, torch_dtype=dtype)
+    pipe.scheduler = animatediff_scheduler(pipe.scheduler.config)
+    pipe.register_to_config(_name_or_path=str(path))
+    return pipe

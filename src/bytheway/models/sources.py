@@ -1,0 +1,103 @@
+"""Reading from folders and from the hub, with failures said in one sentence."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bytheway.errors import ByTheWayError
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether `name` reads as `owner/name`, an id of the hub, rather than as a path."""
+    return _HUB_ID.fullmatch(name) is not None and not name.endswith(CHECKPOINT_SUFFIXES)
+
+
+def existing_path(name: str) -> Path | None:
+    """The file or folder of that name, None when there is none; `~` is the home folder."""
+    path = Path(name).expanduser()
+    return path if path.exists() else None
+
+
+def read_json(location: str, file: str) -> dict[str, Any] | None:
+    """The JSON object in `file` of a folder or of a hub repository; None when there is no such file.
+
+    Raises:
+        ByTheWayError: the repository cannot be reached, or the file holds no JSON object.
+    """
+    folder = existing_path(location)
+    path = folder / file if folder is not None else hub_file(location, file)
+    if path is None or not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise ByTheWayError(f"{file} of {location} is damaged: it holds no JSON object; download or save it again.")
+    return content
+
+
+def hub_file(repository: str, file: str) -> Path | None:
+    """The file of a hub repository in the local cache, fetched when it is not there; None when it has no such file.
+
+    Raises:
+        ByTheWayError: the repository does not exist or cannot be reached.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    try:
+        with reading(repository):
+            return Path(hf_hub_download(repository, file))
+    except ByTheWayError as error:
+        if isinstance(error.__cause__, RemoteEntryNotFoundError):
+            return None
+        raise
+
+
+@contextmanager
+def reading(source: str | Path) -> Iterator[None]:
+    """Turns the failures of reading a model from `source` into one `ByTheWayError` each.
+
+    Other errors (a bug, no memory) pass as they are.
+    """
+    import pickle
+
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except ByTheWayError:
+        raise
+    except GatedRepoError as error:
+        message = f"{source} asks for its licence to be accepted on the hub first; accept it there and log in."
+        raise ByTheWayError(message) from error
+    except RepositoryNotFoundError as error:
+        raise ByTheWayError(f"The hub has no model {source}, or none that this login may see; check the id.") from error
+    except (LocalEntryNotFoundError, ConnectionError) as error:
+        message = f"{source} is not on this machine and the hub cannot be reached; check the network, or give a folder."
+        raise ByTheWayError(message) from error
+    except HfHubHTTPError as error:
+        raise ByTheWayError(f"The hub did not deliver {source}: {_first_line(error)}") from error
+    except SafetensorError as error:
+        message = f"The weights of {source} are damaged or cut short; download or save them again."
+        raise ByTheWayError(message) from error
+    except pickle.UnpicklingError as error:
+        message = f"{source} holds something other than tensors, which is not opened; convert it to safetensors."
+        raise ByTheWayError(message) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+        raise ByTheWayError(f"{source} cannot be loaded: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
