@@ -1,0 +1,350 @@
+"""Clips in and out: mp4, GIF, WebP and folders of PNGs, each carrying its settings; and clips beside each other.
+
+A clip is `Frames`: a uint8 array of shape (frames, height, width, 3), RGB. Settings are a JSON object kept in the
+place where each format has its comment (mp4 and GIF: comment; WebP: the EXIF image description; PNG: the text chunk
+"Comment" of every frame), so `ffprobe`, `exiftool` and the like show them too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import av
+import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageSequence, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+
+from bytheway.errors import ByTheWayError
+
+Frames: TypeAlias = NDArray[np.uint8]
+Labelled: TypeAlias = tuple[str, Frames]
+
+FASTEST_GIF = 50.0  # frames a second; browsers slow anything faster down to 10
+IMAGE_DESCRIPTION = 0x010E  # the EXIF tag
+INK, PAPER = (32, 33, 36), (255, 255, 255)
+MARGIN = 4  # pixels
+
+
+# ---------------------------------------------------------------------------------------------------------- frames
+
+
+def as_frames(video: Any) -> Frames:
+    """A clip from what pipelines return.
+
+    `video`: a list of PIL images or arrays, an array or a tensor, (frames, height, width, 3) or (frames, 3, height,
+    width), of bytes or of floats in [0, 1]. Raises ByTheWayError for another shape and for values that are not finite.
+    """
+    if isinstance(video, (list, tuple)):
+        video = np.stack([np.asarray(f.convert("RGB") if isinstance(f, Image.Image) else f) for f in video])
+    if hasattr(video, "detach"):
+        video = video.detach().cpu()
+        video = (video.float() if video.is_floating_point() else video).numpy()
+    frames = np.asarray(video)
+    if frames.ndim == 4 and frames.shape[-1] != 3 and frames.shape[1] == 3:
+        frames = np.moveaxis(frames, 1, -1)
+    if frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
+        raise ByTheWayError(f"A clip has the shape (frames, height, width, 3), but this one has {frames.shape}.")
+    if frames.dtype == np.uint8:
+        return frames
+    if not np.isfinite(frames).all():
+        raise ByTheWayError("The frames hold values that are not numbers: try float32 in place of a half precision.")
+    return np.asarray((frames.clip(0, 1) * 255).round(), dtype=np.uint8)
+
+
+def enlarge(frames: Frames, factor: int) -> Frames:
+    """The clip with its sides `factor` times as long, resampled smoothly (Lanczos)."""
+    return frames if factor == 1 else _resized(frames, frames.shape[2] * factor, frames.shape[1] * factor)
+
+
+def factor_to_reach(frames: Frames, shorter_side: int) -> int:
+    """The smallest whole factor that brings the shorter side of the frames to `shorter_side` pixels or more."""
+    height, width = frames.shape[1:3]
+    return max(1, -(-shorter_side // min(height, width)))
+
+
+def _resized(frames: Frames, width: int, height: int) -> Frames:
+    images = (Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS) for frame in frames)
+    return np.stack([np.asarray(image) for image in images])
+
+
+# ----------------------------------------------------------------------------------------------------------- write
+
+
+def save_video(
+    frames: Any, path: str | os.PathLike[str], fps: float = 8.0, metadata: Mapping[str, Any] | None = None
+) -> Path:
+    """Write a clip, in the format its ending says: .mp4, .gif, .webp, or a folder of PNGs without one.
+
+    `frames`: whatever `as_frames` takes. `metadata`: anything JSON can hold; "num_frames" and "fps" are added. The
+    file is written beside its place and then renamed, so that it is there as a whole or not at all; missing folders
+    are made. mp4 (H.264) needs even sides: an odd one gets its last row or column twice. Only PNGs keep every pixel.
+    """
+    path = Path(path)
+    write = _WRITERS[_format_of(path)]
+    _check_fps(path, fps)
+    clip = as_frames(frames)
+    comment = json.dumps({**(metadata or {}), "num_frames": len(clip), "fps": float(fps)})  # ASCII: GIF and EXIF ask it
+    with _written_beside(path) as fresh:
+        write(clip, fresh, fps, comment)
+    return path
+
+
+def check_output(path: str | os.PathLike[str], fps: float = 8.0) -> None:
+    """Raise ByTheWayError when `save_video` could not write there; leaves nothing behind."""
+    path = Path(path)
+    folder_wanted = _format_of(path) == ""
+    _check_fps(path, fps)
+    if path.is_dir() and not folder_wanted:
+        raise ByTheWayError(f"{path} is a folder: choose another name for the clip.")
+    if folder_wanted and path.exists() and not _is_ours(path):
+        raise ByTheWayError(f"{path} exists and is not a folder of numbered PNGs: choose another name.")
+    nearest = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise ByTheWayError(f"{path} cannot be written: {error.strerror} ({nearest}).") from error
+
+
+def _format_of(path: Path) -> str:
+    ending = path.suffix.lower()
+    if ending not in _WRITERS:
+        raise ByTheWayError(f"{path} ends in {ending}: use .mp4, .gif or .webp, or no ending for a folder of PNGs.")
+    return ending
+
+
+def _check_fps(path: Path, fps: float) -> None:
+    if not 0 < fps <= 1000:
+        raise ByTheWayError(f"The frame rate is {fps:g}, but must be above 0 and at most 1000 frames a second.")
+    if path.suffix.lower() == ".gif" and fps > FASTEST_GIF:
+        raise ByTheWayError(f"A GIF shows at most {FASTEST_GIF:g} frames a second, not {fps:g}: use mp4 or WebP.")
+
+
+def _is_ours(folder: Path) -> bool:
+    return folder.is_dir() and all(f.suffix == ".png" and f.stem.isdigit() for f in folder.iterdir())
+
+
+@contextmanager
+def _written_beside(path: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `path` when the block ends well and vanishes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".bytheway-", dir=path.parent))
+    try:
+        fresh = scratch / path.name
+        yield fresh
+        if path.is_dir():  # a folder cannot be replaced in one go
+            os.replace(path, scratch / "replaced")
+        os.replace(fresh, path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_mp4(frames: Frames, path: Path, fps: float, comment: str) -> None:
+    _, height, width, _ = frames.shape
+    frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        container.metadata["comment"] = comment
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "17"})
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        # said explicitly, for players guess the colours of an untagged file from its size
+        stream.codec_context.colorspace = Colorspace.ITU709
+        stream.codec_context.color_primaries = ColorPrimaries.BT709
+        stream.codec_context.color_trc = ColorTrc.BT709
+        stream.codec_context.color_range = ColorRange.MPEG
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+def _write_gif(frames: Frames, path: Path, fps: float, comment: str) -> None:
+    ticks = np.round(np.arange(len(frames) + 1) * 100 / fps)  # hundredths of a second, so that the mean rate is exact
+    first, *rest = (Image.fromarray(f).quantize(256) for f in frames)
+    first.save(
+        path,
+        format="GIF",
+        save_all=True,
+        append_images=rest,
+        duration=[int(d) * 10 for d in np.diff(ticks)],
+        loop=0,
+        comment=comment.encode("ascii"),
+    )
+
+
+def _write_webp(frames: Frames, path: Path, fps: float, comment: str) -> None:
+    ticks = np.round(np.arange(len(frames) + 1) * 1000 / fps)
+    exif = Image.Exif()
+    exif[IMAGE_DESCRIPTION] = comment
+    first, *rest = (Image.fromarray(f) for f in frames)
+    first.save(
+        path,
+        format="WEBP",
+        save_all=True,
+        append_images=rest,
+        duration=[int(d) for d in np.diff(ticks)],
+        loop=0,
+        quality=90,
+        exif=exif.tobytes(),
+    )
+
+
+def _write_pngs(frames: Frames, path: Path, fps: float, comment: str) -> None:
+    path.mkdir()
+    text = PngInfo()
+    text.add_text("Comment", comment)
+    for index, frame in enumerate(frames):
+        Image.fromarray(frame).save(path / f"{index:04d}.png", pnginfo=text)
+
+
+_WRITERS: dict[str, Callable[[Frames, Path, float, str], None]] = {
+    ".mp4": _write_mp4,
+    ".gif": _write_gif,
+    ".webp": _write_webp,
+    "": _write_pngs,
+}
+
+
+# ------------------------------------------------------------------------------------------------------------ read
+
+
+def load_video(path: str | os.PathLike[str]) -> tuple[Frames, float]:
+    """The frames of a clip and its frames a second.
+
+    Reads what `save_video` writes, other people's files of these formats, and every video FFmpeg reads. GIF and WebP
+    store equal neighbours once: a frame held longer than the others counts as often as it was shown.
+    """
+    path = _existing(path)
+    comment = _comment_of(path)
+    settings = _settings(comment) if comment else {}
+    if path.is_dir():
+        return np.stack([np.asarray(Image.open(f).convert("RGB")) for f in _pngs(path)]), settings.get("fps", 8.0)
+    if path.suffix.lower() in (".gif", ".webp"):
+        return _load_animation(path, settings)
+    return _load_container(path)
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The settings a clip carries. Raises ByTheWayError when it is no clip or carries none."""
+    path = _existing(path)
+    comment = _comment_of(path)
+    settings = _settings(comment) if comment else {}
+    if not settings:
+        raise ByTheWayError(f"{path} carries no settings: bytheway did not make it, or they were stripped since.")
+    return settings
+
+
+def _existing(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise ByTheWayError(f"There is no file {path}.")
+    return path
+
+
+def _settings(comment: str) -> dict[str, Any]:
+    try:
+        settings = json.loads(comment)
+    except json.JSONDecodeError:
+        return {}  # somebody else's remark
+    return settings if isinstance(settings, dict) else {}
+
+
+def _comment_of(path: Path) -> str | None:
+    try:
+        if path.is_dir():
+            path = _pngs(path)[0]
+        if path.suffix.lower() in (".gif", ".webp", ".png"):
+            with Image.open(path) as image:
+                comment = image.info.get("comment", image.info.get("Comment", image.getexif().get(IMAGE_DESCRIPTION)))
+            return comment.decode("utf-8", "replace") if isinstance(comment, bytes) else comment
+        with av.open(str(path)) as container:
+            return container.metadata.get("comment")
+    except (av.FFmpegError, UnidentifiedImageError) as error:
+        raise ByTheWayError(f"{path} is not a video.") from error
+
+
+def _pngs(folder: Path) -> list[Path]:
+    frames = sorted(folder.glob("*.png"))
+    if not frames:
+        raise ByTheWayError(f"The folder {folder} holds no PNGs.")
+    return frames
+
+
+def _load_animation(path: Path, settings: dict[str, Any]) -> tuple[Frames, float]:
+    with Image.open(path) as image:
+        shown = [(f.convert("RGB"), f.info.get("duration") or 100) for f in ImageSequence.Iterator(image)]
+    durations = np.array([duration for _, duration in shown], dtype=float)  # milliseconds
+    tick = 1000 / settings["fps"] if "fps" in settings else np.median(durations)
+    counts = np.maximum(1, np.round(durations / tick)).astype(int)
+    if len(shown) == 1:  # a still: WebP then drops the duration
+        counts[0] = settings.get("num_frames", 1)
+    frames = np.stack([np.asarray(frame) for frame, _ in shown]).repeat(counts, axis=0)
+    return frames, float(settings.get("fps") or 1000 * len(frames) / durations.sum())
+
+
+def _load_container(path: Path) -> tuple[Frames, float]:
+    with av.open(str(path)) as container:
+        if not container.streams.video:
+            raise ByTheWayError(f"{path} holds no pictures.")
+        stream = container.streams.video[0]
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        return np.stack(frames), float(stream.average_rate or 8)
+
+
+# --------------------------------------------------------------------------------------------------------- compose
+
+
+def side_by_side(clips: Sequence[Labelled]) -> Frames:
+    """One clip of several of the same shape, from left to right, each under its label.
+
+    Small clips are enlarged until their shorter side has 256 pixels, so that the labels can be read.
+    """
+    shapes = {frames.shape for _, frames in clips}
+    if len(shapes) != 1:
+        raise ByTheWayError(f"Clips side by side need one shape, but these have {sorted(shapes)}.")
+    factor = factor_to_reach(clips[0][1], 256)
+    columns = [_under_label(label, enlarge(frames, factor)) for label, frames in clips]
+    apart = [np.pad(c, ((0, 0), (0, 0), (0, 2 * MARGIN), (0, 0)), constant_values=PAPER[0]) for c in columns]
+    return np.concatenate(apart, axis=2)[:, :, : -2 * MARGIN]
+
+
+def contact_sheet(rows: Sequence[Labelled], columns: int = 8, height: int = 160) -> Image.Image:
+    """A picture of several clips: a row each, its label above `columns` frames taken evenly from first to last.
+
+    `height`: of a frame on the sheet, in pixels; the width keeps the clip's proportions.
+    """
+    strips = []
+    for label, frames in rows:
+        chosen = frames[np.linspace(0, len(frames) - 1, min(columns, len(frames))).round().astype(int)]
+        tiles = _resized(chosen, round(height * frames.shape[2] / frames.shape[1]), height)
+        tiles = np.pad(tiles, ((0, 0), (0, MARGIN), (0, MARGIN), (0, 0)), constant_values=PAPER[0])
+        strips.append(Image.fromarray(_under_label(label, np.concatenate(list(tiles), axis=1)[None])[0]))
+    size = MARGIN + max(strip.width for strip in strips), sum(strip.height for strip in strips)
+    sheet = Image.new("RGB", size, PAPER)
+    top = 0
+    for strip in strips:
+        sheet.paste(strip, (MARGIN, top))
+        top += strip.height
+    return sheet
+
+
+def _under_label(label: str, frames: Frames) -> Frames:
+    """The clip with a bar above it that says `label`, in letters that fit and can be read."""
+    width = frames.shape[2]
+    size = 18 if width < 480 else 24
+    while size > 9 and ImageFont.load_default(size).getlength(label) > width - 12:
+        size -= 1
+    bar = Image.new("RGB", (width, 34 if width < 480 else 42), PAPER)
+    ImageDraw.Draw(bar).text((6, bar.height / 2), label, fill=INK, font=ImageFont.load_default(size), anchor="lm")
+    return np.concatenate([np.broadcast_to(np.asarray(bar), (len(frames), *np.asarray(bar).shape)), frames], axis=1)
