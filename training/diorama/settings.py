@@ -131,9 +131,8 @@ def _night(view: View) -> None:
     view.ground((0.18, 0.25, 0.47), (0.12, 0.17, 0.36))
     for place in (14.0, 46.0):
         u = view.draw(place - 9.0, place + 9.0)
-        view.layer.fill(
-            ellipse(view.x, view.y, u, view.horizon + view.draw(6.0, 16.0), 9.0, 1.0), (0.24, 0.32, 0.55)
-        )
+        patch = ellipse(view.x, view.y, u, view.horizon + view.draw(6.0, 16.0), 9.0, 1.0)
+        view.layer.fill(patch, (0.24, 0.32, 0.55))
 
 
 def _sea(view: View) -> None:
@@ -144,11 +143,11 @@ def _sea(view: View) -> None:
     bulge = ellipse(view.x, view.y, island, view.horizon, 8.0, 3.4)
     view.layer.fill(bulge, (0.46, 0.66, 0.48))
     view.gradient(view.horizon - view.y, (0.25, 0.66, 0.74), (0.08, 0.42, 0.58), view.horizon, 64.0)
-    for row, depth in enumerate((4.0, 9.5, 15.0, 20.5, 26.0)):
+    for row, depth in enumerate((3.6, 9.2, 15.6, 22.8)):
         phase = view.draw(0.0, math.tau)
-        crest = (view.x * (0.42 - 0.04 * row) + phase).sin()
+        crest = (view.x * (0.36 - 0.04 * row) + phase).sin()
         line = (view.y - view.horizon - depth - (0.6 + 0.15 * row) * crest).abs() - 0.55 * (0.6 + crest)
-        view.layer.fill(line, (0.66, 0.90, 0.93), 0.8)
+        view.layer.fill(line, (0.62, 0.88, 0.91), 0.75)
 
 
 DRAWINGS: dict[str, Callable[[View], None]] = {

@@ -1,7 +1,7 @@
 """The eight subjects, drawn about their centre in world units, facing right.
 
-Every drawing takes a :class:`Pose` and paints on a :class:`Layer`. ``SIZES`` says how wide and high each one is with its
-outline; limbs and wheels follow the pose's gait, so that what a clip does is told by the drawing, not only the track.
+Every drawing takes a :class:`Pose` and paints on a :class:`Layer`. ``SIZES`` says how wide and high each one is with
+its outline. Limbs and wheels follow the pose's gait, so the drawing tells what a clip does, not the track alone.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ ORANGE: Colour = (1.0, 0.60, 0.10)
 class Pose:
     """Where every pixel lies in the subject's own frame, and how its parts stand.
 
-    ``x``, ``y``: ``(b, F, h, w)``; the rest ``(b, F, 1, 1)`` but the colours, ``(b, 1, 3, 1, 1)``: ``angle`` of the whole
-    (radians), ``roll`` of wheels (radians, forward), ``swing`` of the limbs and ``flap`` of wings in [-1, 1], ``lift``
-    in [0, 1] above the ground, ``main`` and the ``second`` colour that stands out from it.
+    ``x``, ``y``: ``(b, F, h, w)``; the rest ``(b, F, 1, 1)`` but the colours, ``(b, 1, 3, 1, 1)``: ``angle`` of the
+    whole (radians), ``roll`` of wheels (radians, forward), ``swing`` of the limbs, ``counter`` of those in the opposite
+    phase and ``flap`` of wings in [-1, 1], ``lift`` in [0, 1] above the ground, ``main`` and the ``second`` colour that
+    stands out from it.
     """
 
     x: Tensor
@@ -177,15 +178,17 @@ def _bird(layer: Layer, pose: Pose) -> None:
     # The wing turns about the shoulder and is longest when it is raised or lowered.
     tip = 7.4 * pose.flap
     u, v = x + 0.4, y + 0.2
-    upper = capsule(u, v, 0.0, 0.0, -4.4, -tip, 2.5)
-    layer.draw(upper.minimum(capsule(u, v, 1.2, 0.0, -1.4, -0.55 * tip, 2.7)), pose.dark(0.22))
+    feathers = capsule(u, v, 0.0, 0.0, -5.4, -1.15 * tip, 1.6)
+    middle = capsule(u, v, 0.4, 0.0, -3.0, -0.75 * tip, 2.2)
+    root = capsule(u, v, 1.4, 0.0, -1.4, -0.4 * tip, 2.6)
+    layer.draw(feathers.minimum(middle).minimum(root), pose.dark(0.22))
 
 
 def _boat(layer: Layer, pose: Pose) -> None:
     x, y = rotate(pose.x, pose.y, pose.angle)
-    layer.fill(box(x, y, 0.0, -3.0, 0.9, 11.2), INK)
-    layer.draw(convex(x, y, [(-1.9, -10.8), (-1.9, 4.2), (-10.8, 4.2)], 0.3), pose.light(0.55))
-    layer.fill(convex(x, y, [(-1.9, -1.8), (-1.9, 1.4), (-9.0, 1.4), (-7.0, -1.8)]), pose.main)
+    layer.fill(box(x, y, 0.3, -3.0, 0.9, 11.2), INK)
+    layer.draw(convex(x, y, [(-1.3, -10.4), (-1.3, 4.2), (-10.8, 4.2)], 0.3), pose.light(0.55))
+    layer.fill(convex(x, y, [(-1.0, -2.4), (-1.0, 1.6), (-9.2, 1.6), (-6.7, -2.4)]), pose.main)
     layer.draw(convex(x, y, [(1.9, -8.0), (8.4, 4.2), (1.9, 4.2)], 0.3), WHITE)
     layer.draw(convex(x, y, [(0.6, -13.2), (0.6, -10.4), (-4.6, -11.8)]), pose.main, 0.6)
     hull = convex(x, y, [(-12.2, 6.4), (13.0, 6.4), (8.0, 13.0), (-9.4, 13.0)], 0.4)

@@ -42,6 +42,7 @@ WORLD = 64.0
 """Height and width of a frame in world units."""
 WINDOW = 40.0
 """Side of the window about a subject in which it is drawn, in world units."""
+FOAM = (0.80, 0.95, 0.96)
 TRAVEL = 26.0
 JUMP = 15.0
 CHUNK = 16
@@ -162,7 +163,7 @@ def _tracks(scenes: list[Scene], draws: Tensor, num_frames: int) -> _Tracks:
     # Squared sines land softly: two hops without the infinite jerk of a bouncing point.
     hop = jumping * (beat + spread(4, -0.3, 0.3)).sin().square()
     bottom = torch.where(aloft, 40.0 + spread(5, -4.0, 4.0), torch.where(afloat, 53.5, 55.5) + spread(5, -1.5, 1.5))
-    squash = 1 - 0.13 * jumping * (1 - hop).pow(3)
+    squash = 1 - 0.10 * jumping * (1 - hop).pow(3)
     bob = where("subject", "boat") * 0.8 * (beat * 2 + spread(6, 0, math.tau)).sin()
     y = bottom - 0.5 * height * squash - JUMP * spread(7, 0.93, 1.07) * hop + bob
 
@@ -198,7 +199,7 @@ def _colours(scenes: list[Scene], device: torch.device) -> tuple[Tensor, Tensor]
 
 
 def _draw(scenes: list[Scene], tracks: _Tracks, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Subjects of one kind in windows of p x p pixels: colours, coverage, and the windows' rows and columns ``(b, F, p)``."""
+    """Subjects of one kind in windows of p x p pixels: colour, coverage, the windows' rows and columns ``(b, F, p)``."""
     device = tracks.x.device
     unit = WORLD / size
     side = min(size, math.ceil(WINDOW / unit))
@@ -236,8 +237,10 @@ def _draw(scenes: list[Scene], tracks: _Tracks, size: int) -> tuple[Tensor, Tens
     ripple = 0.6 * (wide * 0.7).sin().unsqueeze(-2)
     depth = high.unsqueeze(-1) - (tracks.bottom.view(-1, 1, 1, 1) - 3.0 + ripple)
     dry = (0.5 - depth / unit).clamp(0, 1)
+    foam = (0.5 - ((depth + 0.6).abs() - 0.7) / unit).clamp(0, 1) * afloat.view(-1, 1, 1, 1)
+    colour = torch.lerp(layer.colour, layer.colour.new_tensor(FOAM).view(3, 1, 1), foam.unsqueeze(2))
     alpha = torch.where(afloat.view(-1, 1, 1, 1), layer.alpha * dry, layer.alpha)
-    return layer.colour, alpha, rows, columns
+    return colour, alpha, rows, columns
 
 
 def _shade(frames: Tensor, scenes: list[Scene], tracks: _Tracks) -> None:
