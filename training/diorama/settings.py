@@ -129,8 +129,8 @@ def _night(view: View) -> None:
     view.layer.fill(disc.maximum(-circle(view.x, view.y, x + 2.8, y - 1.6, 4.9)), (0.99, 0.96, 0.78))
     view.hill((0.10, 0.12, 0.30), 8.0, 0.11)
     view.ground((0.18, 0.25, 0.47), (0.12, 0.17, 0.36))
-    for place in (14.0, 46.0):
-        u = view.draw(place - 9.0, place + 9.0)
+    for middle in (14.0, 46.0):
+        u = view.draw(middle - 9.0, middle + 9.0)
         patch = ellipse(view.x, view.y, u, view.horizon + view.draw(6.0, 16.0), 9.0, 1.0)
         view.layer.fill(patch, (0.24, 0.32, 0.55))
 

@@ -199,7 +199,7 @@ def _colours(scenes: list[Scene], device: torch.device) -> tuple[Tensor, Tensor]
 
 
 def _draw(scenes: list[Scene], tracks: _Tracks, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Subjects of one kind in windows of p x p pixels: colour, coverage, the windows' rows and columns ``(b, F, p)``."""
+    """Subjects of one kind in windows of p x p pixels: colour, coverage, the windows' rows, columns ``(b, F, p)``."""
     device = tracks.x.device
     unit = WORLD / size
     side = min(size, math.ceil(WINDOW / unit))
