@@ -63,8 +63,6 @@ STILL = {
     "bird": (("hovering", "hovers"), ("hovering in place", "hovers in place"), UNMOVED),
 }
 DIRECTIONS = {"left": ("left", "to the left", "leftwards"), "right": ("right", "to the right", "rightwards")}
-# What a person is likely to type beside the words of the templates.
-FUNCTION_WORDS = ("an", "and", "is", "while")
 
 
 def _verb(scene: Scene, rng: random.Random) -> tuple[str, str]:
@@ -105,10 +103,10 @@ def caption(scene: Scene, rng: random.Random) -> str:
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Every word that captions can contain, and a few function words beside: lower case, sorted."""
+    """Every word that captions can contain: lower case, sorted."""
     from training.diorama.world import COLOURS
 
-    phrases = [*COLOURS, *FUNCTION_WORDS, "a", "through the", *(verb for pair in (*JUMP, *SPIN) for verb in pair)]
+    phrases = [*COLOURS, "a", "is", "through the", *(verb for pair in (*JUMP, *SPIN) for verb in pair)]
     for table in (NOUNS, PLACES, PLACES_ALOFT, DIRECTIONS):
         phrases += [phrase for group in table.values() for phrase in group]
     for verbs in (TRAVEL, STILL):
