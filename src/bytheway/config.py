@@ -5,6 +5,7 @@ import math
 import os
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
 from pathlib import Path
@@ -103,15 +104,16 @@ class ByTheWayConfig:
         return PRESETS[architecture_of(denoiser_of(pipe)).preset]
 
 
-def _number(low: float, high: float) -> Callable[[str, object], float]:
-    """A check for a number in [low, high]; an infinite `high` asks for a finite number of at least `low`."""
+def _number(low: float, high: float = math.inf) -> Callable[[str, object], float]:
+    """A check for a finite number in [low, high]."""
     allowed = f"lie between {low:g} and {high:g}" if math.isfinite(high) else f"be a finite number of at least {low:g}"
 
     def check(name: str, value: object) -> float:
         if isinstance(value, Real) and not isinstance(value, bool):
-            number = float(value)
-            if math.isfinite(number) and low <= number <= high:
-                return number
+            with suppress(OverflowError):  # a whole number beyond every float
+                number = float(value)
+                if math.isfinite(number) and low <= number <= high:
+                    return number
         raise ByTheWayError(f"{name} is {value!r}; it must {allowed}.")
 
     return check
@@ -148,7 +150,7 @@ def _blocks(name: str, value: object) -> tuple[str, ...] | None:
 
 _CHECKS: Final[Mapping[str, Callable[[str, object], object]]] = {
     "alpha": _number(0, 1),
-    "beta": _number(1, math.inf),
+    "beta": _number(1),
     "tau": _whole_number,
     "active_steps": _number(0, 1),
     "beta_rule": _one_of(*get_args(BetaRule)),

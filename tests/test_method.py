@@ -1,0 +1,439 @@
+"""The method on tensors: against an FFT form written here, closed forms, reference tensors, and its own promises."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.testing import assert_close
+
+from bytheway.errors import ByTheWayError
+from bytheway.method import (
+    adaptive_beta,
+    attention_energy,
+    band_energy,
+    bytheway_map,
+    disparity,
+    enhance_motion,
+    frequency_filter,
+    high_band,
+    resample_map,
+    self_guide,
+)
+
+REFERENCE = Path(__file__).parents[2] / "shared" / "fixtures" / "reference_op"
+EXACT = {"rtol": 1e-9, "atol": 1e-12}
+
+
+def softmax_map(seed, num_frames, videos=2, pixels=3, heads=2, contrast=2.0, dtype=torch.float64):
+    logits = torch.randn(
+        videos,
+        pixels,
+        heads,
+        num_frames,
+        num_frames,
+        generator=torch.Generator().manual_seed(seed),
+        dtype=torch.float64,
+    )
+    return (contrast * logits).softmax(-1).to(dtype)
+
+
+def one_hot_map(num_frames, videos=2, dtype=torch.float64):
+    return torch.eye(num_frames, dtype=dtype).roll(1, 0).expand(videos, 3, 2, -1, -1).clone()
+
+
+def uniform_map(num_frames, videos=2, dtype=torch.float64):
+    return torch.full((videos, 3, 2, num_frames, num_frames), 1 / num_frames, dtype=dtype)
+
+
+def fft_form(attn, anchor, alpha, beta, tau, rule="sqrt"):
+    """The paper's operation by fast Fourier transforms, one video at a time, with numbers instead of tensors."""
+    num_frames, enhanced = attn.shape[-1], []
+    for before, guide in zip(attn, anchor, strict=True):
+        guided = (1 - alpha) * before + alpha * guide
+        centred = torch.fft.fftshift(torch.fft.fft(guided, dim=-1), dim=-1)
+        frequency = torch.fft.fftshift(torch.fft.fftfreq(num_frames, 1 / num_frames)).abs()
+        high = (frequency >= num_frames / 2 - tau) & (frequency != 0)
+        row_power = centred.abs().square() / num_frames
+        energy = (before**2).sum(-1).mean().item()
+        energy_high = row_power[..., high].sum(-1).mean().item()
+        energy_low = row_power[..., ~high].sum(-1).mean().item()
+        used = beta
+        if energy_high > 1e-15 and energy > energy_low:
+            ratio = (energy - energy_low) / energy_high
+            used = max(beta, math.sqrt(ratio) if rule == "sqrt" else ratio)
+        centred = torch.where(high, used * centred, centred)
+        enhanced.append(torch.fft.ifft(torch.fft.ifftshift(centred, dim=-1), dim=-1))
+    result = torch.stack(enhanced)
+    assert result.imag.abs().max() < 1e-10, "the band must be symmetric, or the filtered map is not real"
+    return result.real
+
+
+frames = st.integers(1, 64)
+taus = st.integers(0, 40)
+alphas = st.floats(0, 1)
+betas = st.floats(1, 12)
+rules = st.sampled_from(["sqrt", "ratio"])
+seeds = st.integers(0, 2**31)
+
+
+@st.composite
+def map_pairs(draw, dtypes=(torch.float64,)):
+    """A map and its anchor: from nearly uniform to nearly one-hot, and exactly uniform and one-hot ones."""
+    num_frames, dtype = draw(frames), draw(st.sampled_from(dtypes))
+    kinds = (
+        lambda: softmax_map(draw(seeds), num_frames, contrast=10 ** draw(st.floats(-3, 1.5)), dtype=dtype),
+        lambda: uniform_map(num_frames, dtype=dtype),
+        lambda: one_hot_map(num_frames, dtype=dtype),
+    )
+    return draw(st.sampled_from(kinds))(), draw(st.sampled_from(kinds))()
+
+
+quick = settings(max_examples=60, deadline=None)
+
+
+# --- the band and its filter
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "tau", "bins"),
+    [
+        (16, 7, range(1, 16)),
+        (16, 3, range(5, 12)),
+        (16, 100, range(1, 16)),
+        (16, 0, [8]),
+        (24, 7, range(5, 20)),
+        (8, 7, range(1, 8)),
+        (15, 7, range(1, 15)),
+        (25, 7, range(6, 20)),
+        (25, 0, []),
+        (2, 0, [1]),
+        (2, 7, [1]),
+        (1, 0, []),
+        (1, 7, []),
+    ],
+)
+def test_high_band_holds_these_bins(num_frames, tau, bins):
+    band = high_band(num_frames, tau)
+    assert band.dtype == torch.bool
+    assert band.shape == (num_frames,)
+    assert band.nonzero().flatten().tolist() == list(bins)
+
+
+@pytest.mark.parametrize(("num_frames", "tau"), [(0, 7), (-1, 7), (16, -1)])
+def test_no_band_without_frames_or_with_negative_tau(num_frames, tau):
+    with pytest.raises(ByTheWayError, match=f"There is no band of {num_frames} frames with tau {tau}"):
+        high_band(num_frames, tau)
+
+
+@quick
+@given(num_frames=frames, tau=taus, beta=st.floats(0, 12))
+def test_filter_is_the_symmetric_circulant_with_the_bands_eigenvalues(num_frames, tau, beta):
+    circulant = frequency_filter(num_frames, tau, beta, dtype=torch.float64)
+    assert_close(circulant, circulant.T, **EXACT)
+    assert_close(circulant, circulant.roll((1, 1), (0, 1)), **EXACT)
+    spectrum = torch.fft.fft(circulant[0])
+    assert_close(spectrum.real, 1 + (beta - 1) * high_band(num_frames, tau).double(), **EXACT)
+    assert_close(spectrum.imag, torch.zeros(num_frames, dtype=torch.float64), **EXACT)
+
+
+def test_one_filter_for_each_beta():
+    beta = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
+    stacked = frequency_filter(16, 3, beta)
+    assert stacked.shape == (2, 2, 16, 16)
+    for row in range(2):
+        for column in range(2):
+            assert_close(stacked[row, column], frequency_filter(16, 3, beta[row, column].item()))
+
+
+def test_filtering_the_keys_of_the_map_equals_filtering_the_frames_of_the_values():
+    attn = softmax_map(0, 13)
+    values = torch.randn(2, 3, 2, 13, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    circulant = frequency_filter(13, 4, 1.7, dtype=torch.float64)
+    assert_close(enhance_motion(attn, 1.7, 4) @ values, attn @ (circulant @ values), **EXACT)
+
+
+# --- against independent forms
+
+
+@quick
+@given(pair=map_pairs(), alpha=alphas, beta=betas, tau=taus, rule=rules)
+def test_equals_the_fft_form(pair, alpha, beta, tau, rule):
+    attn, anchor = pair
+    expected = fft_form(attn, anchor, alpha, beta, tau, rule)
+    # A guided map within 1e-7 of uniform can ask for a beta of 1e7, which shows its last digits.
+    assert_close(bytheway_map(attn, anchor, alpha, beta, tau, rule), expected, rtol=1e-6, atol=1e-8)
+
+
+@quick
+@given(pair=map_pairs(), tau=taus)
+def test_band_energies_are_those_of_the_spectrum(pair, tau):
+    attn, _ = pair
+    power = torch.fft.fft(attn, dim=-1).abs().square() / attn.shape[-1]
+    band = high_band(attn.shape[-1], tau)
+    low, high = band_energy(attn, tau)
+    assert_close(high, power[..., band].sum(-1).mean((1, 2, 3)), **EXACT)
+    assert_close(low, power[..., ~band].sum(-1).mean((1, 2, 3)), **EXACT)
+    assert_close(low + high, attention_energy(attn), **EXACT)
+
+
+def test_closed_form_where_the_band_is_all_but_dc():
+    attn, anchor = softmax_map(2, 16), softmax_map(3, 16)
+    guided = attn + 0.6 * (anchor - attn)
+    for beta in (1.5, 4.0):
+        assert_close(enhance_motion(guided, beta, 7), 1 / 16 + beta * (guided - 1 / 16), **EXACT)
+    low, high = band_energy(guided, 7)
+    assert_close(low, torch.full_like(low, 1 / 16), **EXACT)
+    used = ((attention_energy(attn) - 1 / 16) / high).sqrt().clamp(min=1.5)[:, None, None, None, None]
+    assert_close(bytheway_map(attn, anchor, 0.6, 1.5, 7), 1 / 16 + used * (guided - 1 / 16), **EXACT)
+
+
+@pytest.mark.skipif(
+    not REFERENCE.is_dir(), reason="the reference tensors (../shared/fixtures) are not beside this tree"
+)
+@pytest.mark.parametrize("index", range(8))
+def test_reference_tensors(index):
+    case = json.loads((REFERENCE / "index.json").read_text())[index]
+    tensors = load_file(REFERENCE / case["file"])
+    # Stored as (halves * pixels * heads, F, F), the unconditional half first.
+    attn, anchor, expected = (
+        tensors[name].unflatten(0, (2, case["pixels"], case["heads"])) for name in ("attn", "anchor", "enhanced")
+    )
+    alpha, beta, tau, conditional = case["alpha"], case["beta"], case["tau"], torch.tensor([1, 1])
+
+    energy = attention_energy(attn)
+    low, high = band_energy(self_guide(attn, anchor, alpha), tau)
+    used = adaptive_beta(energy, low, high, beta)
+    enhanced = bytheway_map(attn, anchor, alpha, beta, tau, conditional=conditional)
+    measured = {"E1": energy, "E2_low": low, "E2_high": high, "beta_used": used, "E3": attention_energy(enhanced)}
+    for name, value in measured.items():
+        assert value[1].item() == pytest.approx(case[name], rel=1e-12), name
+    assert_close(enhanced, expected, rtol=1e-12, atol=1e-12)
+
+
+# --- energy, disparity, the adaptive beta
+
+
+def test_energy_runs_from_one_over_f_to_one():
+    assert_close(attention_energy(uniform_map(10)), torch.full((2,), 0.1, dtype=torch.float64))
+    assert_close(attention_energy(one_hot_map(10)), torch.ones(2, dtype=torch.float64))
+
+
+def test_disparity_is_the_mean_frobenius_norm():
+    attn = torch.zeros(1, 2, 1, 2, 2)
+    anchor = torch.zeros(1, 2, 1, 2, 2)
+    anchor[0, 0, 0] = torch.tensor([[3.0, 0.0], [0.0, 4.0]])  # norm 5; the other pixel: 0
+    assert_close(disparity(attn, anchor), torch.tensor([2.5]))
+
+
+@pytest.mark.parametrize(
+    ("energy", "low", "high", "rule", "expected"),
+    [
+        (0.5, 0.1, 0.025, "sqrt", 4.0),
+        (0.5, 0.1, 0.025, "ratio", 16.0),
+        (0.2, 0.1, 0.1, "sqrt", 1.5),  # nothing was lost
+        (0.1, 0.1, 0.0, "sqrt", 1.5),  # uniform
+        (0.5, 0.1, 0.0, "ratio", 1.5),  # nothing to amplify
+        (0.5, 0.1, 1e-20, "sqrt", 1.5),  # nothing but rounding to amplify
+        (0.05, 0.1, 0.1, "sqrt", 1.5),  # E1 < E2_low
+    ],
+)
+def test_adaptive_beta_gives_back_what_guidance_took(energy, low, high, rule, expected):
+    used = adaptive_beta(torch.tensor([energy]), torch.tensor([low]), torch.tensor([high]), 1.5, rule)
+    assert_close(used, torch.tensor([expected]))
+    least = torch.tensor([1.5])
+    assert_close(adaptive_beta(torch.tensor([energy]), torch.tensor([low]), torch.tensor([high]), least, rule), used)
+
+
+def test_unknown_beta_rule_is_said():
+    one = torch.ones(1)
+    with pytest.raises(ByTheWayError, match="The beta rule is 'square'; it must be one of sqrt, ratio"):
+        adaptive_beta(one, one, one, 1.5, "square")
+
+
+# --- the anchor on another site
+
+
+def test_resampling_is_bilinear_between_pixel_centres():
+    ramp = torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1, 1)
+    assert resample_map(ramp, (1, 2), (1, 4), 1).flatten().tolist() == [0.0, 0.25, 0.75, 1.0]
+    grid = torch.tensor([[0.0, 1.0], [2.0, 3.0]]).reshape(1, 4, 1, 1, 1)
+    line = torch.tensor([0.0, 0.25, 0.75, 1.0])
+    expected = 2 * line[:2, None] + line  # rows 0 and 1 of 4, of a plane that is linear between the centres
+    assert_close(resample_map(grid, (2, 2), (4, 4), 1).reshape(4, 4)[:2], expected)
+
+
+def test_resampling_keeps_each_heads_and_frames_entries_apart():
+    anchor = softmax_map(4, 5, videos=2, pixels=6, heads=3)
+    resampled = resample_map(anchor, (2, 3), (5, 7), 3)
+    assert resampled.shape == (2, 35, 3, 5, 5)
+    single = anchor[1, :, 2, 4, 0].reshape(1, 6, 1, 1, 1)
+    assert_close(resampled[1, :, 2, 4, 0], resample_map(single, (2, 3), (5, 7), 1).flatten())
+    assert_close(resample_map(anchor, (2, 3), (2, 3), 3), anchor)
+
+
+def test_heads_are_averaged_by_the_rule():
+    anchor = softmax_map(5, 4, pixels=6, heads=6)
+    same = {"height_width": (2, 3), "new_height_width": (2, 3)}
+    mean = anchor.mean(2, keepdim=True)
+    pairs = torch.stack([anchor[:, :, 0:2].mean(2), anchor[:, :, 2:4].mean(2), anchor[:, :, 4:6].mean(2)], 2)
+    assert_close(resample_map(anchor, **same, heads=3), pairs)
+    assert_close(resample_map(anchor, **same, heads=3, head_rule="mean"), mean.expand(-1, -1, 3, -1, -1))
+    assert_close(resample_map(anchor, **same, heads=6, head_rule="mean"), mean.expand(-1, -1, 6, -1, -1))
+    assert_close(resample_map(anchor, **same, heads=4), mean.expand(-1, -1, 4, -1, -1))
+    assert_close(resample_map(anchor, **same, heads=12), mean.expand(-1, -1, 12, -1, -1))
+
+
+def test_wrong_sizes_are_said():
+    attn, anchor = softmax_map(0, 4), softmax_map(0, 4, pixels=6)
+    with pytest.raises(ByTheWayError, match="The anchor map has 6 pixels, not 2 x 2; give the size it was made at"):
+        resample_map(anchor, (2, 2), (4, 4), 2)
+    for function in (disparity, lambda a, b: self_guide(a, b, 0.5), lambda a, b: bytheway_map(a, b, 0.5, 1.5, 7)):
+        with pytest.raises(ByTheWayError, match=r"is \(2, 6, 2, 4, 4\) and the site's \(2, 3, 2, 4, 4\); resample"):
+            function(attn, anchor)
+
+
+# --- what the method promises
+
+
+@quick
+@given(pair=map_pairs(), alpha=alphas, beta=betas, tau=taus, rule=rules)
+def test_rows_sum_to_one_and_no_energy_is_lost(pair, alpha, beta, tau, rule):
+    attn, anchor = pair
+    guided = self_guide(attn, anchor, alpha)
+    amplified = enhance_motion(guided, beta, tau)
+    low, high = band_energy(guided, tau)
+    assert_close(attention_energy(amplified), low + beta**2 * high, **EXACT)
+    enhanced = bytheway_map(attn, anchor, alpha, beta, tau, rule)
+    for result in (guided, amplified, enhanced):
+        assert_close(result.sum(-1), torch.ones(result.shape[:-1], dtype=torch.float64), rtol=0, atol=1e-7)
+    given_back = (attention_energy(enhanced) >= attention_energy(attn) * (1 - 1e-7)) | (high <= 1e-12)
+    assert given_back.all()
+    assert (attention_energy(enhanced) >= attention_energy(guided) * (1 - 1e-12)).all()
+
+
+@quick
+@given(pair=map_pairs(dtypes=(torch.float16, torch.bfloat16, torch.float32, torch.float64)), tau=taus, rule=rules)
+def test_alpha_zero_and_beta_one_change_nothing(pair, tau, rule):
+    attn, anchor = pair
+    tolerance = max(1e-5, torch.finfo(attn.dtype).eps)
+    assert_close(bytheway_map(attn, anchor, 0.0, 1.0, tau, rule), attn, rtol=tolerance, atol=tolerance)
+
+
+@quick
+@given(
+    pair=map_pairs(dtypes=(torch.float16, torch.bfloat16, torch.float32, torch.float64)),
+    alpha=alphas,
+    beta=betas,
+    tau=taus,
+    rule=rules,
+)
+@example(
+    pair=(one_hot_map(16, dtype=torch.float32), uniform_map(16, dtype=torch.float32)),
+    alpha=1.0,
+    beta=1.5,
+    tau=7,
+    rule="ratio",
+)
+@example(
+    pair=(one_hot_map(12, dtype=torch.float32), uniform_map(12, dtype=torch.float32)),
+    alpha=1.0,
+    beta=1.5,
+    tau=2,
+    rule="sqrt",
+)
+def test_everything_stays_finite_in_every_dtype(pair, alpha, beta, tau, rule):
+    attn, anchor = pair
+    working = torch.float64 if attn.dtype == torch.float64 else torch.float32
+    energy, (low, high) = attention_energy(attn), band_energy(self_guide(attn, anchor, alpha), tau)
+    used = adaptive_beta(energy, low, high, beta, rule)
+    for number in (energy, low, high, used, disparity(attn, anchor)):
+        assert number.dtype == working
+        assert number.isfinite().all()
+    assert (used >= torch.tensor(beta, dtype=working)).all()
+    enhanced = bytheway_map(attn, anchor, alpha, beta, tau, rule)
+    assert enhanced.dtype == attn.dtype
+    assert enhanced.shape == attn.shape
+    assert not enhanced.isnan().any()
+
+
+@pytest.mark.parametrize("rule", ["sqrt", "ratio"])
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
+def test_one_frame_is_left_as_it_is(alpha, rule):
+    attn = torch.ones(2, 3, 2, 1, 1)
+    assert torch.equal(bytheway_map(attn, attn, alpha, 10.0, 7, rule), attn)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_rounded_only_at_the_end(dtype):
+    attn, anchor = softmax_map(6, 16, dtype=dtype), softmax_map(7, 16, dtype=dtype)
+    enhanced = bytheway_map(attn, anchor, 0.6, 1.5, 7)
+    assert torch.equal(enhanced, bytheway_map(attn.float(), anchor.float(), 0.6, 1.5, 7).to(dtype))
+
+
+def test_autocast_does_not_lower_the_precision():
+    attn, anchor = softmax_map(8, 16, dtype=torch.float32), softmax_map(9, 16, dtype=torch.float32)
+    expected = bytheway_map(attn, anchor, 0.6, 1.5, 7)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(bytheway_map(attn, anchor, 0.6, 1.5, 7), expected)
+
+
+def test_a_video_does_not_depend_on_its_batch():
+    attn, anchor = softmax_map(10, 16, videos=3), softmax_map(11, 16, videos=3)
+    attn[1] = uniform_map(16)[0]
+    together = bytheway_map(attn, anchor, 0.6, 1.5, 7)
+    for video in range(3):
+        one = slice(video, video + 1)
+        assert_close(bytheway_map(attn[one], anchor[one], 0.6, 1.5, 7), together[one], **EXACT)
+
+
+def test_the_conditional_half_sets_the_beta_of_both():
+    attn, anchor = softmax_map(12, 16, videos=4), softmax_map(13, 16, videos=4, contrast=1.0)
+    attn[:2] = softmax_map(14, 16, contrast=5.0)
+    guided = self_guide(attn, anchor, 0.6)
+    own = adaptive_beta(attention_energy(attn), *band_energy(guided, 7), 1.5)
+    assert (own[:2] - own[2:]).abs().min() > 0.1
+    enhanced = bytheway_map(attn, anchor, 0.6, 1.5, 7, conditional=torch.tensor([2, 3, 2, 3]))
+    assert_close(enhanced, enhance_motion(guided, own[2:].repeat(2), 7), **EXACT)
+
+
+# --- gradients and devices
+
+
+@pytest.mark.parametrize("rule", ["sqrt", "ratio"])
+@pytest.mark.parametrize("num_frames", [4, 5])
+def test_gradients_are_right(num_frames, rule):
+    attn = softmax_map(15, num_frames, videos=2, pixels=2, heads=1).requires_grad_()
+    anchor = softmax_map(16, num_frames, videos=2, pixels=2, heads=1, contrast=0.5).requires_grad_()
+    alpha, beta = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (0.7, 1.2))
+
+    def operation(attn, anchor, alpha, beta):
+        up = resample_map(anchor, (1, 2), (1, 2), 1)
+        return bytheway_map(attn, up, alpha, beta, 1, rule), disparity(attn, up)
+
+    assert torch.autograd.gradcheck(operation, (attn, anchor, alpha, beta))
+
+
+@pytest.mark.parametrize("make", [uniform_map, one_hot_map])
+@pytest.mark.parametrize("num_frames", [1, 2, 16])
+def test_gradients_are_finite_where_roots_and_quotients_vanish(make, num_frames):
+    attn = make(num_frames).requires_grad_()
+    anchor = uniform_map(num_frames).requires_grad_()
+    (bytheway_map(attn, anchor, 1.0, 1.5, 7).square().sum() + disparity(attn, anchor).sum()).backward()
+    assert attn.grad.isfinite().all()
+    assert anchor.grad.isfinite().all()
+
+
+def test_no_value_is_read_back_from_the_device():
+    with FakeTensorMode():  # tensors without values: reading one raises
+        anchor, attn = torch.rand(4, 6, 4, 16, 16), torch.rand(4, 24, 2, 16, 16)
+        beta, conditional = torch.rand(4), torch.tensor([2, 3, 2, 3])
+        enhanced = bytheway_map(
+            attn, resample_map(anchor, (2, 3), (4, 6), 2), torch.tensor(0.6), beta, 7, conditional=conditional
+        )
+    assert enhanced.shape == (4, 24, 2, 16, 16)
