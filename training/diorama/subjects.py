@@ -37,6 +37,8 @@ SIZES = {
     "bird": (29.0, 18.0),
     "boat": (28.0, 29.0),
 }
+ENLARGED = {"person": 1.3, "dog": 1.12, "bird": 1.1}
+"""Factors on subjects whose limbs would otherwise be finer than a latent pixel can hold."""
 SKIN: Colour = (0.98, 0.80, 0.64)
 WHITE: Colour = (1.0, 1.0, 1.0)
 GLASS: Colour = (0.74, 0.90, 0.98)

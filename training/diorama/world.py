@@ -40,7 +40,7 @@ MOTIONS = ("left", "right", "jump", "spin", "still")
 
 WORLD = 64.0
 """Height and width of a frame in world units."""
-WINDOW = 40.0
+WINDOW = 46.0
 """Side of the window about a subject in which it is drawn, in world units."""
 FOAM = (0.80, 0.95, 0.96)
 TRAVEL = 26.0
@@ -156,7 +156,8 @@ def _tracks(scenes: list[Scene], draws: Tensor, num_frames: int) -> _Tracks:
     sign = 1.0 - 2.0 * where("motion", "left").float()
     facing = torch.where(moving, sign, torch.where(spread(0, 0, 1) < 0.5, -1.0, 1.0))
 
-    scale = spread(1, 0.93, 1.08)
+    large = torch.tensor([subjects.ENLARGED.get(scene.subject, 1.0) for scene in scenes], device=device)
+    scale = spread(1, 0.93, 1.08) * large.unsqueeze(1)
     height = torch.tensor([subjects.SIZES[scene.subject][1] for scene in scenes], device=device).unsqueeze(1) * scale
     travelled = TRAVEL * spread(2, 0.95, 1.05) * time * moving
     start = torch.where(moving, 32.0 - sign * 0.5 * TRAVEL + spread(3, -1.2, 1.2), 32.0 + spread(3, -7.0, 7.0))

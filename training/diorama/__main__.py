@@ -1,0 +1,42 @@
+"""``python -m training.diorama``: train diorama from nothing and export it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import torch.multiprocessing as mp
+import typer
+
+from training.diorama.recipe import Recipe, run_process
+
+SHIPPED = Path(__file__).parents[2] / "src" / "bytheway" / "models" / "diorama"
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder of the corpus, checkpoints and samples.")] = Path("runs/diorama"),
+    shipped: Annotated[Path, typer.Option(help="Folder of the exported pipeline.")] = SHIPPED,
+    clips: Annotated[int, typer.Option(help="Clips of the training corpus.")] = Recipe.clips,
+    autoencoder_steps: Annotated[int, typer.Option()] = Recipe.autoencoder_steps,
+    spatial_steps: Annotated[int, typer.Option()] = Recipe.spatial_steps,
+    motion_steps: Annotated[int, typer.Option()] = Recipe.motion_steps,
+    seed: Annotated[int, typer.Option()] = Recipe.seed,
+    minutes: Annotated[float, typer.Option(help="Stop after this time; the same command goes on.")] = Recipe.minutes,
+    processes: Annotated[int, typer.Option(help="Data-parallel processes on the CPU.")] = min(os.cpu_count() or 1, 4),
+) -> None:
+    """Train diorama: corpus, autoencoder, spatial stage, motion stage, export. Resumes where it stopped."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "rendezvous").unlink(missing_ok=True)
+    recipe = Recipe(out, shipped, clips, autoencoder_steps, spatial_steps, motion_steps, seed, minutes)
+    if torch.cuda.is_available():
+        run_process(0, recipe, 1, "cuda")
+    elif processes == 1:
+        run_process(0, recipe, 1, "cpu")
+    else:
+        mp.spawn(run_process, (recipe, processes, "cpu"), nprocs=processes)
+
+
+if __name__ == "__main__":
+    typer.run(main)

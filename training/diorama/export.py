@@ -1,0 +1,67 @@
+"""The trained parts as one diffusers folder: fp16 safetensors, model index, vocabulary and defaults."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import diffusers
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from training.diorama import world
+from training.diorama.architecture import IMAGE_SIZE, NUM_FRAMES
+from training.diorama.sample import GUIDANCE, STEPS
+
+MODEL_INDEX = {
+    "_class_name": "AnimateDiffPipeline",
+    "vae": ["diffusers", "AutoencoderKL"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "motion_adapter": ["diffusers", "MotionAdapter"],
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "feature_extractor": [None, None],
+    "image_encoder": [None, None],
+}
+
+
+def export(run: Path, folder: Path, tokenizer: CLIPTokenizer, scheduler: DDIMScheduler) -> None:
+    """Write the shipped folder; files beside the weights (model card, pictures) are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in ("vae", "text_encoder", "tokenizer", "unet", "motion_adapter", "scheduler"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+    half = torch.float16
+    AutoencoderKL.from_pretrained(run / "autoencoder" / "model").to(half).save_pretrained(folder / "vae")
+    CLIPTextModel.from_pretrained(run / "motion" / "text_encoder").to(half).save_pretrained(folder / "text_encoder")
+    tokenizer.save_pretrained(folder / "tokenizer")
+    scheduler.save_pretrained(folder / "scheduler")
+    unet = UNetMotionModel.from_pretrained(run / "motion" / "model").to(half)
+    unet.save_motion_modules(str(folder / "motion_adapter"))
+    MotionAdapter.from_pretrained(folder / "motion_adapter").to(half).save_pretrained(folder / "motion_adapter")
+    spatial = UNet2DConditionModel.from_pretrained(run / "spatial" / "model").to(half)
+    spatial.load_state_dict({k: v for k, v in unet.state_dict().items() if "motion_modules" not in k})
+    spatial.save_pretrained(folder / "unet")
+    index = MODEL_INDEX | {"_diffusers_version": diffusers.__version__}
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    (folder / "world.json").write_text(json.dumps(world_facts(), indent=2) + "\n")
+
+
+def world_facts() -> dict[str, object]:
+    """What the model knows: its words, its factors and the settings it is meant to be run with."""
+    return {
+        "defaults": {
+            "num_frames": NUM_FRAMES,
+            "size": [IMAGE_SIZE, IMAGE_SIZE],
+            "steps": STEPS,
+            "guidance_scale": GUIDANCE,
+            "fps": 8,
+        },
+        "subjects": world.SUBJECTS,
+        "colours": world.COLOURS,
+        "settings": world.SETTINGS,
+        "motions": world.MOTIONS,
+        "words": world.vocabulary(),
+    }
