@@ -97,12 +97,12 @@ def test_only_the_subject_and_its_shadow_change(sampled: tuple[list[Scene], Clip
     assert change[:, :44][never[:, :44]].max() == 0
 
 
-def test_subjects_are_a_third_to_half_of_the_frame_and_stay_inside(sampled: tuple[list[Scene], Clips]) -> None:
+def test_subjects_are_a_third_to_two_thirds_of_the_frame_and_stay_inside(sampled: tuple[list[Scene], Clips]) -> None:
     _, clips = sampled
     longer = clips.extent.amax(-1)
     assert longer.min() >= 21
-    assert longer.mean(1).max() <= 34
-    assert longer.max() <= 36
+    assert longer.mean(1).max() <= 40
+    assert longer.max() <= 43
     border = torch.ones(64, 64, dtype=torch.bool)
     border[1:-1, 1:-1] = False
     assert clips.mask[..., border].max() < 0.5
