@@ -68,8 +68,8 @@ def enlarge(frames: Frames, factor: int) -> Frames:
 
 def factor_to_reach(frames: Frames, shorter_side: int) -> int:
     """The smallest whole factor that brings the shorter side of the frames to `shorter_side` pixels or more."""
-    height, width = frames.shape[1:3]
-    return max(1, -(-shorter_side // min(height, width)))
+    side: int = min(frames.shape[1:3])
+    return max(1, -(-shorter_side // side))
 
 
 def _resized(frames: Frames, width: int, height: int) -> Frames:
@@ -108,6 +108,12 @@ def check_output(path: str | os.PathLike[str], fps: float = 8.0) -> None:
         raise ByTheWayError(f"{path} is a folder: choose another name for the clip.")
     if folder_wanted and path.exists() and not _is_ours(path):
         raise ByTheWayError(f"{path} exists and is not a folder of numbered PNGs: choose another name.")
+    check_place(path)
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Raise ByTheWayError when no file can be made at `path`, whatever its format; leaves nothing behind."""
+    path = Path(path)
     nearest = next(parent for parent in path.absolute().parents if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=nearest):

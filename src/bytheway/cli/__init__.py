@@ -1,0 +1,22 @@
+"""The command line: thin, parse, call, show. Nothing heavy is imported before a command asks for it."""
+
+import typer
+
+from bytheway.cli import generate, inspect, models, show
+
+app = typer.Typer(
+    name="bytheway",
+    help="Better structure and richer motion for text-to-video diffusion, training-free (ByTheWay, CVPR 2025).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("generate")(generate.command)
+app.command("show")(show.command)
+app.command("models")(models.command)
+app.command("inspect")(inspect.command)
+
+
+def main() -> None:
+    """The console script."""
+    app()

@@ -1,0 +1,58 @@
+"""Where the clips of a command go: their names, their size, their files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bytheway.errors import ByTheWayError
+from bytheway.generate import Clip
+from bytheway.video import check_output, check_place, enlarge, factor_to_reach, save_video
+
+COMFORTABLE = 256  # pixels; smaller videos are unpleasant to watch
+
+
+@dataclass(frozen=True)
+class Destination:
+    """The files of `count` clips: one is `output` itself, several are numbered from 1; None: named after the prompt."""
+
+    output: Path | None
+    record: Path | None
+    scale: int | None
+    count: int
+
+    def check(self, fps: float | None) -> None:
+        """Raise ByTheWayError for a place that cannot be written, while nothing has been computed yet."""
+        for index in range(self.count):
+            check_output(self._numbered(self.output or Path("clip.mp4"), index), 8.0 if fps is None else fps)
+        if self.record is not None:
+            if self.record.suffix not in (".csv", ".jsonl"):
+                raise ByTheWayError(f"{self.record} is no name for a record; let it end in .csv or .jsonl.")
+            check_place(self.record)
+
+    def save(self, clip: Clip, index: int, settings: Mapping[str, Any]) -> Path:
+        """Write a clip, and its record where one is wanted; returns where the clip is."""
+        path = self._numbered(self.output, index) if self.output else _named_after(clip.settings)
+        frames = clip.shown()
+        scale = self.scale or (factor_to_reach(frames, COMFORTABLE) if path.suffix else 1)
+        save_video(enlarge(frames, scale), path, clip.fps, {**settings, "scale": scale})
+        if self.record is not None and clip.record is not None:
+            clip.record.save(self._numbered(self.record, index))
+        return path
+
+    def _numbered(self, path: Path, index: int) -> Path:
+        return path if self.count == 1 else path.with_name(f"{path.stem}-{index + 1}{path.suffix}")
+
+
+def _named_after(settings: Mapping[str, Any]) -> Path:
+    """A name that says prompt and seed, and that no file has yet."""
+    words = re.sub(r"\W+", "-", settings["prompt"].lower()).strip("-")[:60].strip("-")
+    name = f"{words or 'clip'}-{settings['seed']}"
+    path, number = Path(f"{name}.mp4"), 1
+    while path.exists():
+        number += 1
+        path = Path(f"{name}-{number}.mp4")
+    return path

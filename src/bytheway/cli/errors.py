@@ -1,0 +1,68 @@
+"""What goes wrong on a user's side, in one sentence and with exit code 2; a bug keeps its traceback."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from bytheway.errors import ByTheWayError
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, the shells' convention
+
+_NETWORK_LIBRARIES = {"httpx", "httpcore", "requests", "urllib3"}
+_NETWORK_ERRORS = (ConnectionError, socket.gaierror, TimeoutError)
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Ends the command with a sentence on stderr and an exit code where the user can do something about an error."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say("Interrupted; nothing was left half-written.")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except Exception as error:
+        sentence = sentence_for(error)
+        if sentence is None:
+            raise
+        _say(sentence)
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+
+
+def sentence_for(error: BaseException) -> str | None:
+    """What to tell the user about an error; None for one that is no fault of theirs."""
+    if isinstance(error, ByTheWayError):
+        return " ".join(str(error).split())
+    if _is_out_of_memory(error):
+        return "There is not enough memory; try fewer --frames, a smaller --size or --dtype float16."
+    if _is_network(error):
+        return "The network cannot be reached; check the connection, or give a model that is on this machine."
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        return f"{error.filename or 'The output'} cannot be written: {error.strerror}."
+    return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch.OutOfMemoryError is a RuntimeError; the CPU allocator raises a bare one
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(phrase in said for phrase in _OUT_OF_MEMORY)
+    )
+
+
+def _is_network(error: BaseException) -> bool:
+    # by module name, for importing the libraries to ask for their classes would take longer than most commands
+    libraries = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    return isinstance(error, _NETWORK_ERRORS) or bool(libraries & _NETWORK_LIBRARIES)
+
+
+def _say(sentence: str) -> None:
+    typer.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+    typer.echo(sentence, err=True)

@@ -1,0 +1,180 @@
+"""`bytheway generate`: from prompts to clips."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bytheway.cli.errors import reported
+
+OUTPUT, MODEL, METHOD, SAMPLING = "Output", "Model", "Method", "Sampling"
+
+
+def command(
+    prompts: Annotated[list[str], typer.Argument(metavar="PROMPT", help="What the clip shows; one clip for each.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where to: .mp4, .gif, .webp, or no ending for a folder of PNGs. Several clips become FILE-1, FILE-2, "
+            "... Default: an mp4 named after prompt and seed.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Frames a second.", rich_help_panel=OUTPUT, show_default="the model's"),
+    ] = None,
+    scale: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Enlarge the saved frames N times; 1 keeps the model's pixels. Default: videos are enlarged to at "
+            "least 256 pixels, PNGs are not.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Save energy, disparity and beta of every active step and site, as .csv or .jsonl.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Make every clip twice from the same seed, and save vanilla and enhanced side by side.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A name (see bytheway models), hub id, folder or checkpoint file.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "diorama",
+    motion_adapter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Motion modules for an image model: hub id, folder or file.", rich_help_panel=MODEL
+        ),
+    ] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=WEIGHT]", help="A LoRA: hub id, folder or file. Repeatable.", rich_help_panel=MODEL
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps. Default: the fastest one.", rich_help_panel=MODEL),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="float32, float16 or bfloat16. Default: float16 on CUDA, float32 elsewhere.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Settings for another architecture than the model's.", rich_help_panel=METHOD
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings from a .json or .toml file.", rich_help_panel=METHOD)
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(metavar="0..1", help="Strength of self-guidance: structure.", rich_help_panel=METHOD)
+    ] = None,
+    beta: Annotated[
+        float | None, typer.Option(metavar="1...", help="Amplification of motion, at least.", rich_help_panel=METHOD)
+    ] = None,
+    tau: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Half width of the amplified band of frequencies.", rich_help_panel=METHOD),
+    ] = None,
+    active_steps: Annotated[
+        float | None,
+        typer.Option(metavar="0..1", help="Share of the steps, from the first on.", rich_help_panel=METHOD),
+    ] = None,
+    no_enhance: Annotated[
+        bool, typer.Option("--no-enhance", help="Leave the method out.", rich_help_panel=METHOD)
+    ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Of the first clip; the next has N+1. Drawn and printed if absent.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None,
+    num_videos: Annotated[int, typer.Option(metavar="N", help="Clips for every prompt.", rich_help_panel=SAMPLING)] = 1,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Denoising steps.", rich_help_panel=SAMPLING, show_default="the model's"),
+    ] = None,
+    guidance_scale: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", help="Of the prompt; 1 is none.", rich_help_panel=SAMPLING, show_default="the model's"
+        ),
+    ] = None,
+    negative_prompt: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the clip shall not show.", rich_help_panel=SAMPLING)
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Frames of a clip.", rich_help_panel=SAMPLING, show_default="the model's"),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="In pixels.", rich_help_panel=SAMPLING, show_default="the model's"),
+    ] = None,
+    free_init: Annotated[
+        bool,
+        typer.Option("--free-init", help="FreeInit with three iterations, for comparison.", rich_help_panel=SAMPLING),
+    ] = False,
+) -> None:
+    """Make clips of prompts, with the method and its settings chosen by the model."""
+    with reported():
+        from bytheway.cli.destination import Destination
+        from bytheway.cli.run import ModelChoice, drawn_seed, method_settings, run, size_of
+        from bytheway.generate import Request
+
+        chosen = {"alpha": alpha, "beta": beta, "tau": tau, "active_steps": active_steps}
+        settings_for = partial(method_settings, preset, config, chosen, not no_enhance)
+        width, height = size_of(size)
+        request = Request(
+            prompts=tuple(prompts),
+            seed=drawn_seed() if seed is None else seed,
+            config=settings_for(None),
+            negative_prompt=negative_prompt,
+            num_videos=num_videos,
+            num_frames=frames,
+            width=width,
+            height=height,
+            steps=steps,
+            guidance_scale=guidance_scale,
+            fps=fps,
+            compare=compare,
+            free_init=free_init,
+            record=record is not None,
+        )
+        destination = Destination(output, record, scale, len(prompts) * num_videos)
+        destination.check(fps)
+        run(ModelChoice(model, motion_adapter, tuple(lora or ()), device, dtype), request, settings_for, destination)

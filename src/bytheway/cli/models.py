@@ -1,0 +1,19 @@
+"""`bytheway models`: the models known by name."""
+
+from bytheway.cli.errors import reported
+
+
+def command() -> None:
+    """List the models known by name: architecture, preset, where they come from, whether they are here."""
+    with reported():
+        from bytheway.cli.tables import print_table
+        from bytheway.models import known_models
+
+        header = ("name", "architecture", "preset", "on this machine", "comes from", "what it is")
+        print_table(
+            header,
+            (
+                (m.name, m.architecture, m.preset, "yes" if m.present else "no", m.source, m.description)
+                for m in known_models()
+            ),
+        )

@@ -1,0 +1,63 @@
+"""How far a run is: a bar for every clip on a terminal, a line for every clip anywhere else."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from bytheway.cli.tables import note
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from bytheway.generate import Step
+
+
+class RunProgress:
+    """Takes the steps of a run (`on_step` of `bytheway.generate.generate`) and shows them on stderr."""
+
+    def __init__(self, clips: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._clips = clips
+        self._tasks: dict[str, TaskID] = {}
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[phase]}", style="cyan"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._drawn = self._bars.console.is_terminal
+
+    def __enter__(self) -> Self:
+        if self._drawn:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._drawn:
+            self._bars.stop()
+
+    def __call__(self, step: Step) -> None:
+        """Show one more step."""
+        name = f"clip {step.clip + 1}/{self._clips} {step.variant}" if self._clips > 1 else step.variant
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, phase="")
+            if not self._drawn:
+                note(f"{name}: {step.prompt} (seed {step.seed}, {step.steps * step.iterations} steps)")
+        done, total = step.iteration * step.steps + step.done, step.steps * step.iterations
+        self._bars.update(self._tasks[name], completed=done, total=total, phase=_phase(step))
+
+
+def _phase(step: Step) -> str:
+    if step.done < step.active:
+        return f"enhancing {step.done + 1}/{step.active}"
+    if step.done == step.steps and step.iteration == step.iterations - 1:
+        return "decoding"
+    return "denoising"

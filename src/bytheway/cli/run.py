@@ -1,0 +1,160 @@
+"""What `bytheway generate` does with its options."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bytheway.cli.destination import Destination
+from bytheway.cli.progress import RunProgress
+from bytheway.cli.tables import note, print_settings, print_table
+from bytheway.config import PRESETS, ByTheWayConfig
+from bytheway.errors import ByTheWayError
+from bytheway.generate import Clip, Request, complete, generate, unknown_words
+from bytheway.models import load, preset_for
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """The model of a run, as `bytheway.models.load` takes it."""
+
+    model: str
+    motion_adapter: str | None
+    lora: tuple[str, ...]
+    device: str | None
+    dtype: str | None
+
+    def load(self) -> Any:
+        """The pipeline, on its device, without progress bars of its own."""
+        note(f"Loading {self.model}")
+        _quieten_libraries()
+        pipe = load(
+            self.model, motion_adapter=self.motion_adapter, lora=self.lora, device=self.device, dtype=self.dtype
+        )
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
+
+    def settings(self) -> dict[str, Any]:
+        """What a clip says about its model."""
+        return {"model": self.model, "motion_adapter": self.motion_adapter, "lora": list(self.lora)}
+
+
+def run(
+    choice: ModelChoice,
+    request: Request,
+    settings_for: Callable[[Any], ByTheWayConfig | None],
+    destination: Destination,
+) -> None:
+    """Load the model, make the clips, save each as soon as it is there, and say what was made.
+
+    `settings_for` gives the method's settings for the loaded pipeline.
+    """
+    pipe = choice.load()
+    request = complete(replace(request, config=settings_for(pipe)), pipe)
+    destination.check(request.fps)
+    _warn_of_unknown_words(pipe, choice.model, request.prompts)
+    made: list[tuple[Path, Clip]] = []
+    try:
+        with RunProgress(destination.count) as progress:
+            for index, clip in enumerate(generate(pipe, request, progress)):
+                path = destination.save(clip, index, choice.settings() | clip.settings)
+                made.append((path, clip))
+    finally:  # the clips that were finished before an interruption are there to be seen
+        if made:
+            _print_summary(made, choice.model)
+
+
+def method_settings(
+    preset: str | None, file: Path | None, chosen: Mapping[str, Any], enhance: bool, pipe: Any | None
+) -> ByTheWayConfig | None:
+    """The method's settings: a file's, a preset's or those that suit the pipeline, then the values chosen one by one.
+
+    Without a pipeline (None) only checks what was given. Returns None where the method is to be left out.
+    """
+    changes = {name: value for name, value in chosen.items() if value is not None}
+    if not enhance:
+        if preset or file or changes:
+            raise ByTheWayError("--no-enhance leaves the method out; leave its settings out as well.")
+        return None
+    if preset and file:
+        raise ByTheWayError("Both --preset and --config give the settings; leave one of them out.")
+    if preset and preset not in PRESETS:
+        raise ByTheWayError(f"There is no preset {preset!r}; the presets are {', '.join(PRESETS)}.")
+    if file:
+        base = ByTheWayConfig.load(file)
+    elif preset or pipe:
+        base = PRESETS[preset or preset_for(pipe)]
+    else:
+        base = ByTheWayConfig()
+    return base.replace(**changes)
+
+
+def size_of(text: str | None) -> tuple[int | None, int | None]:
+    """Width and height of `512x320`; None twice for None."""
+    if text is None:
+        return None, None
+    match = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
+    if match is None:
+        raise ByTheWayError(f"--size is {text!r}; write WIDTHxHEIGHT, such as 512x320.")
+    return int(match[1]), int(match[2])
+
+
+def drawn_seed() -> int:
+    """A seed for a run that was given none; torch's global generator stays as it is."""
+    seed = secrets.randbelow(2**32)
+    note(f"Seed {seed} (drawn; --seed {seed} makes the same clip again)")
+    return seed
+
+
+def _warn_of_unknown_words(pipe: Any, model: str, prompts: tuple[str, ...]) -> None:
+    words = dict.fromkeys(word for prompt in prompts for word in unknown_words(pipe, prompt))
+    if words:
+        note(
+            f"Warning: {model} has never read: {', '.join(words)}. bytheway inspect {model} lists its words.", "yellow"
+        )
+
+
+def _print_summary(made: list[tuple[Path, Clip]], model: str) -> None:
+    if len(made) > 1:
+        rows = [(path, clip.settings["seed"], f"{clip.seconds:.1f}", clip.settings["prompt"]) for path, clip in made]
+        print_table(("file", "seed", "seconds", "prompt"), rows)
+        print_settings("settings", _run_settings(made[0][1], model))
+        return
+    path, clip = made[0]
+    own = {"prompt": clip.settings["prompt"], "seed": clip.settings["seed"], "seconds": f"{clip.seconds:.1f}"}
+    print_settings(str(path), {"file": path, **own, **_run_settings(clip, model)})
+
+
+def _run_settings(clip: Clip, model: str) -> dict[str, str]:
+    """What the clips of a run have in common, in words."""
+    s = clip.settings
+    free_init = ", FreeInit" if s["free_init"] else ""
+    return {
+        "clip": f"{s['num_frames']} frames of {s['width']}x{s['height']}, {s['fps']:g} a second",
+        "model": f"{model}, {s['steps']} steps of {s['scheduler']}, guidance {s['guidance_scale']:g}{free_init}, "
+        f"{s['dtype']} on {s['device']}",
+        "method": _method(s),
+    }
+
+
+def _method(settings: Mapping[str, Any]) -> str:
+    config = settings["config"]
+    if config is None:
+        return "left out"
+    values = ", ".join(f"{name} {config[name]:g}" for name in ("alpha", "beta", "tau"))
+    beside = ", beside vanilla" if settings["compare"] else ""
+    return f"{values}, in the first {config['active_steps']:.0%} of the steps{beside}"
+
+
+def _quieten_libraries() -> None:
+    """No bars while files of this machine are read, no advice on optional packages; downloads keep their bars."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
