@@ -36,9 +36,9 @@ def read_tensors(path: Path, *, names_only: bool = False) -> dict[str, Tensor]:
     Raises:
         ByTheWayError: the file is damaged, cut short, or a pickle that holds anything but tensors.
     """
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path, names_only)
-    return _read_pickle(path, names_only)
+    read = _read_safetensors if path.suffix == ".safetensors" else _read_pickle
+    # Data-parallel training leaves this prefix on every name.
+    return {name.removeprefix("module."): tensor for name, tensor in read(path, names_only).items()}
 
 
 def kind_of(names: Iterable[str]) -> CheckpointKind:
@@ -64,7 +64,7 @@ def diffusers_motion_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             continue
         for theirs, ours in _RENAMES:
             name = name.replace(theirs, ours)
-        renamed[name.removeprefix("module.")] = tensor
+        renamed[name] = tensor
     return renamed
 
 
@@ -76,9 +76,7 @@ def motion_adapter_config(tensors: dict[str, Tensor]) -> dict[str, Any]:
     """
     blocks = _count(tensors, r"down_blocks\.(\d+)\.")
     widths = [_width(tensors, block) for block in range(blocks)]
-    encodings = [
-        tensor.shape[1] for name, tensor in tensors.items() if name.endswith(("pos_encoder.pe", "pos_embed.pe"))
-    ]
+    encodings = [tensor for name, tensor in tensors.items() if name.endswith(("pos_encoder.pe", "pos_embed.pe"))]
     conv_in = tensors.get("conv_in.weight")
     return {
         "block_out_channels": tuple(widths),

@@ -126,7 +126,7 @@ def _from_class(location: str, class_name: str, dtype: torch.dtype) -> Diffusion
     if pipeline_class is None:
         raise ByTheWayError(f"{location} needs {class_name}, which this version of diffusers does not have.")
     with reading(location):
-        return pipeline_class.from_pretrained(location, torch_dtype=dtype)
+        return pipeline_class.from_pretrained(location, dtype=dtype)
 
 
 def _animate(location: str, index: dict[str, Any], motion_adapter: str, dtype: torch.dtype) -> DiffusionPipeline:
@@ -143,7 +143,7 @@ def _animate(location: str, index: dict[str, Any], motion_adapter: str, dtype: t
         raise ByTheWayError(f"{location} is incomplete: it has no unet/config.json; download or save it again.")
     check_fit(adapter, unet, motion_adapter, location)
     with reading(location):
-        pipe = AnimateDiffPipeline.from_pretrained(location, motion_adapter=adapter, torch_dtype=dtype)
+        pipe = AnimateDiffPipeline.from_pretrained(location, motion_adapter=adapter, dtype=dtype)
     pipe.scheduler = animatediff_scheduler(pipe.scheduler.config)
     return pipe
 
@@ -172,7 +172,7 @@ def _from_checkpoint(path: Path, motion_adapter: str | None, dtype: torch.dtype)
         )
     adapter = load_motion_adapter(motion_adapter, dtype)
     with reading(f"{path} (whose tokenizer and configuration come from the hub)"):
-        pipe = AnimateDiffPipeline.from_single_file(str(path), motion_adapter=adapter, torch_dtype=dtype)
+        pipe = AnimateDiffPipeline.from_single_file(str(path), motion_adapter=adapter, dtype=dtype)
     pipe.scheduler = animatediff_scheduler(pipe.scheduler.config)
     pipe.register_to_config(_name_or_path=str(path))
     return pipe

@@ -34,7 +34,7 @@ def load_motion_adapter(source: str, dtype: torch.dtype) -> MotionAdapter:
     if config is None or config.get("_class_name") != "MotionAdapter":
         raise ByTheWayError(f"{source} holds no motion adapter: its config.json does not say MotionAdapter.")
     with reading(source):
-        return MotionAdapter.from_pretrained(source, torch_dtype=dtype)
+        return MotionAdapter.from_pretrained(source, dtype=dtype)
 
 
 def animatediff_scheduler(base: Any) -> DDIMScheduler:

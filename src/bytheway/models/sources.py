@@ -88,14 +88,28 @@ def reading(source: str | Path) -> Iterator[None]:
         raise ByTheWayError(message) from error
     except HfHubHTTPError as error:
         raise ByTheWayError(f"The hub did not deliver {source}: {_first_line(error)}") from error
-    except SafetensorError as error:
-        message = f"The weights of {source} are damaged or cut short; download or save them again."
-        raise ByTheWayError(message) from error
-    except pickle.UnpicklingError as error:
-        message = f"{source} holds something other than tensors, which is not opened; convert it to safetensors."
-        raise ByTheWayError(message) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        raise ByTheWayError(f"{source} cannot be loaded: {_first_line(error)}") from error
+    except (SafetensorError, pickle.UnpicklingError, OSError, ValueError, LookupError, TypeError, ImportError) as error:
+        raise ByTheWayError(_said(error, source)) from error
+
+
+def _said(error: BaseException, source: str | Path) -> str:
+    """The sentence for a failure; diffusers and transformers wrap the telling error in others."""
+    import pickle
+
+    from safetensors import SafetensorError
+
+    causes = list(_causes(error))
+    if any(isinstance(cause, SafetensorError) for cause in causes):
+        return f"The weights of {source} are damaged or cut short; download or save them again."
+    if any(isinstance(cause, pickle.UnpicklingError) for cause in causes):
+        return f"{source} holds something other than tensors, which is not opened; convert it to safetensors."
+    return f"{source} cannot be loaded: {_first_line(error)}"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _first_line(error: BaseException) -> str:

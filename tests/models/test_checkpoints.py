@@ -1,0 +1,240 @@
+"""Checkpoint files: read safely, told apart, and AnimateDiff's naming understood."""
+
+import os
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import MotionAdapter
+from safetensors.torch import save_file
+
+from bytheway import ByTheWayError
+from bytheway.models import load
+from bytheway.models.checkpoints import kind_of, motion_adapter_config, read_tensors
+from bytheway.models.motion import load_motion_adapter
+
+Tensors = dict[str, torch.Tensor]
+
+
+class Hostile:
+    """Unpickled carelessly, this creates a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.target}",)
+
+
+@pytest.fixture(params=["pickle", "torch"])
+def hostile(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
+    """A checkpoint that runs a command when unpickled, bare or in torch's own format, and the file it would make."""
+    path, target = tmp_path / "hostile.ckpt", tmp_path / "executed"
+    content = {"state_dict": {"model.diffusion_model.weight": torch.zeros(1)}, "payload": Hostile(target)}
+    if request.param == "pickle":
+        path.write_bytes(pickle.dumps(content, protocol=2))
+    else:
+        torch.save(content, path)
+    return path, target
+
+
+def original_names(adapter: MotionAdapter) -> Tensors:
+    """The tensors of an adapter as AnimateDiff's own files name them, with the positional encodings they carry."""
+    tensors = {}
+    for name, tensor in adapter.state_dict().items():
+        name = name.replace(".transformer_blocks.", ".temporal_transformer.transformer_blocks.")
+        name = re.sub(r"(motion_modules\.\d+)\.(norm|proj_in|proj_out)\.", r"\1.temporal_transformer.\2.", name)
+        name = name.replace(".norm3.", ".ff_norm.")
+        name = re.sub(r"\.attn(\d)\.", lambda match: f".attention_blocks.{int(match[1]) - 1}.", name)
+        name = re.sub(r"\.norm(\d)\.", lambda match: f".norms.{int(match[1]) - 1}.", name)
+        tensors[name.replace(".pos_embed.pe", ".attention_blocks.0.pos_encoder.pe")] = tensor.contiguous()
+    return tensors
+
+
+def assert_same_adapter(loaded: MotionAdapter, adapter: MotionAdapter) -> None:
+    theirs = adapter.state_dict()
+    ours = loaded.state_dict()
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[name], msg=name)
+
+
+# --- hostile and damaged files
+
+
+def test_hostile_pickle_as_the_model_runs_nothing(hostile: tuple[Path, Path]) -> None:
+    path, target = hostile
+    with pytest.raises(ByTheWayError, match="holds something other than tensors, which is not opened"):
+        load(str(path), motion_adapter="somebody/adapter", device="cpu")
+    assert not target.exists()
+
+
+def test_hostile_pickle_as_the_motion_adapter_runs_nothing(hostile: tuple[Path, Path], image_folder: Path) -> None:
+    path, target = hostile
+    with pytest.raises(ByTheWayError, match="holds something other than tensors, which is not opened"):
+        load(str(image_folder), motion_adapter=str(path), device="cpu")
+    assert not target.exists()
+
+
+def test_hostile_pickle_as_a_lora_runs_nothing(hostile: tuple[Path, Path], video_folder: Path) -> None:
+    path, target = hostile
+    with pytest.raises(ByTheWayError, match="holds something other than tensors, which is not opened"):
+        load(str(video_folder), lora=[str(path)], device="cpu")
+    assert not target.exists()
+
+
+def test_hostile_pickle_in_a_folder_runs_nothing(hostile: tuple[Path, Path], video_folder: Path) -> None:
+    path, target = hostile
+    (video_folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    path.rename(video_folder / "unet" / "diffusion_pytorch_model.bin")
+    with pytest.raises(ByTheWayError, match="holds something other than tensors, which is not opened"):
+        load(str(video_folder), device="cpu")
+    assert not target.exists()
+
+
+def test_the_hostile_pickle_is_one(hostile: tuple[Path, Path]) -> None:
+    path, target = hostile
+    torch.load(path, weights_only=False) if path.read_bytes()[:2] == b"PK" else pickle.loads(path.read_bytes())
+    assert target.exists()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".ckpt"])
+@pytest.mark.parametrize("kept", [0, 10, -50])
+def test_file_cut_short(suffix: str, kept: int, tmp_path: Path) -> None:
+    path = tmp_path / f"model{suffix}"
+    tensors = {"model.diffusion_model.weight": torch.zeros(100)}
+    save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ByTheWayError, match="damaged or cut short"):
+        load(str(path), device="cpu")
+
+
+def test_text_file_named_as_a_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "model.ckpt"
+    path.write_text("version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(ByTheWayError):
+        load(str(path), device="cpu")
+
+
+def test_pickle_of_something_else(tmp_path: Path) -> None:
+    torch.save([1, 2, 3], tmp_path / "list.pt")
+    with pytest.raises(ByTheWayError, match="is no checkpoint: it holds no tensors by name"):
+        load(str(tmp_path / "list.pt"), device="cpu")
+
+
+# --- telling files apart
+
+
+def test_names_only_reads_the_same_names_and_shapes(tmp_path: Path) -> None:
+    tensors = {"a": torch.zeros(2, 3), "b": torch.ones(4)}
+    save_file(tensors, tmp_path / "x.safetensors")
+    torch.save({"state_dict": tensors, "epoch": 3}, tmp_path / "x.ckpt")
+    for path in (tmp_path / "x.safetensors", tmp_path / "x.ckpt"):
+        outline = read_tensors(path, names_only=True)
+        assert {name: tensor.shape for name, tensor in outline.items()} == {"a": (2, 3), "b": (4,)}
+        assert all(tensor.is_meta for tensor in outline.values())
+        assert torch.equal(read_tensors(path)["b"], tensors["b"])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("model.diffusion_model.input_blocks.0.0.weight", "image"),
+        ("down_blocks.0.motion_modules.0.temporal_transformer.norm.weight", "motion"),
+        ("down_blocks.0.motion_modules.0.norm.weight", "motion"),
+        ("unet.down_blocks.0.motion_modules.0.attn1.processor.to_q_lora.down.weight", "lora"),
+        ("encoder.weight", "other"),
+    ],
+)
+def test_kind(name: str, kind: str) -> None:
+    assert kind_of([name]) == kind
+
+
+def test_motion_modules_as_the_model(adapter: MotionAdapter, tmp_path: Path) -> None:
+    save_file(original_names(adapter), tmp_path / "motion.safetensors")
+    with pytest.raises(ByTheWayError, match="holds motion modules; give it as the motion adapter"):
+        load(str(tmp_path / "motion.safetensors"), device="cpu")
+
+
+def test_lora_as_the_model(tmp_path: Path) -> None:
+    save_file({"unet.a.lora.down.weight": torch.zeros(1)}, tmp_path / "lora.safetensors")
+    with pytest.raises(ByTheWayError, match="holds a LoRA; give it as one"):
+        load(str(tmp_path / "lora.safetensors"), device="cpu")
+
+
+# --- motion modules in a file
+
+
+def test_motion_modules_in_animatediffs_naming(adapter: MotionAdapter, tmp_path: Path) -> None:
+    torch.save({"state_dict": original_names(adapter)}, tmp_path / "motion.ckpt")
+    assert_same_adapter(load_motion_adapter(str(tmp_path / "motion.ckpt"), torch.float32), adapter)
+
+
+def test_motion_modules_of_a_data_parallel_training(adapter: MotionAdapter, tmp_path: Path) -> None:
+    tensors = {f"module.{name}": tensor for name, tensor in original_names(adapter).items()}
+    save_file(tensors, tmp_path / "motion.safetensors")
+    assert_same_adapter(load_motion_adapter(str(tmp_path / "motion.safetensors"), torch.float32), adapter)
+
+
+def test_motion_modules_in_diffusers_naming(adapter: MotionAdapter, tmp_path: Path) -> None:
+    save_file(dict(adapter.state_dict()), tmp_path / "motion.safetensors")
+    assert_same_adapter(load_motion_adapter(str(tmp_path / "motion.safetensors"), torch.float32), adapter)
+
+
+def test_weights_file_of_a_folder_keeps_the_folders_heads(adapter: MotionAdapter, adapter_folder: Path) -> None:
+    loaded = load_motion_adapter(str(adapter_folder / "diffusion_pytorch_model.safetensors"), torch.float32)
+    assert_same_adapter(loaded, adapter)
+    assert loaded.config.motion_num_attention_heads == 4
+
+
+def test_releases_of_animatediff_have_eight_heads(adapter: MotionAdapter, tmp_path: Path) -> None:
+    save_file(original_names(adapter), tmp_path / "motion.safetensors")
+    loaded = load_motion_adapter(str(tmp_path / "motion.safetensors"), torch.float32)
+    assert loaded.down_blocks[0].motion_modules[0].transformer_blocks[0].attn1.heads == 8
+
+
+@pytest.mark.parametrize("middle", [True, False])
+def test_layout_is_read_from_the_tensors(middle: bool) -> None:
+    adapter = MotionAdapter(
+        block_out_channels=(32, 64),
+        motion_layers_per_block=1,
+        motion_norm_num_groups=8,
+        motion_max_seq_length=24,
+        use_motion_mid_block=middle,
+        conv_in_channels=9,
+    )
+    assert motion_adapter_config(original_names(adapter)) == {
+        "block_out_channels": (32, 64),
+        "motion_layers_per_block": 1,
+        "motion_transformer_layers_per_block": 1,
+        "motion_max_seq_length": 24,
+        "use_motion_mid_block": middle,
+        "conv_in_channels": 9,
+    }
+
+
+def test_motion_modules_with_parts_missing(adapter: MotionAdapter, tmp_path: Path) -> None:
+    tensors = original_names(adapter)
+    del tensors["up_blocks.1.motion_modules.0.temporal_transformer.norm.weight"]
+    save_file(tensors, tmp_path / "motion.safetensors")
+    with pytest.raises(ByTheWayError, match="holds motion modules of an unknown layout"):
+        load_motion_adapter(str(tmp_path / "motion.safetensors"), torch.float32)
+
+
+def test_file_without_motion_modules_as_the_adapter(tmp_path: Path) -> None:
+    save_file({"weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(ByTheWayError, match="holds no motion modules"):
+        load_motion_adapter(str(tmp_path / "other.safetensors"), torch.float32)
+
+
+def test_adapter_file_brings_an_image_folder_to_motion(
+    adapter: MotionAdapter, image_folder: Path, tmp_path: Path, generate: Callable[..., torch.Tensor]
+) -> None:
+    save_file(original_names(adapter), tmp_path / "motion.safetensors")
+    pipe = load(str(image_folder), motion_adapter=str(tmp_path / "motion.safetensors"), device="cpu")
+    pipe.set_progress_bar_config(disable=True)
+    assert generate(pipe).isfinite().all()
