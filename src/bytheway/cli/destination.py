@@ -40,7 +40,9 @@ class Destination:
         scale = self.scale or (factor_to_reach(frames, COMFORTABLE) if path.suffix else 1)
         save_video(enlarge(frames, scale), path, clip.fps, {**settings, "scale": scale})
         if self.record is not None and clip.record is not None:
-            clip.record.save(self._numbered(self.record, index))
+            record = self._numbered(self.record, index)
+            record.parent.mkdir(parents=True, exist_ok=True)
+            clip.record.save(record)
         return path
 
     def _numbered(self, path: Path, index: int) -> Path:

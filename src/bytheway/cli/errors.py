@@ -60,6 +60,8 @@ def _is_out_of_memory(error: BaseException) -> bool:
 def _is_network(error: BaseException) -> bool:
     # by module name, for importing the libraries to ask for their classes would take longer than most commands
     libraries = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    if isinstance(error, BrokenPipeError):  # a ConnectionError too, of `bytheway ... | head`, which Typer sees to
+        return False
     return isinstance(error, _NETWORK_ERRORS) or bool(libraries & _NETWORK_LIBRARIES)
 
 

@@ -1,0 +1,296 @@
+"""Clips in and out: what goes into a file comes out of it, wholly or not at all."""
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bytheway import video
+from bytheway.errors import ByTheWayError
+from bytheway.video import (
+    as_frames,
+    check_output,
+    contact_sheet,
+    enlarge,
+    factor_to_reach,
+    load_video,
+    read_metadata,
+    save_video,
+    side_by_side,
+)
+
+FORMATS = ["clip.mp4", "clip.gif", "clip.webp", "clip"]
+METADATA = {"prompt": 'ein Bär, 象, "é"', "seed": 3, "config": {"alpha": 0.6, "anchor_block": None}}
+CLIPS = Path(__file__).parents[2] / "shared" / "clips"
+
+
+@pytest.fixture
+def frames() -> video.Frames:
+    """Sixteen frames of 48x64: flat colours, and a square that moves by two pixels a frame."""
+    clip = np.empty((16, 48, 64, 3), dtype=np.uint8)
+    clip[:] = (40, 120, 220)
+    clip[:, 32:] = (60, 160, 60)
+    for index, frame in enumerate(clip):
+        frame[12:28, 2 * index : 2 * index + 16] = (220, 40, 30)
+    return clip
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_round_trip(frames: video.Frames, tmp_path: Path, name: str) -> None:
+    path = save_video(frames, tmp_path / name, fps=12.5, metadata=METADATA)
+    loaded, fps = load_video(path)
+    assert fps == 12.5
+    assert loaded.shape == frames.shape
+    assert loaded.dtype == np.uint8
+    difference = np.abs(loaded.astype(int) - frames)
+    if name == "clip":
+        assert difference.max() == 0
+    else:  # coarse colours at the edges of the square only
+        assert np.median(difference) <= 1
+        assert difference.mean() < 5
+    assert read_metadata(path) == {**METADATA, "num_frames": 16, "fps": 12.5}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_colours_are_kept(tmp_path: Path, name: str) -> None:
+    colours = np.array([(220, 20, 20), (20, 220, 20), (20, 20, 220), (230, 220, 30)], dtype=np.uint8)
+    clip = np.broadcast_to(colours.repeat(16, axis=0)[None, None], (4, 32, 64, 3))
+    loaded, _ = load_video(save_video(clip, tmp_path / name))
+    seen = loaded[2, 16, 8::16].astype(int)
+    np.testing.assert_allclose(seen, colours, atol=4)
+
+
+def test_mp4_is_what_players_play(frames: video.Frames, tmp_path: Path) -> None:
+    with av.open(str(save_video(frames, tmp_path / "clip.mp4", metadata=METADATA))) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert json.loads(container.metadata["comment"])["seed"] == 3
+
+
+def test_mp4_evens_odd_sides(frames: video.Frames, tmp_path: Path) -> None:
+    loaded, _ = load_video(save_video(frames[:, :47, :63], tmp_path / "clip.mp4"))
+    assert loaded.shape == (16, 48, 64, 3)
+    np.testing.assert_allclose(loaded[0, 46, 5].astype(int), (60, 160, 60), atol=4)
+
+
+@pytest.mark.parametrize("name", ["clip.gif", "clip.webp"])
+@pytest.mark.parametrize("fps", [7.5, 8, 30])
+def test_animations_keep_their_mean_rate(frames: video.Frames, tmp_path: Path, name: str, fps: float) -> None:
+    with Image.open(save_video(frames, tmp_path / name, fps=fps)) as image:
+        total = 0
+        for index in range(image.n_frames):
+            image.seek(index)
+            image.load()
+            total += image.info["duration"]
+    assert total == pytest.approx(1000 * 16 / fps, abs=5)
+
+
+@pytest.mark.parametrize("name", ["clip.gif", "clip.webp"])
+@pytest.mark.parametrize("held", [slice(0, 16), slice(0, 3), slice(5, 9), slice(12, 16)])
+def test_frames_that_stand_still_are_not_lost(frames: video.Frames, tmp_path: Path, name: str, held: slice) -> None:
+    frames[held] = frames[held.start]
+    loaded, fps = load_video(save_video(frames, tmp_path / name, fps=12))
+    assert loaded.shape == frames.shape
+    assert fps == 12
+    assert np.abs(loaded.astype(int) - frames).mean() < 5
+
+
+def test_foreign_gif_counts_long_frames_as_often_as_shown(tmp_path: Path) -> None:
+    stills = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in (0, 80, 160, 240)]
+    stills[0].save(tmp_path / "a.gif", save_all=True, append_images=stills[1:], duration=[100, 100, 300, 100])
+    loaded, fps = load_video(tmp_path / "a.gif")
+    assert [int(frame[0, 0, 0]) for frame in loaded] == [0, 80, 160, 160, 160, 240]
+    assert fps == 10
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_failure_leaves_nothing(
+    frames: video.Frames, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / name
+    write = video._WRITERS[path.suffix]
+
+    def fail(clip: video.Frames, fresh: Path, fps: float, comment: str) -> None:
+        write(clip, fresh, fps, comment)
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(video._WRITERS, path.suffix, fail)
+    with pytest.raises(KeyboardInterrupt):
+        save_video(frames, path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_failure_keeps_what_was_there(
+    frames: video.Frames, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_video(frames, tmp_path / name, metadata={"seed": 1})
+
+    def fail(clip: video.Frames, fresh: Path, fps: float, comment: str) -> None:
+        raise MemoryError
+
+    monkeypatch.setitem(video._WRITERS, path.suffix, fail)
+    with pytest.raises(MemoryError):
+        save_video(frames, path, metadata={"seed": 2})
+    assert read_metadata(path)["seed"] == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_writing_replaces(frames: video.Frames, tmp_path: Path, name: str) -> None:
+    save_video(frames, tmp_path / "new" / name, metadata={"seed": 1})
+    path = save_video(frames[:3], tmp_path / "new" / name, metadata={"seed": 2})
+    assert read_metadata(path)["seed"] == 2
+    assert len(load_video(path)[0]) == 3
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_every_png_carries_the_settings(frames: video.Frames, tmp_path: Path) -> None:
+    folder = save_video(frames, tmp_path / "clip", metadata=METADATA)
+    assert [file.name for file in sorted(folder.iterdir())][:2] == ["0000.png", "0001.png"]
+    assert read_metadata(folder / "0007.png")["prompt"] == METADATA["prompt"]
+
+
+def test_metadata_may_be_long(frames: video.Frames, tmp_path: Path) -> None:
+    for name in FORMATS:
+        path = save_video(frames[:2], tmp_path / name, metadata={"prompt": "very " * 3000})
+        assert read_metadata(path)["prompt"] == "very " * 3000
+
+
+def test_as_frames_reads_what_pipelines_return(frames: video.Frames) -> None:
+    floats = frames / np.float32(255)
+    for clip in (
+        frames,
+        floats,
+        list(frames),
+        [Image.fromarray(frame) for frame in frames],
+        [Image.fromarray(frame).convert("RGBA") for frame in frames],
+        torch.tensor(frames),
+        torch.tensor(floats).movedim(-1, 1),
+    ):
+        np.testing.assert_array_equal(as_frames(clip), frames)
+    half = as_frames(torch.tensor(floats).movedim(-1, 1).bfloat16())
+    assert np.abs(half.astype(int) - frames).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("clip", "said"),
+    [
+        (np.zeros((4, 8, 8)), "shape"),
+        (np.zeros((0, 8, 8, 3)), "shape"),
+        (np.full((2, 8, 8, 3), np.nan), "not numbers"),
+    ],
+)
+def test_as_frames_refuses(clip: np.ndarray, said: str) -> None:
+    with pytest.raises(ByTheWayError, match=said):
+        as_frames(clip)
+
+
+@pytest.mark.parametrize(
+    ("name", "fps", "said"),
+    [
+        ("clip.avi", 8, r"ends in \.avi: use \.mp4"),
+        ("clip.gif", 60, "at most 50"),
+        ("clip.mp4", 0, "above 0"),
+        ("clip.mp4", float("nan"), "above 0"),
+        ("file/clip.mp4", 8, "cannot be written: Not a directory"),
+        ("folder.mp4", 8, "is a folder"),
+        ("file", 8, "is not a folder of numbered PNGs"),
+        ("full", 8, "is not a folder of numbered PNGs"),
+        ("/proc/clip.mp4", 8, "cannot be written"),
+    ],
+)
+def test_check_output_refuses(tmp_path: Path, name: str, fps: float, said: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").touch()
+    with pytest.raises(ByTheWayError, match=said):
+        check_output(tmp_path / name, fps)
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "CLIP.MP4", "to/be/made/clip.gif"])
+def test_check_output_allows_and_leaves_nothing(tmp_path: Path, name: str) -> None:
+    check_output(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_refuses(frames: video.Frames, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("text.mp4", "text.gif", "text.png"):
+        (tmp_path / name).write_text("no clip at all")
+        for read in (load_video, read_metadata):
+            with pytest.raises(ByTheWayError, match="is not a video"):
+                read(tmp_path / name)
+    for read in (load_video, read_metadata):
+        with pytest.raises(ByTheWayError, match="holds no PNGs"):
+            read(tmp_path / "empty")
+        with pytest.raises(ByTheWayError, match="There is no file"):
+            read(tmp_path / "nowhere.mp4")
+    Image.fromarray(frames[0]).save(tmp_path / "plain.gif", comment=b"made by hand")
+    with pytest.raises(ByTheWayError, match="carries no settings"):
+        read_metadata(tmp_path / "plain.gif")
+    assert load_video(tmp_path / "plain.gif")[0].shape == (1, 48, 64, 3)
+
+
+def test_enlarge(frames: video.Frames) -> None:
+    assert factor_to_reach(frames, 256) == 6
+    assert factor_to_reach(frames, 48) == 1
+    large = enlarge(frames, 3)
+    assert large.shape == (16, 144, 192, 3)
+    np.testing.assert_array_equal(large[0, 100, 100], frames[0, 33, 33])
+    assert enlarge(frames, 1) is frames
+
+
+def test_side_by_side_keeps_order_and_pixels(frames: video.Frames) -> None:
+    large = enlarge(frames, 6)
+    red, dark = large, large // 2
+    joined = side_by_side([("vanilla", red), ("enhanced", dark)])
+    height, width = large.shape[1:3]
+    gap = joined.shape[2] - 2 * width
+    assert joined.shape[0] == 16
+    assert 0 < gap < 20
+    np.testing.assert_array_equal(joined[:, -height:, :width], red)
+    np.testing.assert_array_equal(joined[:, -height:, -width:], dark)
+    bar = joined[0, :-height]
+    assert bar[:, :width].min() < 80  # ink
+    assert bar[:, -width:].min() < 80
+    assert (joined[0, :, width : width + gap] == 255).all()
+
+
+def test_side_by_side_enlarges_small_clips_for_their_labels(frames: video.Frames) -> None:
+    joined = side_by_side([("vanilla", frames), ("enhanced", frames)])
+    assert joined.shape[1] > 6 * 48
+    assert joined.shape[2] > 2 * 6 * 64
+
+
+def test_side_by_side_refuses_other_shapes(frames: video.Frames) -> None:
+    with pytest.raises(ByTheWayError, match="one shape"):
+        side_by_side([("vanilla", frames), ("enhanced", frames[:3])])
+
+
+def test_contact_sheet_shows_first_to_last(frames: video.Frames) -> None:
+    frames[-1] = 0
+    sheet = contact_sheet([("one", frames), ("a label " * 40, frames[:3])], columns=4, height=60)
+    tile = round(60 * 64 / 48) + 4
+    assert sheet.width == 4 + 4 * tile
+    bar = sheet.height // 2 - 64
+    pixels = np.asarray(sheet)
+    assert (pixels[bar + 30, 4 + 3 * tile : 4 * tile] == 0).all()  # the last frame, black
+    np.testing.assert_allclose(pixels[bar + 5, 40].astype(int), (40, 120, 220), atol=2)  # the first, its sky
+    assert (pixels[-30, 4 + 3 * tile :] == 255).all()  # three frames leave the fourth place empty
+
+
+@pytest.mark.skipif(not CLIPS.is_dir(), reason="the sample clips are not here")
+@pytest.mark.parametrize(
+    ("name", "shape", "fps"),
+    [("vc_t2v_duck.gif", (16, 320, 512, 3), 10), ("ad_model_06_03.gif", (48, 256, 256, 3), 23.1)],
+)
+def test_clips_of_real_models(name: str, shape: tuple[int, ...], fps: float) -> None:
+    loaded, seen = load_video(CLIPS / name)
+    assert loaded.shape == shape
+    assert seen == pytest.approx(fps, abs=0.1)
