@@ -26,7 +26,9 @@ def make_tokenizer() -> CLIPTokenizer:
             merges[parts[0], parts[1]] = None
             parts[:2] = ["".join(parts[:2])]
     tokens = [*letters, *(letter + "</w>" for letter in letters), *("".join(merge) for merge in merges)]
-    vocabulary = {token: index for index, token in enumerate([*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"])}
+    vocabulary = {
+        token: index for index, token in enumerate([*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"])
+    }
     return CLIPTokenizer(vocab=vocabulary, merges=list(merges), model_max_length=16)
 
 

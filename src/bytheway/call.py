@@ -1,0 +1,104 @@
+"""One call of the denoiser: the settings it is made under, and what its sites tell one another."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from bytheway.attention import Anchor, Layout, enhanced_attention, observe_attention
+from bytheway.config import ByTheWayConfig
+from bytheway.record import Entry, Record
+from bytheway.sites import Site, find_sites
+from bytheway.window import StepWindow
+
+
+@dataclass(eq=False)
+class Settings:
+    """What a pipeline, or a bare denoiser, was given.
+
+    Attributes:
+        enhance: False: the method is off and every site of every step is only recorded.
+        record: where measures go; None: none are made.
+        scheduler, classifier_free_guidance: for a loop of one's own; a pipeline that runs tells both itself.
+        window: where the run is.
+        sites: by their paths.
+    """
+
+    config: ByTheWayConfig
+    enhance: bool = True
+    record: Record | None = None
+    scheduler: Any = None
+    classifier_free_guidance: bool | None = None
+    window: StepWindow = field(init=False)
+    sites: dict[str, Site] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.window = StepWindow(self.config.active_steps)
+
+    def find_sites(self, denoiser: nn.Module) -> None:
+        self.sites = {site.path: site for site in find_sites(denoiser, self.config)}
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is to be done in the present step."""
+        return self.window.active or not self.enhance
+
+    def takes_part(self, path: str) -> bool:
+        """Whether anything is to be done at a site in an active step."""
+        return self.sites[path].role != "observed" or not self.enhance
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of the denoiser in an active step.
+
+    Attributes:
+        parts, conditional: of its batch, see `Layout`.
+        height_width: of the temporal transformer that is running.
+    """
+
+    settings: Settings
+    timestep: Tensor | float
+    parts: int
+    conditional: int
+    height_width: tuple[int, int] = (0, 0)
+    # The maps of the anchor block, by site index and window.
+    _anchors: dict[tuple[tuple[int, int], int], Anchor] = field(default_factory=dict)
+    # How often each site was called: more than once where FreeNoise moves a window over the frames.
+    _windows: Counter[str] = field(default_factory=Counter)
+
+    def attend(
+        self, path: str, module: nn.Module, forward: Callable[..., Tensor], hidden_states: Tensor, **kwargs: Any
+    ) -> Tensor:
+        """The output of a site: enhanced, or its own `forward` where the method is off."""
+        settings, site = self.settings, self.settings.sites[path]
+        window = self._windows[path]
+        self._windows[path] += 1
+        layout = Layout(self.parts, self.conditional, self.height_width)
+        is_anchor = site.role == "anchor"
+        # The n-th window pairs with the anchor's n-th. Blocks that run before the anchor, when observed, have none.
+        anchor = None if is_anchor else self._anchors.get((site.partner, window))
+        if settings.enhance:
+            keep_map = is_anchor and (settings.config.alpha > 0 or settings.record is not None)
+            output, kept, measures = enhanced_attention(
+                module,
+                hidden_states,
+                layout,
+                settings.config,
+                anchor=anchor,
+                keep_map=keep_map,
+                measure=settings.record is not None,
+            )
+        else:
+            output = forward(hidden_states, **kwargs)
+            kept, measures = observe_attention(
+                module, hidden_states, layout, settings.config, anchor=anchor, keep_map=is_anchor
+            )
+        if kept is not None:
+            self._anchors[site.index, window] = kept
+        if settings.record is not None and measures is not None:
+            place = settings.window
+            settings.record.add(Entry(place.run, place.step, self.timestep, site, window, measures))
+        return output

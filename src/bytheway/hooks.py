@@ -1,0 +1,235 @@
+"""The hooks on one denoiser: they follow its calls and put the enhanced attention in place in the active steps.
+
+A hook sits on the forward of an attention module, through diffusers' own registry, beside those of offloading, casting
+or caching. Whatever changes below it (processors, LoRA) leaves it in place; where blocks are rebuilt or wrapped
+(FreeNoise), the next call of the denoiser hooks the new ones.
+"""
+
+from collections.abc import Callable
+from typing import Any, Self, TypeVar, cast
+from weakref import WeakKeyDictionary
+
+import torch
+from diffusers.hooks import HookRegistry, ModelHook
+from diffusers.pipelines.free_noise_utils import SplitInferenceModule
+from torch import Tensor, nn
+
+from bytheway.call import Call, Settings
+from bytheway.caller import calling_pipeline, parts_of_loop, parts_of_pipeline
+from bytheway.errors import ByTheWayError
+
+HOOK_NAME = "bytheway"
+ATTRIBUTE = "_bytheway"
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def eager(function: Function) -> Function:
+    """Keep torch.compile out of a function: what it does depends on who calls and when."""
+    return cast(Function, torch.compiler.disable(function))
+
+
+class Installation:
+    """Everything that bytheway has put on one denoiser, and the settings of those who use it.
+
+    Several pipelines may share the denoiser: a call is made under the settings of the pipeline that makes it, else
+    under those of the bare denoiser. In a loop of one's own, which no pipeline runs, the settings given last are meant.
+
+    Attributes:
+        call: the one in progress, while there is something to do in it.
+    """
+
+    def __init__(self, denoiser: nn.Module) -> None:
+        self.denoiser = denoiser
+        self.call: Call | None = None
+        self._own: Settings | None = None
+        self._by_pipeline: WeakKeyDictionary[Any, Settings] = WeakKeyDictionary()
+        self._hooks: list[_Hook] = []
+        self._hooked: dict[str, nn.Module] = {}
+        self._handles = (
+            denoiser.register_forward_pre_hook(self._open, with_kwargs=True),
+            denoiser.register_forward_hook(self._close, always_call=True),
+        )
+        setattr(denoiser, ATTRIBUTE, self)
+
+    @classmethod
+    def on(cls, denoiser: nn.Module) -> "Installation | None":
+        """The installation on a denoiser, if there is one."""
+        return vars(denoiser).get(ATTRIBUTE)
+
+    def settings_of(self, model: Any) -> Settings | None:
+        """The settings given for a pipeline, or for the bare denoiser."""
+        return self._own if isinstance(model, nn.Module) else self._by_pipeline.get(model)
+
+    def put(self, model: Any, settings: Settings) -> None:
+        """Give a pipeline, or the bare denoiser, its settings in place of any earlier ones."""
+        self.call = None
+        if isinstance(model, nn.Module):
+            self._own = settings
+        else:
+            self._by_pipeline.pop(model, None)
+            self._by_pipeline[model] = settings
+        settings.find_sites(self.denoiser)
+        if not self._hooks:
+            self._attach()
+
+    def drop(self, model: Any) -> None:
+        """Take away the settings of a pipeline, or everybody's from a bare denoiser; with the last, the hooks go."""
+        self.call = None
+        if isinstance(model, nn.Module):
+            self._own = None
+            self._by_pipeline.clear()
+        else:
+            self._by_pipeline.pop(model, None)
+        if self._own is None and not self._by_pipeline:
+            self._detach()
+            for handle in self._handles:
+                handle.remove()
+            delattr(self.denoiser, ATTRIBUTE)
+
+    @eager
+    def _open(self, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before each call of the denoiser: is there something to do in it?"""
+        self.call = None
+        self.call = self._begin_call(*args, **kwargs)
+        for hook in self._hooks:
+            hook.engaged = self.call is not None and hook.has_part_in(self.call)
+
+    @eager
+    def _close(self, *_: Any) -> None:
+        """After each call, also one that failed: nothing is left to the next."""
+        self.call = None
+
+    def _begin_call(self, sample: Tensor, timestep: Tensor | float, *_: Any, **__: Any) -> Call | None:
+        pipeline = calling_pipeline()
+        if pipeline is not None:
+            settings = self._by_pipeline.get(pipeline, self._own)
+            scheduler = pipeline.scheduler
+        else:
+            settings, scheduler = self._settings_of_loop()
+        if settings is None:
+            return None
+        if not self._is_in_place():
+            self._detach()
+            self._attach()
+        if scheduler is None:
+            raise ByTheWayError(
+                "The denoiser is called outside a pipeline, so its step is not known; give the scheduler in use as "
+                "scheduler= when applying bytheway."
+            )
+        settings.window.locate(timestep, scheduler, getattr(pipeline, "num_timesteps", None))
+        if not settings.active:
+            return None
+        if pipeline is not None:
+            parts, conditional = parts_of_pipeline(pipeline)
+        else:
+            parts, conditional = parts_of_loop(settings.classifier_free_guidance, len(sample))
+        return Call(settings, timestep, parts, conditional)
+
+    def _settings_of_loop(self) -> tuple[Settings | None, Any]:
+        """Settings and scheduler where no pipeline is running."""
+        if self._own is not None:
+            return self._own, self._own.scheduler
+        pipeline, settings = next(reversed(list(self._by_pipeline.items())), (None, None))
+        if settings is None or pipeline is None:
+            return None, None
+        return settings, settings.scheduler or pipeline.scheduler
+
+    def _is_in_place(self) -> bool:
+        """Whether every site's hook sits on the module that the denoiser is going to run."""
+        try:
+            return all(self.denoiser.get_submodule(path) is module for path, module in self._hooked.items())
+        except AttributeError:
+            return False
+
+    def _attach(self) -> None:
+        everyone = [*self._by_pipeline.values(), *([] if self._own is None else [self._own])]
+        for settings in everyone:
+            settings.find_sites(self.denoiser)
+        sites = everyone[0].sites.values()
+        self._hooked = {site.path: site.module for site in sites}
+        transformers = {site.transformer: None for site in sites}
+        attentions = {site.module for site in sites}
+        for transformer in transformers:
+            self._hooks.append(TransformerHook(self).attach(transformer))
+            for module in transformer.modules():
+                if isinstance(module, SplitInferenceModule) and not attentions.isdisjoint(module.modules()):
+                    self._hooks.append(SplitHook(self).attach(module))
+        self._hooks += [SiteHook(self, site.path).attach(site.module) for site in sites]
+
+    def _detach(self) -> None:
+        for hook in self._hooks:
+            hook.detach()
+        self._hooks = []
+        self._hooked = {}
+
+
+class _Hook(ModelHook):  # type: ignore[misc]
+    """A hook of ours. While it is not engaged, the module does what it always did."""
+
+    def __init__(self, installation: Installation) -> None:
+        super().__init__()
+        self.installation = installation
+        self.engaged = False
+
+    def has_part_in(self, call: Call) -> bool:
+        return True
+
+    def attach(self, module: Any) -> Self:
+        self.module = module
+        self.brought_registry = not hasattr(module, "_diffusers_hook")
+        HookRegistry.check_if_exists_or_initialize(module).register_hook(self, HOOK_NAME)
+        return self
+
+    def detach(self) -> None:
+        """Leave the module as it was, down to its attributes."""
+        registry = self.module._diffusers_hook
+        registry.remove_hook(HOOK_NAME, recurse=False)
+        if self.brought_registry and not registry.hooks:
+            del self.module._diffusers_hook
+        forward = vars(self.module).get("forward")
+        if getattr(forward, "__func__", None) is type(self.module).forward:
+            del self.module.forward
+
+
+class TransformerHook(_Hook):
+    """Tells the sites of a temporal transformer the size of its feature map."""
+
+    def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if self.engaged:
+            self._note_size(args[0] if args else kwargs["hidden_states"])
+        return args, kwargs
+
+    @eager
+    def _note_size(self, hidden_states: Tensor) -> None:
+        assert self.installation.call is not None
+        height, width = hidden_states.shape[-2:]
+        self.installation.call.height_width = height, width
+
+
+class SplitHook(_Hook):
+    """Runs FreeNoise's split blocks in one piece: a video's beta is known only when all of its pixels are."""
+
+    def new_forward(self, module: Any, *args: Any, **kwargs: Any) -> Any:
+        return (module.module if self.engaged else self.fn_ref.original_forward)(*args, **kwargs)
+
+
+class SiteHook(_Hook):
+    """Runs the enhanced attention in place of a site's own."""
+
+    def __init__(self, installation: Installation, path: str) -> None:
+        super().__init__(installation)
+        self.path = path
+
+    def has_part_in(self, call: Call) -> bool:
+        return call.settings.takes_part(self.path)
+
+    def new_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if not self.engaged:
+            return self.fn_ref.original_forward(*args, **kwargs)
+        return self._attend(module, *args, **kwargs)
+
+    @eager
+    def _attend(self, module: nn.Module, hidden_states: Tensor, **kwargs: Any) -> Tensor:
+        assert self.installation.call is not None
+        return self.installation.call.attend(self.path, module, self.fn_ref.original_forward, hidden_states, **kwargs)

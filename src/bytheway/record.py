@@ -1,0 +1,141 @@
+"""What a run can record: energies, disparity and beta at every step and site, as tidy rows."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bytheway.attention import Measures
+from bytheway.config import _write_atomically
+from bytheway.errors import ByTheWayError
+from bytheway.sites import Site
+
+
+@dataclass(frozen=True)
+class Row:
+    """One video at one site in one call of the denoiser.
+
+    Attributes:
+        run: number of the denoising run, from 0; FreeInit makes several of one generation.
+        step: number of the step in its run, from 0; schedulers of order 2 have two timesteps in one.
+        timestep: the one the denoiser was called with.
+        block: such as "up_blocks.1".
+        module, attention: index (i, j) of the site in its block.
+        window: number of the window of frames, from 0; more than one only under FreeNoise.
+        video: number of the video in the batch.
+        energy: E1, of the map as the model made it.
+        energy_after: E3, of the map as it was used.
+        disparity: to the anchor; None in the anchor block and in blocks that run before it.
+        beta: amplification of the high frequencies; 1 where the method is off.
+    """
+
+    run: int
+    step: int
+    timestep: float
+    block: str
+    module: int
+    attention: int
+    window: int
+    video: int
+    energy: float
+    energy_after: float
+    disparity: float | None
+    beta: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The measures of one site in one call of the denoiser; the timestep may be on the device."""
+
+    run: int
+    step: int
+    timestep: Tensor | float
+    site: Site
+    window: int
+    measures: Measures
+
+
+class Record:
+    """Rows of what happened. Numbers stay on the device until they are asked for."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+
+    def add(self, entry: Entry) -> None:
+        self._entries.append(entry)
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return sum(len(entry.measures.energy) for entry in self._entries)
+
+    def rows(self) -> list[Row]:
+        """Every row, in the order in which things happened."""
+        measures = [entry.measures for entry in self._entries]
+        timesteps = _numbers(torch.as_tensor(entry.timestep).flatten()[:1] for entry in self._entries)
+        energies = _numbers(measure.energy for measure in measures)
+        energies_after = _numbers(measure.energy_after for measure in measures)
+        disparities = _numbers(measure.disparity for measure in measures if measure.disparity is not None)
+        betas = _numbers(measure.beta for measure in measures)
+        return [
+            Row(
+                run=entry.run,
+                step=entry.step,
+                timestep=timestep,
+                block=entry.site.block,
+                module=entry.site.index[0],
+                attention=entry.site.index[1],
+                window=entry.window,
+                video=video,
+                energy=next(energies),
+                energy_after=next(energies_after),
+                disparity=None if entry.measures.disparity is None else next(disparities),
+                beta=next(betas),
+            )
+            for entry, timestep in zip(self._entries, timesteps, strict=True)
+            for video in range(len(entry.measures.energy))
+        ]
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame, one line per row.
+
+        Raises:
+            ByTheWayError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ByTheWayError("A DataFrame needs pandas, which is not installed; use rows() or save().") from error
+        return pandas.DataFrame([asdict(row) for row in self.rows()], columns=[field.name for field in fields(Row)])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the rows to a .csv or .jsonl file (JSON Lines), wholly or not at all.
+
+        Raises:
+            ByTheWayError: the ending is neither, or the file cannot be written.
+        """
+        path = Path(path)
+        rows = [asdict(row) for row in self.rows()]
+        if path.suffix == ".csv":
+            text = io.StringIO(newline="")
+            table = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
+            table.writeheader()
+            table.writerows(rows)
+            content = text.getvalue()
+        elif path.suffix == ".jsonl":
+            content = "".join(json.dumps(row) + "\n" for row in rows)
+        else:
+            raise ByTheWayError(f"{path} is neither a .csv nor a .jsonl file; give it one of these two endings.")
+        _write_atomically(path, content)
+
+
+def _numbers(tensors: Iterable[Tensor]) -> Iterator[float]:
+    """All elements, fetched from the device at once."""
+    columns = list(tensors)
+    return map(float, torch.cat(columns).tolist() if columns else [])

@@ -1,0 +1,94 @@
+"""Which denoising step a call of the denoiser belongs to, and whether the method acts in it."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bytheway.errors import ByTheWayError
+
+
+def count_active(fraction: float, steps: int) -> int:
+    """The first ceil(fraction * steps) steps are active; 0.07 of 100 are 7, whatever the floats say."""
+    return math.ceil(round(fraction * steps, 9))
+
+
+class StepWindow:
+    """Follows the denoising runs of one pipeline, from nothing but the timesteps its denoiser is called with.
+
+    A run is one pass over `scheduler.timesteps`, from wherever it starts (video-to-video skips the first ones); setting
+    the timesteps anew starts the next one, as a pipeline does at each call and FreeInit at each of its iterations.
+
+    Attributes:
+        fraction: the share of the steps that is active.
+        run: number of the run, from 0; -1 before the first.
+        step: number of the step in the run, from 0. Schedulers of order 2 call the denoiser twice a step.
+        steps: how many steps the run has.
+    """
+
+    def __init__(self, fraction: float) -> None:
+        self.fraction = fraction
+        self.run = -1
+        self.step = 0
+        self.steps = 0
+        # A strong reference: the identity of a run, which a freed tensor could pass on to another.
+        self._timesteps: Tensor | None = None
+        self._start = 0
+
+    @property
+    def active_steps(self) -> int:
+        """How many steps of the run are active."""
+        return count_active(self.fraction, self.steps)
+
+    def is_active(self, step: int) -> bool:
+        return step < self.active_steps
+
+    @property
+    def active(self) -> bool:
+        """Whether the method acts in the present step."""
+        return self.is_active(self.step)
+
+    def locate(self, timestep: Tensor | float, scheduler: Any, num_timesteps: int | None = None) -> None:
+        """Take note that the denoiser is called with `timestep`.
+
+        Args:
+            num_timesteps: how many entries of `scheduler.timesteps` the run covers; None: all from its first one.
+
+        Raises:
+            ByTheWayError: the timestep is none of the scheduler's.
+        """
+        timesteps: Tensor = scheduler.timesteps
+        index = timestep_index(timestep, timesteps, scheduler)
+        if timesteps is not self._timesteps:
+            self.run += 1
+            self._timesteps, self._start = timesteps, index
+        self._start = min(self._start, index)
+        count = len(timesteps) - self._start if num_timesteps is None else num_timesteps
+        self.step = (index - self._start) // scheduler.order
+        self.steps = math.ceil(count / scheduler.order)
+
+
+def timestep_index(timestep: Tensor | float, timesteps: Tensor, scheduler: Any) -> int:
+    """The position of a timestep in the scheduler's list.
+
+    Pipelines hand on an element of the list itself, a view: its offset in their common storage tells the position
+    without asking the device for a value. Anything else, a number or a copy, is looked up by value.
+    """
+    if (
+        isinstance(timestep, Tensor)
+        and timestep.dtype == timesteps.dtype
+        and timestep.untyped_storage().data_ptr() == timesteps.untyped_storage().data_ptr()
+    ):
+        return (timestep.storage_offset() - timesteps.storage_offset()) // timesteps.stride(0)
+    value = float(timestep.flatten()[0]) if isinstance(timestep, Tensor) else float(timestep)
+    positions = torch.isclose(timesteps.double().cpu(), torch.tensor(value, dtype=torch.float64)).nonzero()
+    candidates: list[int] = positions.flatten().tolist()
+    if not candidates:
+        raise ByTheWayError(
+            f"The denoiser is called with timestep {value:g}, which is none of its scheduler's; "
+            "apply bytheway to the pipeline that runs it, or give the scheduler in use as scheduler=."
+        )
+    # Schedulers of order 2 list a timestep twice, and know which of the two comes next.
+    current = getattr(scheduler, "step_index", None)
+    return int(current) if current in candidates else candidates[0]
