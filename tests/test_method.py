@@ -1,4 +1,4 @@
-"""The method on tensors: against an FFT form written here, closed forms, reference tensors, and its own promises."""
+"""The method on tensors: against an FFT form written here, closed forms and reference tensors."""
 
 import json
 import math
@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
 from bytheway.errors import ByTheWayError
@@ -25,30 +24,21 @@ from bytheway.method import (
     resample_map,
     self_guide,
 )
+from tests.maps import (
+    EXACT,
+    alphas,
+    betas,
+    frames,
+    map_pairs,
+    one_hot_map,
+    quick,
+    rules,
+    softmax_map,
+    taus,
+    uniform_map,
+)
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "fixtures" / "reference_op"
-EXACT = {"rtol": 1e-9, "atol": 1e-12}
-
-
-def softmax_map(seed, num_frames, videos=2, pixels=3, heads=2, contrast=2.0, dtype=torch.float64):
-    logits = torch.randn(
-        videos,
-        pixels,
-        heads,
-        num_frames,
-        num_frames,
-        generator=torch.Generator().manual_seed(seed),
-        dtype=torch.float64,
-    )
-    return (contrast * logits).softmax(-1).to(dtype)
-
-
-def one_hot_map(num_frames, videos=2, dtype=torch.float64):
-    return torch.eye(num_frames, dtype=dtype).roll(1, 0).expand(videos, 3, 2, -1, -1).clone()
-
-
-def uniform_map(num_frames, videos=2, dtype=torch.float64):
-    return torch.full((videos, 3, 2, num_frames, num_frames), 1 / num_frames, dtype=dtype)
 
 
 def fft_form(attn, anchor, alpha, beta, tau, rule="sqrt"):
@@ -72,29 +62,6 @@ def fft_form(attn, anchor, alpha, beta, tau, rule="sqrt"):
     result = torch.stack(enhanced)
     assert result.imag.abs().max() < 1e-10, "the band must be symmetric, or the filtered map is not real"
     return result.real
-
-
-frames = st.integers(1, 64)
-taus = st.integers(0, 40)
-alphas = st.floats(0, 1)
-betas = st.floats(1, 12)
-rules = st.sampled_from(["sqrt", "ratio"])
-seeds = st.integers(0, 2**31)
-
-
-@st.composite
-def map_pairs(draw, dtypes=(torch.float64,)):
-    """A map and its anchor: from nearly uniform to nearly one-hot, and exactly uniform and one-hot ones."""
-    num_frames, dtype = draw(frames), draw(st.sampled_from(dtypes))
-    kinds = (
-        lambda: softmax_map(draw(seeds), num_frames, contrast=10 ** draw(st.floats(-3, 1.5)), dtype=dtype),
-        lambda: uniform_map(num_frames, dtype=dtype),
-        lambda: one_hot_map(num_frames, dtype=dtype),
-    )
-    return draw(st.sampled_from(kinds))(), draw(st.sampled_from(kinds))()
-
-
-quick = settings(max_examples=60, deadline=None)
 
 
 # --- the band and its filter
@@ -296,144 +263,3 @@ def test_wrong_sizes_are_said():
     for function in (disparity, lambda a, b: self_guide(a, b, 0.5), lambda a, b: bytheway_map(a, b, 0.5, 1.5, 7)):
         with pytest.raises(ByTheWayError, match=r"is \(2, 6, 2, 4, 4\) and the site's \(2, 3, 2, 4, 4\); resample"):
             function(attn, anchor)
-
-
-# --- what the method promises
-
-
-@quick
-@given(pair=map_pairs(), alpha=alphas, beta=betas, tau=taus, rule=rules)
-def test_rows_sum_to_one_and_no_energy_is_lost(pair, alpha, beta, tau, rule):
-    attn, anchor = pair
-    guided = self_guide(attn, anchor, alpha)
-    amplified = enhance_motion(guided, beta, tau)
-    low, high = band_energy(guided, tau)
-    assert_close(attention_energy(amplified), low + beta**2 * high, **EXACT)
-    enhanced = bytheway_map(attn, anchor, alpha, beta, tau, rule)
-    for result in (guided, amplified, enhanced):
-        assert_close(result.sum(-1), torch.ones(result.shape[:-1], dtype=torch.float64), rtol=0, atol=1e-7)
-    given_back = (attention_energy(enhanced) >= attention_energy(attn) * (1 - 1e-7)) | (high <= 1e-12)
-    assert given_back.all()
-    assert (attention_energy(enhanced) >= attention_energy(guided) * (1 - 1e-12)).all()
-
-
-@quick
-@given(pair=map_pairs(dtypes=(torch.float16, torch.bfloat16, torch.float32, torch.float64)), tau=taus, rule=rules)
-def test_alpha_zero_and_beta_one_change_nothing(pair, tau, rule):
-    attn, anchor = pair
-    tolerance = max(1e-5, torch.finfo(attn.dtype).eps)
-    assert_close(bytheway_map(attn, anchor, 0.0, 1.0, tau, rule), attn, rtol=tolerance, atol=tolerance)
-
-
-@quick
-@given(
-    pair=map_pairs(dtypes=(torch.float16, torch.bfloat16, torch.float32, torch.float64)),
-    alpha=alphas,
-    beta=betas,
-    tau=taus,
-    rule=rules,
-)
-@example(
-    pair=(one_hot_map(16, dtype=torch.float32), uniform_map(16, dtype=torch.float32)),
-    alpha=1.0,
-    beta=1.5,
-    tau=7,
-    rule="ratio",
-)
-@example(
-    pair=(one_hot_map(12, dtype=torch.float32), uniform_map(12, dtype=torch.float32)),
-    alpha=1.0,
-    beta=1.5,
-    tau=2,
-    rule="sqrt",
-)
-def test_everything_stays_finite_in_every_dtype(pair, alpha, beta, tau, rule):
-    attn, anchor = pair
-    working = torch.float64 if attn.dtype == torch.float64 else torch.float32
-    energy, (low, high) = attention_energy(attn), band_energy(self_guide(attn, anchor, alpha), tau)
-    used = adaptive_beta(energy, low, high, beta, rule)
-    for number in (energy, low, high, used, disparity(attn, anchor)):
-        assert number.dtype == working
-        assert number.isfinite().all()
-    assert (used >= torch.tensor(beta, dtype=working)).all()
-    enhanced = bytheway_map(attn, anchor, alpha, beta, tau, rule)
-    assert enhanced.dtype == attn.dtype
-    assert enhanced.shape == attn.shape
-    assert not enhanced.isnan().any()
-
-
-@pytest.mark.parametrize("rule", ["sqrt", "ratio"])
-@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
-def test_one_frame_is_left_as_it_is(alpha, rule):
-    attn = torch.ones(2, 3, 2, 1, 1)
-    assert torch.equal(bytheway_map(attn, attn, alpha, 10.0, 7, rule), attn)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_rounded_only_at_the_end(dtype):
-    attn, anchor = softmax_map(6, 16, dtype=dtype), softmax_map(7, 16, dtype=dtype)
-    enhanced = bytheway_map(attn, anchor, 0.6, 1.5, 7)
-    assert torch.equal(enhanced, bytheway_map(attn.float(), anchor.float(), 0.6, 1.5, 7).to(dtype))
-
-
-def test_autocast_does_not_lower_the_precision():
-    attn, anchor = softmax_map(8, 16, dtype=torch.float32), softmax_map(9, 16, dtype=torch.float32)
-    expected = bytheway_map(attn, anchor, 0.6, 1.5, 7)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(bytheway_map(attn, anchor, 0.6, 1.5, 7), expected)
-
-
-def test_a_video_does_not_depend_on_its_batch():
-    attn, anchor = softmax_map(10, 16, videos=3), softmax_map(11, 16, videos=3)
-    attn[1] = uniform_map(16)[0]
-    together = bytheway_map(attn, anchor, 0.6, 1.5, 7)
-    for video in range(3):
-        one = slice(video, video + 1)
-        assert_close(bytheway_map(attn[one], anchor[one], 0.6, 1.5, 7), together[one], **EXACT)
-
-
-def test_the_conditional_half_sets_the_beta_of_both():
-    attn, anchor = softmax_map(12, 16, videos=4), softmax_map(13, 16, videos=4, contrast=1.0)
-    attn[:2] = softmax_map(14, 16, contrast=5.0)
-    guided = self_guide(attn, anchor, 0.6)
-    own = adaptive_beta(attention_energy(attn), *band_energy(guided, 7), 1.5)
-    assert (own[:2] - own[2:]).abs().min() > 0.1
-    enhanced = bytheway_map(attn, anchor, 0.6, 1.5, 7, conditional=torch.tensor([2, 3, 2, 3]))
-    assert_close(enhanced, enhance_motion(guided, own[2:].repeat(2), 7), **EXACT)
-
-
-# --- gradients and devices
-
-
-@pytest.mark.parametrize("rule", ["sqrt", "ratio"])
-@pytest.mark.parametrize("num_frames", [4, 5])
-def test_gradients_are_right(num_frames, rule):
-    attn = softmax_map(15, num_frames, videos=2, pixels=2, heads=1).requires_grad_()
-    anchor = softmax_map(16, num_frames, videos=2, pixels=2, heads=1, contrast=0.5).requires_grad_()
-    alpha, beta = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (0.7, 1.2))
-
-    def operation(attn, anchor, alpha, beta):
-        up = resample_map(anchor, (1, 2), (1, 2), 1)
-        return bytheway_map(attn, up, alpha, beta, 1, rule), disparity(attn, up)
-
-    assert torch.autograd.gradcheck(operation, (attn, anchor, alpha, beta))
-
-
-@pytest.mark.parametrize("make", [uniform_map, one_hot_map])
-@pytest.mark.parametrize("num_frames", [1, 2, 16])
-def test_gradients_are_finite_where_roots_and_quotients_vanish(make, num_frames):
-    attn = make(num_frames).requires_grad_()
-    anchor = uniform_map(num_frames).requires_grad_()
-    (bytheway_map(attn, anchor, 1.0, 1.5, 7).square().sum() + disparity(attn, anchor).sum()).backward()
-    assert attn.grad.isfinite().all()
-    assert anchor.grad.isfinite().all()
-
-
-def test_no_value_is_read_back_from_the_device():
-    with FakeTensorMode():  # tensors without values: reading one raises
-        anchor, attn = torch.rand(4, 6, 4, 16, 16), torch.rand(4, 24, 2, 16, 16)
-        beta, conditional = torch.rand(4), torch.tensor([2, 3, 2, 3])
-        enhanced = bytheway_map(
-            attn, resample_map(anchor, (2, 3), (4, 6), 2), torch.tensor(0.6), beta, 7, conditional=conditional
-        )
-    assert enhanced.shape == (4, 24, 2, 16, 16)

@@ -58,6 +58,8 @@ def frequency_filter(
     k = torch.arange(num_frames, device=device)
     phase = (torch.outer(k, k) % num_frames).to(dtype) * (2 * math.pi / num_frames)
     impulse_response = (phase.cos() * high_band(num_frames, tau, device=device)).mean(-1)
+    # DC is out of the band: taking its rounding out too keeps rows at 1 and uniform maps uniform.
+    impulse_response = impulse_response - impulse_response.mean()
     projector = impulse_response[(k[:, None] - k) % num_frames]
     gain = (beta.to(dtype) if isinstance(beta, Tensor) else torch.full((), beta, dtype=dtype, device=device)) - 1
     return torch.eye(num_frames, dtype=dtype, device=device) + gain[..., None, None] * projector
@@ -148,7 +150,7 @@ def adaptive_beta(energy: Tensor, low: Tensor, high: Tensor, beta: float | Tenso
 
     Then E3 = E2_low + beta^2 E2_high >= E1 (paper: the adaptive beta). `rule="ratio"` leaves out the square root, which
     keeps the same promise where beta >= 1. With nothing to give back (E1 <= E2_low) or nothing to amplify (E2_high = 0)
-    beta stays as it was; energies within rounding of zero count as zero, so that no noise is amplified.
+    beta stays as it was. Energies that differ by rounding count as equal, so that no noise is amplified.
 
     Args:
         energy: E1, of the map before guidance, (videos,).
@@ -160,11 +162,13 @@ def adaptive_beta(energy: Tensor, low: Tensor, high: Tensor, beta: float | Tenso
     """
     if rule not in ("sqrt", "ratio"):
         raise ByTheWayError(f"The beta rule is {rule!r}; it must be one of sqrt, ratio.")
-    # An energy is a sum over many numbers: a difference of two of them may be wrong by some roundings of their size.
-    rounding = 16 * torch.finfo(high.dtype).eps * low
-    resolved = (high > rounding) & (energy - low > rounding)
-    # The inner choice keeps the branch not taken, and so its gradient, finite.
-    gain = torch.where(resolved, energy - low, 1.0) / torch.where(resolved, high, 1.0)
+    # Energies are sums over many numbers: what is left of their size by subtracting is known to some roundings only.
+    rounding = 16 * torch.finfo(high.dtype).eps
+    wanted = energy - low
+    resolved = (wanted > 0) & (high > rounding * low)
+    # The inner choices keep the branch not taken, and so its gradient, finite.
+    gain = torch.where(resolved, wanted, 1.0) / torch.where(resolved, high, 1.0)
+    gain = torch.where((wanted - high).abs() > rounding * energy, gain, 1.0)
     needed = gain.sqrt() if rule == "sqrt" else gain
     return torch.where(resolved, needed.clamp(min=beta), beta)
 
