@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-import torch.multiprocessing as mp
 import typer
+from torch.multiprocessing.spawn import spawn
 
 from training.diorama.recipe import Recipe, run_process
 
@@ -35,7 +35,7 @@ def main(
     elif processes == 1:
         run_process(0, recipe, 1, "cpu")
     else:
-        mp.spawn(run_process, (recipe, processes, "cpu"), nprocs=processes)
+        spawn(run_process, (recipe, processes, "cpu"), nprocs=processes)  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

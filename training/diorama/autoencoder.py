@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
@@ -12,7 +10,7 @@ from torch.nn import functional as F
 
 from training.diorama.architecture import IMAGE_SIZE, NUM_FRAMES
 from training.diorama.corpus import Corpus, to_pixels
-from training.diorama.fit import Stage
+from training.diorama.fit import BatchSource, Stage
 
 CROP = 32
 
@@ -32,15 +30,15 @@ class Reconstruction(nn.Module):
             decoded = self.vae.decode(latents).sample
         error = decoded.float() - pixels
         edges = sum(error.diff(dim=axis).abs().mean() for axis in (-1, -2))
-        return error.abs().mean() + 2 * error.square().mean() + edges + self.kl_weight * posterior.kl().mean() / 64
+        loss: Tensor = error.abs().mean() + 2 * error.square().mean() + edges
+        kl: Tensor = posterior.kl().mean() / 64
+        return loss + self.kl_weight * kl
 
 
-def crop_batch(
-    corpus: Corpus, stage: Stage, frames: int, whole_from: float, device: torch.device
-) -> Callable[[int, torch.Generator], tuple[Tensor, ...]]:
+def crop_batch(corpus: Corpus, stage: Stage, frames: int, whole_from: float, device: torch.device) -> BatchSource:
     """Batches of 32x32 crops near the subject; from the share ``whole_from`` of the steps on, of whole frames."""
 
-    def batch(step: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    def batch(step: int, generator: torch.Generator) -> tuple[Tensor | int, ...]:
         rng = np.random.default_rng(generator.initial_seed())
         whole = step >= whole_from * stage.steps
         count = frames // 4 if whole else frames

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -16,6 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from training.diorama.architecture import NUM_FRAMES
 from training.diorama.corpus import Corpus
+from training.diorama.fit import BatchSource
 from training.diorama.world import caption
 
 CAPTION_DROPOUT = 0.1
@@ -23,7 +24,10 @@ SHORT_CLIPS = 0.65
 
 
 class Denoising(nn.Module):
-    """The v-prediction loss of text encoder and UNet, weighted min(1, 5 / (SNR + 1)) (after Hang et al., 2303.09556)."""
+    """The v-prediction loss of text encoder and UNet, weighted min(1, 5 / (SNR + 1)).
+
+    The weight follows min-SNR with gamma = 5 (Hang et al., arXiv 2303.09556), but keeps the noisiest steps whole.
+    """
 
     def __init__(
         self, text_encoder: CLIPTextModel, unet: UNet2DConditionModel | UNetMotionModel, scheduler: DDIMScheduler
@@ -44,7 +48,8 @@ class Denoising(nn.Module):
             predicted = self.unet(noisy, timesteps, context).sample
         error = F.mse_loss(predicted.float(), velocity, reduction="none").flatten(1).mean(1)
         weight = (5 / (compute_snr(self.scheduler, timesteps) + 1)).clamp(max=1)
-        return (weight * error).mean()
+        loss: Tensor = (weight * error).mean()
+        return loss
 
 
 @contextmanager
@@ -74,10 +79,10 @@ class Examples:
         self.timesteps = timesteps
         self.device = device
 
-    def frames(self, count: int) -> Callable[[int, torch.Generator], tuple[Tensor, ...]]:
+    def frames(self, count: int) -> BatchSource:
         """Batches of ``count`` single frames."""
 
-        def batch(step: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        def batch(step: int, generator: torch.Generator) -> tuple[Tensor | int, ...]:
             rng = np.random.default_rng(generator.initial_seed())
             clips = rng.integers(len(self.scenes), size=count)
             latents = self.latents[clips, rng.integers(NUM_FRAMES, size=count)]
@@ -85,10 +90,10 @@ class Examples:
 
         return batch
 
-    def clips(self, frames: int, seed: int) -> Callable[[int, torch.Generator], tuple[Tensor, ...]]:
+    def clips(self, frames: int, seed: int) -> BatchSource:
         """Batches of ``frames`` frames in all: clips of 16 frames, or (65 % of the steps) of every second frame."""
 
-        def batch(step: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        def batch(step: int, generator: torch.Generator) -> tuple[Tensor | int, ...]:
             stride = 2 if random.Random(f"{seed}/{step}").random() < SHORT_CLIPS else 1
             rng = np.random.default_rng(generator.initial_seed())
             clips = rng.integers(len(self.scenes), size=frames * stride // NUM_FRAMES)
@@ -108,4 +113,5 @@ class Examples:
 
 def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     """Token ids (captions, PROMPT_TOKENS), as the pipeline makes them."""
-    return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    ids: Tensor = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    return ids

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 CHECKPOINT_SECONDS = 120
+BatchSource = Callable[[int, torch.Generator], "tuple[Tensor | int, ...]"]
+"""Arguments of an objective for a step, all randomness drawn from the generator."""
 
 
 class OutOfTime(Exception):
@@ -61,7 +63,7 @@ def fit(
     stage: Stage,
     objective: nn.Module,
     groups: Iterable[dict[str, object]],
-    batch: Callable[[int, torch.Generator], tuple[Tensor, ...]],
+    batch: BatchSource,
     folder: Path,
     deadline: float,
     on_checkpoint: Callable[[int], None] | None = None,
@@ -112,7 +114,12 @@ def fit(
             on_checkpoint(step)
             ema.restore(objective.parameters())
 
-    columns = (TextColumn(f"{stage.name} {{task.fields[loss]}}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn(f"{stage.name} {{task.fields[loss]}}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, disable=not main) as progress, (folder / "loss.jsonl").open("a") as log:
         task = progress.add_task(stage.name, total=stage.steps, completed=start, loss="")
         saved, running = time.monotonic(), None
@@ -126,7 +133,8 @@ def fit(
             ema.step(objective.parameters())
             running = loss.detach() if running is None else torch.lerp(running, loss.detach(), 0.05)
             if main and (step + 1) % 20 == 0:
-                log.write(json.dumps({"step": step + 1, "loss": round(float(running), 5), "time": round(time.time())}) + "\n")
+                row = {"step": step + 1, "loss": round(float(running), 5), "time": round(time.time())}
+                log.write(json.dumps(row) + "\n")
                 log.flush()
                 progress.update(task, completed=step + 1, loss=f"loss {float(running):.4f}")
             if out_of_time(deadline, step):

@@ -7,8 +7,15 @@ from pathlib import Path
 
 import matplotlib
 import torch
-from diffusers import AnimateDiffPipeline, AutoencoderKL, DDIMScheduler, MotionAdapter, StableDiffusionPipeline
-from diffusers import UNet2DConditionModel, UNetMotionModel
+from diffusers import (
+    AnimateDiffPipeline,
+    AutoencoderKL,
+    DDIMScheduler,
+    MotionAdapter,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+    UNetMotionModel,
+)
 from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -41,7 +48,14 @@ def image_sheet(
 ) -> None:
     """A row of single images for each sample prompt."""
     pipe = StableDiffusionPipeline(
-        vae, text_encoder, tokenizer, unet, scheduler, None, None, requires_safety_checker=False  # type: ignore[arg-type]
+        vae,
+        text_encoder,
+        tokenizer,
+        unet,
+        scheduler,
+        None,
+        None,
+        requires_safety_checker=False,
     )
     pipe.set_progress_bar_config(disable=True)
     images = pipe(
