@@ -51,7 +51,7 @@ def original_names(adapter: MotionAdapter) -> Tensors:
         name = name.replace(".norm3.", ".ff_norm.")
         name = re.sub(r"\.attn(\d)\.", lambda match: f".attention_blocks.{int(match[1]) - 1}.", name)
         name = re.sub(r"\.norm(\d)\.", lambda match: f".norms.{int(match[1]) - 1}.", name)
-        tensors[name.replace(".pos_embed.pe", ".attention_blocks.0.pos_encoder.pe")] = tensor.contiguous()
+        tensors[name.replace(".pos_embed.pe", ".attention_blocks.0.pos_encoder.pe")] = tensor
     return tensors
 
 

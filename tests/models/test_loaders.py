@@ -137,7 +137,7 @@ def test_other_image_model_with_motion_adapter(image_folder: Path, adapter_folde
     refused(
         image_folder,
         motion_adapter=str(adapter_folder),
-        because="is a StableDiffusionXLPipeline; motion adapters go with Stable Diffusion 1.5 models only",
+        because="is a StableDiffusionXLPipeline, which bytheway does not know",
     )
 
 

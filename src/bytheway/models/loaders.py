@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bytheway.errors import ByTheWayError
 from bytheway.models.checkpoints import kind_of, read_tensors
 from bytheway.models.lora import add_loras
-from bytheway.models.motion import animatediff_scheduler, check_fit, load_motion_adapter
+from bytheway.models.motion import animate, load_motion_adapter
 from bytheway.models.placement import resolve_device, resolve_dtype
 from bytheway.models.registry import PACKAGED, close_names, find_model, known_models, packaged_folder
 from bytheway.models.sources import existing_path, is_hub_id, read_json, reading
@@ -17,6 +17,12 @@ from bytheway.models.sources import existing_path, is_hub_id, read_json, reading
 if TYPE_CHECKING:
     import torch
     from diffusers import DiffusionPipeline
+
+_GIVE_MOTION = (
+    "give it motion with a motion adapter (--motion-adapter), for example guoyww/animatediff-motion-adapter-v1-5-3."
+)
+# It is a gigabyte that AnimateDiff's pipeline has no place for.
+_WITHOUT_SAFETY_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
 
 def load(
@@ -92,12 +98,14 @@ def _from_diffusers(location: str, motion_adapter: str | None, dtype: torch.dtyp
         if motion_adapter is not None:
             raise ByTheWayError(f"{location} is a video model already; leave the motion adapter {motion_adapter} out.")
         return _from_class(location, index["_class_name"], dtype)
-    if motion_adapter is None:
+    if _denoiser(index) != "UNet2DConditionModel" or "text_encoder_2" in index:
         raise ByTheWayError(
-            f"{location} holds an image model ({index.get('_class_name')}); give it motion with a motion adapter "
-            "(--motion-adapter), for example guoyww/animatediff-motion-adapter-v1-5-3."
+            f"{location} is a {index.get('_class_name')}, which bytheway does not know; give an AnimateDiff pipeline, "
+            "or a Stable Diffusion 1.5 model with a motion adapter."
         )
-    return _animate(location, index, motion_adapter, dtype)
+    if motion_adapter is None:
+        raise ByTheWayError(f"{location} holds an image model ({index.get('_class_name')}); {_GIVE_MOTION}")
+    return _animate(location, motion_adapter, dtype)
 
 
 def _no_index(location: str) -> str:
@@ -108,14 +116,20 @@ def _no_index(location: str) -> str:
 
 
 def _is_video(index: dict[str, Any]) -> bool:
-    """Whether the pipeline of this model_index.json mixes frames: an AnimateDiff one, or one with a motion UNet."""
-    return str(index.get("_class_name")).startswith("AnimateDiff") or _denoiser(index) == "UNetMotionModel"
+    """Whether the pipeline of this model_index.json has motion: its denoiser's own, or a motion adapter's."""
+    from bytheway.sites import ARCHITECTURES
+
+    known = {denoiser for architecture in ARCHITECTURES for denoiser in architecture.denoisers}
+    return _denoiser(index) in known or _class(index.get("motion_adapter")) == "MotionAdapter"
 
 
 def _denoiser(index: dict[str, Any]) -> str | None:
-    """The class name of the UNet or transformer in a model_index.json."""
-    component = index.get("unet") or index.get("transformer")
-    return component[1] if isinstance(component, list) else None
+    return _class(index.get("unet") or index.get("transformer"))
+
+
+def _class(component: Any) -> str | None:
+    """The class name in a component of a model_index.json, which is a pair of library and class."""
+    return component[1] if isinstance(component, list) and len(component) == 2 else None
 
 
 def _from_class(location: str, class_name: str, dtype: torch.dtype) -> DiffusionPipeline:
@@ -129,23 +143,14 @@ def _from_class(location: str, class_name: str, dtype: torch.dtype) -> Diffusion
         return pipeline_class.from_pretrained(location, dtype=dtype)
 
 
-def _animate(location: str, index: dict[str, Any], motion_adapter: str, dtype: torch.dtype) -> DiffusionPipeline:
+def _animate(location: str, motion_adapter: str, dtype: torch.dtype) -> DiffusionPipeline:
     """An image model of the Stable Diffusion 1.5 family with a motion adapter."""
-    from diffusers import AnimateDiffPipeline
+    from diffusers import StableDiffusionPipeline
 
-    if _denoiser(index) != "UNet2DConditionModel" or "text_encoder_2" in index:
-        raise ByTheWayError(
-            f"{location} is a {index.get('_class_name')}; motion adapters go with Stable Diffusion 1.5 models only."
-        )
     adapter = load_motion_adapter(motion_adapter, dtype)
-    unet = read_json(location, "unet/config.json")
-    if unet is None:
-        raise ByTheWayError(f"{location} is incomplete: it has no unet/config.json; download or save it again.")
-    check_fit(adapter, unet, motion_adapter, location)
     with reading(location):
-        pipe = AnimateDiffPipeline.from_pretrained(location, motion_adapter=adapter, dtype=dtype)
-    pipe.scheduler = animatediff_scheduler(pipe.scheduler.config)
-    return pipe
+        image = StableDiffusionPipeline.from_pretrained(location, dtype=dtype, **_WITHOUT_SAFETY_CHECKER)
+    return animate(image, location, adapter, motion_adapter)
 
 
 def _from_checkpoint(path: Path, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:
@@ -153,7 +158,7 @@ def _from_checkpoint(path: Path, motion_adapter: str | None, dtype: torch.dtype)
 
     Such a file has neither tokenizer nor configuration: diffusers takes them from the hub cache or the hub.
     """
-    from diffusers import AnimateDiffPipeline
+    from diffusers import StableDiffusionPipeline
 
     names = read_tensors(path, names_only=True)
     kind = kind_of(names)
@@ -166,13 +171,8 @@ def _from_checkpoint(path: Path, motion_adapter: str | None, dtype: torch.dtype)
     if kind == "other" or not any(name.startswith("cond_stage_model.transformer.") for name in names):
         raise ByTheWayError(f"{path} is no checkpoint of a Stable Diffusion 1.5 model with its text encoder.")
     if motion_adapter is None:
-        raise ByTheWayError(
-            f"{path} holds an image model; give it motion with a motion adapter (--motion-adapter), "
-            "for example guoyww/animatediff-motion-adapter-v1-5-3."
-        )
+        raise ByTheWayError(f"{path} holds an image model; {_GIVE_MOTION}")
     adapter = load_motion_adapter(motion_adapter, dtype)
     with reading(f"{path} (whose tokenizer and configuration come from the hub)"):
-        pipe = AnimateDiffPipeline.from_single_file(str(path), motion_adapter=adapter, dtype=dtype)
-    pipe.scheduler = animatediff_scheduler(pipe.scheduler.config)
-    pipe.register_to_config(_name_or_path=str(path))
-    return pipe
+        image = StableDiffusionPipeline.from_single_file(str(path), dtype=dtype, **_WITHOUT_SAFETY_CHECKER)
+    return animate(image, str(path), adapter, motion_adapter)

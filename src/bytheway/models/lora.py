@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,11 +64,9 @@ def _add(pipe: DiffusionPipeline, source: str, adapter: str) -> None:
         raise ByTheWayError(f"{source} holds no LoRA: none of its tensors is named as one.")
     if any(".temporal_transformer." in name for name in tensors):  # AnimateDiff's own files name the UNet's parts alone
         tensors = {f"unet.{name}": tensor for name, tensor in diffusers_motion_names(tensors).items()}
-    with reading(source):
-        try:
-            pipe.load_lora_weights(tensors, adapter_name=adapter)
-        except RuntimeError as error:
-            raise ByTheWayError(f"The LoRA {source} does not fit this model: its tensors have other sizes.") from error
+    with reading(source), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several LoRAs are what is wanted
+        pipe.load_lora_weights(tensors, adapter_name=adapter)
     if not any(adapter in names for names in pipe.get_list_adapters().values()):
         raise ByTheWayError(f"The LoRA {source} does not fit this model: none of its layers is in it.")
 

@@ -11,7 +11,7 @@ from bytheway.models.sources import existing_path, is_hub_id, read_json, reading
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import DDIMScheduler, MotionAdapter
+    from diffusers import AnimateDiffPipeline, MotionAdapter, StableDiffusionPipeline
 
 # What AnimateDiff was trained with, and what its motion modules need of a base model's scheduler.
 _SCHEDULER = {"beta_schedule": "linear", "clip_sample": False, "steps_offset": 1, "timestep_spacing": "linspace"}
@@ -37,22 +37,34 @@ def load_motion_adapter(source: str, dtype: torch.dtype) -> MotionAdapter:
         return MotionAdapter.from_pretrained(source, dtype=dtype)
 
 
-def animatediff_scheduler(base: Any) -> DDIMScheduler:
-    """The scheduler of an image model (or its config), with the settings that AnimateDiff's motion modules want."""
-    from diffusers import DDIMScheduler
+def animate(
+    image: StableDiffusionPipeline, image_name: str, adapter: MotionAdapter, adapter_name: str
+) -> AnimateDiffPipeline:
+    """The text-to-video pipeline of an image model and a motion adapter, with the scheduler that AnimateDiff wants.
 
-    return DDIMScheduler.from_config(base, **_SCHEDULER)
+    Raises:
+        ByTheWayError: the adapter was made for a UNet of other widths or depth.
+    """
+    from diffusers import AnimateDiffPipeline, DDIMScheduler
 
-
-def check_fit(adapter: MotionAdapter, unet: dict[str, Any], adapter_name: str, base_name: str) -> None:
-    """Raises ByTheWayError when the adapter was made for a UNet of other widths or depth than `unet`, a config."""
-    theirs, ours = list(adapter.config["block_out_channels"]), list(unet["block_out_channels"])
-    layers = unet["layers_per_block"]
-    if theirs != ours or adapter.config["motion_layers_per_block"] not in (layers, [layers] * len(ours)):
+    unet, made_for = image.unet.config, adapter.config
+    widths, layers = list(unet.block_out_channels), unet.layers_per_block
+    if list(made_for.block_out_channels) != widths or made_for.motion_layers_per_block != layers:
         raise ByTheWayError(
-            f"The motion adapter {adapter_name} does not fit {base_name}: it was made for a UNet of widths {theirs}, "
-            f"this one has {ours}; AnimateDiff's adapters go with Stable Diffusion 1.5 models."
+            f"The motion adapter {adapter_name} does not fit {image_name}: it was made for a UNet of widths "
+            f"{list(made_for.block_out_channels)} with {made_for.motion_layers_per_block} layers a block, this one has "
+            f"{widths} with {layers}; AnimateDiff's adapters go with Stable Diffusion 1.5 models."
         )
+    pipe = AnimateDiffPipeline(
+        vae=image.vae,
+        text_encoder=image.text_encoder,
+        tokenizer=image.tokenizer,
+        unet=image.unet,
+        motion_adapter=adapter,
+        scheduler=DDIMScheduler.from_config(image.scheduler.config, **_SCHEDULER),
+    )
+    pipe.register_to_config(_name_or_path=image_name)
+    return pipe
 
 
 def _from_file(path: Path) -> MotionAdapter:

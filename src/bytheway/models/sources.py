@@ -65,44 +65,52 @@ def hub_file(repository: str, file: str) -> Path | None:
 
 @contextmanager
 def reading(source: str | Path) -> Iterator[None]:
-    """Turns the failures of reading a model from `source` into one `ByTheWayError` each.
+    """Turns the failures of reading a model from `source` into one `ByTheWayError` each; no memory stays what it is."""
+    import pickle
 
-    Other errors (a bug, no memory) pass as they are.
-    """
+    import torch
+    from diffusers.loaders.single_file_utils import SingleFileComponentError
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (ByTheWayError, torch.OutOfMemoryError):
+        raise
+    except (
+        OSError,  # the hub's errors among them
+        ValueError,
+        LookupError,
+        TypeError,
+        RuntimeError,
+        ImportError,
+        SafetensorError,
+        pickle.UnpicklingError,
+        SingleFileComponentError,
+    ) as error:
+        raise ByTheWayError(_said(error, source)) from error
+
+
+def _said(error: BaseException, source: str | Path) -> str:
+    """The sentence for a failure, by the first telling one among its causes: libraries wrap errors in others."""
     import pickle
 
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
     from safetensors import SafetensorError
 
-    try:
-        yield
-    except ByTheWayError:
-        raise
-    except GatedRepoError as error:
-        message = f"{source} asks for its licence to be accepted on the hub first; accept it there and log in."
-        raise ByTheWayError(message) from error
-    except RepositoryNotFoundError as error:
-        raise ByTheWayError(f"The hub has no model {source}, or none that this login may see; check the id.") from error
-    except (LocalEntryNotFoundError, ConnectionError) as error:
-        message = f"{source} is not on this machine and the hub cannot be reached; check the network, or give a folder."
-        raise ByTheWayError(message) from error
-    except HfHubHTTPError as error:
-        raise ByTheWayError(f"The hub did not deliver {source}: {_first_line(error)}") from error
-    except (SafetensorError, pickle.UnpicklingError, OSError, ValueError, LookupError, TypeError, ImportError) as error:
-        raise ByTheWayError(_said(error, source)) from error
-
-
-def _said(error: BaseException, source: str | Path) -> str:
-    """The sentence for a failure; diffusers and transformers wrap the telling error in others."""
-    import pickle
-
-    from safetensors import SafetensorError
-
-    causes = list(_causes(error))
-    if any(isinstance(cause, SafetensorError) for cause in causes):
-        return f"The weights of {source} are damaged or cut short; download or save them again."
-    if any(isinstance(cause, pickle.UnpicklingError) for cause in causes):
-        return f"{source} holds something other than tensors, which is not opened; convert it to safetensors."
+    for cause in _causes(error):
+        match cause:
+            case GatedRepoError():
+                return f"{source} asks for its licence to be accepted on the hub; accept it there and log in."
+            case RepositoryNotFoundError():
+                return f"The hub has no model {source}, or none that this login may see; check the id."
+            case LocalEntryNotFoundError() | ConnectionError():
+                return f"{source} is not on this machine and the hub cannot be reached; check the network."
+            case HfHubHTTPError():
+                return f"The hub did not deliver {source}: {_first_line(cause)}"
+            case SafetensorError():
+                return f"The weights of {source} are damaged or cut short; download or save them again."
+            case pickle.UnpicklingError():
+                return f"{source} holds something other than tensors, which is not opened; convert it to safetensors."
     return f"{source} cannot be loaded: {_first_line(error)}"
 
 

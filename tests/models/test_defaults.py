@@ -1,0 +1,54 @@
+"""The settings a pipeline is run with where nothing is said."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bytheway import ByTheWayError
+from bytheway.models import GenerationDefaults, defaults, generation_defaults, load, preset_for
+
+WORLD = {
+    "defaults": {"num_frames": 12, "size": [64, 48], "steps": 20, "guidance_scale": 4.0, "fps": 6},
+    "words": ["a", "ball", "grass", "red"],
+    "subjects": ["ball"],
+}
+
+
+def test_world_of_the_folder(video_folder: Path) -> None:
+    (video_folder / "world.json").write_text(json.dumps(WORLD))
+    assert generation_defaults(load(str(video_folder), device="cpu")) == GenerationDefaults(
+        num_frames=12,
+        size=(64, 48),
+        steps=20,
+        guidance_scale=4.0,
+        fps=6,
+        vocabulary=frozenset({"a", "ball", "grass", "red"}),
+    )
+
+
+def test_damaged_world(video_folder: Path) -> None:
+    (video_folder / "world.json").write_text("[]")
+    with pytest.raises(ByTheWayError, match=r"world.json of .* is damaged"):
+        generation_defaults(load(str(video_folder), device="cpu"))
+
+
+def test_other_pipelines_have_animatediffs_at_the_size_of_their_unet(tiny_pipeline: Any) -> None:
+    assert generation_defaults(tiny_pipeline) == GenerationDefaults(
+        num_frames=16, size=(16, 16), steps=25, guidance_scale=7.5, fps=8, vocabulary=None
+    )
+
+
+def test_size_of_a_unet_that_is_not_square(tiny_pipeline: Any) -> None:
+    tiny_pipeline.unet.register_to_config(sample_size=(40, 64))
+    assert generation_defaults(tiny_pipeline).size == (128, 80)
+
+
+def test_preset_is_the_architectures(tiny_pipeline: Any) -> None:
+    assert preset_for(tiny_pipeline) == "animatediff"
+
+
+def test_preset_of_the_packaged_model(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "packaged_folder", lambda: video_folder)
+    assert preset_for(load(str(video_folder), device="cpu")) == "diorama"

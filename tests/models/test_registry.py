@@ -1,0 +1,51 @@
+"""The names, what they say, and what they do not cost."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bytheway.config import PRESETS
+from bytheway.models import known_models, registry
+from bytheway.sites import ARCHITECTURES
+
+
+def test_packaged_model_comes_first() -> None:
+    assert known_models()[0].name == "diorama"
+    assert known_models()[0].source == "in the package"
+
+
+def test_names_are_unique_and_presets_and_architectures_exist() -> None:
+    models = known_models()
+    assert len({model.name for model in models}) == len(models)
+    assert {model.preset for model in models} <= PRESETS.keys()
+    assert {model.architecture for model in models} <= {architecture.name for architecture in ARCHITECTURES}
+
+
+def test_packaged_model_is_present_when_its_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "packaged_folder", lambda: tmp_path)
+    packaged = known_models()[0]
+    assert not packaged.present
+    (tmp_path / "model_index.json").touch()
+    assert packaged.present
+
+
+def test_hub_model_is_present_when_both_parts_are_cached(
+    image_folder: Path, adapter_folder: Path, publish: Callable[[str, Path], None]
+) -> None:
+    model = next(model for model in known_models() if model.name == "animatediff-v2")
+    assert model.base
+    assert model.motion_adapter
+    assert not model.present
+    publish(model.base, image_folder)
+    assert not model.present
+    publish(model.motion_adapter, adapter_folder)
+    assert model.present
+    assert model.source == f"{model.base} + {model.motion_adapter}"
+
+
+def test_listing_the_models_does_not_import_torch() -> None:
+    code = "import sys, bytheway.models as m; [k.present for k in m.known_models()]; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
