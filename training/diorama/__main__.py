@@ -35,7 +35,7 @@ def main(
     elif processes == 1:
         run_process(0, recipe, 1, "cpu")
     else:
-        spawn(run_process, (recipe, processes, "cpu"), nprocs=processes)  # type: ignore[no-untyped-call]
+        spawn(run_process, (recipe, processes, "cpu"), nprocs=processes)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ uninterrupted one would have seen.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 import zlib
@@ -65,7 +66,7 @@ def fit(
     groups: Iterable[dict[str, object]],
     batch: BatchSource,
     folder: Path,
-    deadline: float,
+    deadline: float = math.inf,
     on_checkpoint: Callable[[int], None] | None = None,
 ) -> None:
     """Train ``objective`` (a module whose forward returns the loss) and leave it with its EMA weights.

@@ -137,7 +137,7 @@ def degrade(clips: Tensor, generator: torch.Generator) -> Tensor:
     return torch.lerp(clips, soft, share) + 0.08 * draws[:, 1].view(-1, 1, 1, 1, 1) * noise
 
 
-def train_judge(folder: Path, steps: int, device: torch.device, deadline: float, batch_size: int = 16) -> Judge:
+def train_judge(folder: Path, steps: int, device: torch.device, batch_size: int = 16) -> Judge:
     """Train on renders drawn anew for every step; resumes from its checkpoint, returns what is finished already."""
     judge = Judge()
     judge(torch.zeros(1, 16, 3, 64, 64))
@@ -152,7 +152,7 @@ def train_judge(folder: Path, steps: int, device: torch.device, deadline: float,
             masks = F.avg_pool2d(clips.mask, STRIDE)
             return degrade(2 * clips.frames - 1, generator), labels_of(scenes).to(device), masks
 
-        fit(stage, Judging(judge), [{"params": judge.parameters(), "lr": 2e-3}], batch, folder, deadline)
+        fit(stage, Judging(judge), [{"params": judge.parameters(), "lr": 2e-3}], batch, folder)
         save_file(judge.state_dict(), finished)
     judge.load_state_dict(load_file(finished))
     return judge.to(device).eval()

@@ -1,7 +1,7 @@
 """``python -m training.diorama.report``: what the shipped model does on 256 prompts, as the judge reads it.
 
 Half of the prompts are combinations of attributes that were never trained on. Every figure stands beside the same
-figure of real renders of the same scenes, and, with ``--enhanced``, of the same prompts and seeds under ByTheWay.
+figure of real renders of the same scenes; ``--enhanced N`` repeats the first N prompts, same seeds, under ByTheWay.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import random
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
 from diffusers import AnimateDiffPipeline
 from rich.progress import track
+from scipy.stats import bootstrap
 from torch import Tensor
 
 from bytheway import enhanced
@@ -28,9 +29,11 @@ from training.diorama.judge import FACTORS, Judge, Reading, accuracy, labels_of,
 from training.diorama.sample import GUIDANCE, STEPS
 from training.diorama.world import Scene, all_scenes, caption, render, split
 
-BATCH = 8
+BATCH = 4
 STATIC_PIXELS = 2.0
+BROKEN_FRAMES = 2
 MOVING = ("left", "right", "jump")
+Measures = dict[str, np.ndarray]
 
 
 def prompts(count: int, seed: int) -> list[tuple[Scene, str]]:
@@ -40,23 +43,28 @@ def prompts(count: int, seed: int) -> list[tuple[Scene, str]]:
     return [(scene, caption(scene, rng)) for index in range(count) for scene in [rng.choice(sides[index % 2])]]
 
 
-def measure(reading: Reading, scenes: list[Scene]) -> dict[str, float]:
-    """Means over clips of what the judge reads; the definitions stand in the model card."""
-    right = (labels_of(reading.scenes()) == labels_of(scenes)).float().mean(0)
+def measure(reading: Reading, scenes: list[Scene]) -> Measures:
+    """What the judge reads of each clip, (clips,) per measure; NaN where a measure asks for motion and none was.
+
+    Attributes are 1 where they are as prompted; ``broken`` is 1 where more than 2 frames are less than half sure of the
+    clip's subject; lengths are in pixels: ``motion_range`` between the two most distant centres, ``path`` travelled,
+    ``jerk`` the mean third difference of the centre; ``area_variation`` is the subject's relative deviation in size.
+    """
+    right = labels_of(reading.scenes()) == labels_of(scenes)
     centre, area = reading.tracks()
-    moving = torch.tensor([scene.motion in MOVING for scene in scenes])
+    still = torch.tensor([scene.motion not in MOVING for scene in scenes])
     motion_range = torch.cdist(centre, centre).amax((1, 2))
     opinions = reading.subject.softmax(-1)
     certainty = opinions.amax(-1) * (opinions.argmax(-1) == opinions.mean(1).argmax(-1, keepdim=True))
-    broken = (certainty < 0.5).sum(1) > 2
-    return dict(zip(FACTORS, right.tolist(), strict=True)) | {
-        "motion_range": float(motion_range[moving].mean()),
-        "path": float(centre.diff(dim=1).norm(dim=-1).sum(1)[moving].mean()),
-        "jerk": float(centre.diff(n=3, dim=1).norm(dim=-1).mean()),
-        "near_static": float((motion_range[moving] < STATIC_PIXELS).float().mean()),
-        "broken": float(broken.float().mean()),
-        "area_variation": float((area.std(1) / area.mean(1)).mean()),
+    measures: dict[str, Tensor] = dict(zip(FACTORS, right.float().unbind(1), strict=True)) | {
+        "motion_range": motion_range.masked_fill(still, torch.nan),
+        "path": centre.diff(dim=1).norm(dim=-1).sum(1).masked_fill(still, torch.nan),
+        "jerk": centre.diff(n=3, dim=1).norm(dim=-1).mean(1),
+        "near_static": (motion_range < STATIC_PIXELS).float().masked_fill(still, torch.nan),
+        "broken": ((certainty < 0.5).sum(1) > BROKEN_FRAMES).float(),
+        "area_variation": area.std(1) / area.mean(1),
     }
+    return {name: values.double().numpy() for name, values in measures.items()}
 
 
 def generate(pipe: AnimateDiffPipeline, texts: list[str], seed: int) -> Tensor:
@@ -77,73 +85,82 @@ def generate(pipe: AnimateDiffPipeline, texts: list[str], seed: int) -> Tensor:
     return torch.cat(parts)
 
 
+def paired(vanilla: Measures, other: Measures) -> list[dict[str, Any]]:
+    """Per measure the means, the mean difference and its bootstrap 95 % interval, paired by prompt and seed."""
+    rows = []
+    for name, before in vanilla.items():
+        after = other[name]
+        difference = (after - before)[~np.isnan(before)]
+        interval = (0.0, 0.0)
+        if difference.any():
+            found = bootstrap((difference,), np.mean, method="percentile", rng=np.random.default_rng(0))
+            interval = (found.confidence_interval.low, found.confidence_interval.high)
+        means = {"vanilla": np.nanmean(before), "enhanced": np.nanmean(after), "difference": difference.mean()}
+        rows.append({"measure": name, **{key: float(value) for key, value in means.items()}, "interval": interval})
+    return rows
+
+
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the judge and of the report.")] = Path("runs/diorama"),
     model: Annotated[Path, typer.Option(help="The diffusers folder to report on.")] = SHIPPED,
     count: Annotated[int, typer.Option(help="Prompts.")] = 256,
-    with_enhanced: Annotated[bool, typer.Option("--enhanced", help="Also under ByTheWay, same seeds.")] = False,
+    enhanced_count: Annotated[int, typer.Option("--enhanced", help="Of these, also under ByTheWay.")] = 0,
     seed: int = 10_000,
     judge_steps: int = 1000,
-    minutes: Annotated[float, typer.Option(help="Stop training the judge after this time.")] = float("inf"),
 ) -> None:
-    """Train the judge where it is missing, generate, judge, and write ``report.json``."""
+    """Train the judge where it is missing, generate, judge, and write ``report.json`` and the clips."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    judge = train_judge(out / "judge", judge_steps, device, time.monotonic() + 60 * minutes).cpu()
+    judge = train_judge(out / "judge", judge_steps, device).cpu()
     chosen = prompts(count, seed)
     scenes, texts = [scene for scene, _ in chosen], [text for _, text in chosen]
-    generator = torch.Generator().manual_seed(seed)
-    columns = {"renders": 2 * render(scenes, generator).frames - 1}
-    report: dict[str, object] = {
-        "prompts": count,
-        "seed": seed,
-        "device": str(device),
-        "threads": torch.get_num_threads(),
-    }
-    report["judge_accuracy"] = _fresh_accuracy(judge, seed + 1)
+    clips = {"renders": 2 * render(scenes, torch.Generator().manual_seed(seed)).frames - 1}
 
     pipe = AnimateDiffPipeline.from_pretrained(model).to(device)
     pipe.set_progress_bar_config(disable=True)
     began = time.monotonic()
-    columns["vanilla"] = generate(pipe, texts, seed)
-    report["seconds_per_clip"] = (time.monotonic() - began) / count
-    if with_enhanced:
+    clips["vanilla"] = generate(pipe, texts, seed)
+    seconds = (time.monotonic() - began) / count
+    if enhanced_count:
         with enhanced(pipe, record=False):
-            columns["enhanced"] = generate(pipe, texts, seed)
+            clips["enhanced"] = generate(pipe, texts[:enhanced_count], seed)
+    pixels = {name: (127.5 * (frames.clamp(-1, 1) + 1)).round().byte().numpy() for name, frames in clips.items()}
+    np.savez_compressed(out / "report.npz", allow_pickle=False, **pixels)
 
-    readings = {name: judge.read(clips) for name, clips in columns.items()}
-    report["all"] = {name: measure(reading, scenes) for name, reading in readings.items()}
-    for side, offset in (("train", 0), ("unseen", 1)):
-        report[side] = {name: measure(_every_second(r, offset), scenes[offset::2]) for name, r in readings.items()}
-    clips = {name: (127.5 * (frames.clamp(-1, 1) + 1)).round().byte().numpy() for name, frames in columns.items()}
-    np.savez_compressed(out / "report.npz", allow_pickle=False, **clips)
-    report["scenes"] = [asdict(scene) | {"prompt": text} for scene, text in chosen]
+    measures = {name: measure(judge.read(frames), scenes[: len(frames)]) for name, frames in clips.items()}
+    whole = {name: measures[name] for name in ("renders", "vanilla")}
+    first = {name: values[:enhanced_count] for name, values in measures["vanilla"].items()}
+    report: dict[str, Any] = {
+        "prompts": count,
+        "enhanced_prompts": enhanced_count,
+        "seed": seed,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "seconds_per_clip": round(seconds, 2),
+        "judge_accuracy": fresh_accuracy(judge, seed + 1),
+        "all": {name: _means(values, slice(None)) for name, values in whole.items()},
+        "train": {name: _means(values, slice(0, None, 2)) for name, values in whole.items()},
+        "unseen": {name: _means(values, slice(1, None, 2)) for name, values in whole.items()},
+        "paired": paired(first, measures["enhanced"]) if enhanced_count else [],
+        "scenes": [asdict(scene) | {"prompt": text} for scene, text in chosen],
+    }
     path = out / "report.json"
     path.with_suffix(".tmp").write_text(json.dumps(report, indent=1) + "\n")
     os.replace(path.with_suffix(".tmp"), path)
-    print(table(report))
+    for name, value in report["all"]["vanilla"].items():
+        print(f"{name:16} vanilla {value:8.3f}   renders {report['all']['renders'][name]:8.3f}")
+    for row in report["paired"]:
+        print(f"{row['measure']:16} enhanced - vanilla {row['difference']:+.3f} {row['interval']}")
 
 
-def _fresh_accuracy(judge: Judge, seed: int, count: int = 512) -> dict[str, float]:
-    generator = torch.Generator().manual_seed(seed)
+def fresh_accuracy(judge: Judge, seed: int, count: int = 512) -> dict[str, float]:
+    """The judge's accuracy per attribute on ``count`` renders it has not seen, every combination equally likely."""
     rng = random.Random(seed)
     scenes = [rng.choice(all_scenes()) for _ in range(count)]
-    return accuracy(judge, scenes, 2 * render(scenes, generator).frames - 1)
+    return accuracy(judge, scenes, 2 * render(scenes, torch.Generator().manual_seed(seed)).frames - 1)
 
 
-def _every_second(reading: Reading, offset: int) -> Reading:
-    return Reading(*(tensor[offset::2] for tensor in vars(reading).values()))
-
-
-def table(report: dict[str, object]) -> str:
-    """The report as a Markdown table, one row per measure and side."""
-    sides = {side: report[side] for side in ("all", "train", "unseen")}
-    names = list(sides["all"])  # type: ignore[call-overload]
-    lines = ["| prompts | measure | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
-    for side, columns in sides.items():
-        for key in columns[names[0]]:  # type: ignore[index]
-            values = " | ".join(f"{columns[name][key]:.3f}" for name in names)  # type: ignore[index]
-            lines.append(f"| {side} | {key.replace('_', ' ')} | {values} |")
-    return "\n".join(lines)
+def _means(measures: Measures, which: slice) -> dict[str, float]:
+    return {name: float(np.nanmean(values[which])) for name, values in measures.items()}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,185 @@
+"""``python -m training.diorama.card``: the model card and its contact sheet, from the report's own figures.
+
+Nothing in the card is typed by hand: the figures come from ``report.json``, the pictures from ``report.npz``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from bytheway.video import contact_sheet
+from training.diorama import world
+from training.diorama.__main__ import SHIPPED
+from training.diorama.report import STATIC_PIXELS
+
+SHOWN = 8
+MEASURES = {
+    "subject": ("subject as prompted", "%"),
+    "colour": ("colour as prompted", "%"),
+    "setting": ("setting as prompted", "%"),
+    "motion": ("motion as prompted", "%"),
+    "broken": ("broken structure", "%"),
+    "near_static": ("near-static (prompts that move)", "%"),
+    "motion_range": ("motion range (prompts that move)", "px"),
+    "path": ("path (prompts that move)", "px"),
+    "jerk": ("jerk", "px"),
+    "area_variation": ("variation of the subject's area", "%"),
+}
+CARD = """# diorama
+
+A small, real AnimateDiff that ships with bytheway: text to 16 frames of 64x64, trained from nothing on a procedural toy
+world, so that everything in this project runs on a laptop with no download. It is a toy: it knows {words} words.
+
+![Every second frame of the clips of the first {shown} prompts of the report](contact_sheet.png)
+
+The sheet shows the first {shown} prompts of the report below, none left out: {prompts}.
+
+## The world
+
+One subject ({subjects}) in one of {colour_count} colours ({colours}) in a setting ({settings}) that moves in one way
+({motions}). A boat is always at sea; cars, persons and dogs never are; only balls, stars and boxes spin; birds and
+boats do not jump; nothing white stands in snow. {scenes} combinations, {unseen} of them never trained on.
+
+Words: {vocabulary}.
+
+## The parts
+
+| part | what | parameters |
+|---|---|---|
+| vae | AutoencoderKL, 8x down, 8 latent channels | {vae} |
+| text_encoder | CLIP text transformer, 2 layers, width 96 | {text_encoder} |
+| unet | UNet2DConditionModel, three levels (8, 4, 2 pixels), channels 64, 96, 144 | {unet} |
+| motion_adapter | MotionAdapter, motion modules in every block | {motion_adapter} |
+
+v-prediction on a cosine schedule whose log-SNR is raised by 2 log 2, because a small latent loses its layout at noise
+levels at which a large one still shows it. Weights in fp16, safetensors only. Made for {steps} DDIM steps at guidance
+{guidance}.
+
+## The recipe
+
+`python -m training.diorama` (corpus, autoencoder, spatial stage, motion stage, export), then
+`python -m training.diorama.report --enhanced {enhanced_count}` and `python -m training.diorama.card`. These weights:
+{clips} rendered clips; {stages}. {hardware}
+
+## What it does
+
+{count} prompts, half of them unseen combinations, one clip each ({steps} steps, guidance {guidance}), as a judge reads
+them: a small classifier trained on renders alone, which is right on {judge} of fresh renders. "Renders" are the true
+clips of the same prompts, read by the same judge: what a perfect model would score.
+
+{table}
+
+*Broken*: in more than 2 of 16 frames the judge is less than half sure of the subject it sees in the clip as a whole.
+*Motion range*: the largest distance between two positions of the subject's centre; *near-static*: below {static} px;
+*path*: the way travelled; *jerk*: the mean third difference of the track, which flicker raises.
+{enhanced}
+## Limits
+
+It draws what its words name and nothing else; words it has not read are spelt in letters it cannot use. Fine limbs are
+soft, since a latent pixel covers 8x8 pixels. Figures above say how often subject and motion miss the prompt. Faces,
+text, camera motion and several subjects are not in its world. It cannot make anything that could be mistaken for a
+photograph.
+"""
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder of the run, its report and its judge.")] = Path("runs/diorama"),
+    shipped: Annotated[Path, typer.Option(help="Folder of the exported pipeline.")] = SHIPPED,
+    hardware: Annotated[str, typer.Option(help="Hardware and hours of the training, a sentence.")] = "",
+) -> None:
+    """Write MODEL_CARD.md and contact_sheet.png into the shipped folder."""
+    report = json.loads((out / "report.json").read_text())
+    with np.load(out / "report.npz") as clips:
+        rows = [(report["scenes"][i]["prompt"], clips["vanilla"][i][::2].transpose(0, 2, 3, 1)) for i in range(SHOWN)]
+    contact_sheet(rows, columns=8).save(shipped / "contact_sheet.png", optimize=True)
+    (shipped / "MODEL_CARD.md").write_text(card(report, out, shipped, hardware))
+
+
+def card(report: dict[str, Any], out: Path, shipped: Path, hardware: str) -> str:
+    """The text of the card."""
+    scenes = world.all_scenes()
+    parts = ("vae", "text_encoder", "unet", "motion_adapter")
+    facts = json.loads((shipped / "world.json").read_text())
+    return CARD.format(
+        words=len(facts["words"]),
+        vocabulary=", ".join(facts["words"]),
+        subjects=", ".join(world.SUBJECTS),
+        colour_count=len(world.COLOURS),
+        colours=", ".join(world.COLOURS),
+        settings=", ".join(world.SETTINGS),
+        motions=", ".join(world.MOTIONS),
+        scenes=len(scenes),
+        unseen=sum(world.split(scene) == "unseen" for scene in scenes),
+        steps=facts["defaults"]["steps"],
+        guidance=f"{facts['defaults']['guidance_scale']:g}",
+        shown=SHOWN,
+        prompts="; ".join(f'"{scene["prompt"]}"' for scene in report["scenes"][:SHOWN]),
+        count=report["prompts"],
+        enhanced_count=report["enhanced_prompts"],
+        judge=", ".join(f"{name} {_figure(value, '%')}" for name, value in report["judge_accuracy"].items()),
+        table=_table(report, ("all", "train", "unseen"), ("renders", "vanilla")),
+        enhanced=_enhanced(report),
+        static=f"{STATIC_PIXELS:g}",
+        clips=len(list((out / "corpus").glob("scenes-*.json"))) * 128,
+        stages=", ".join(f"{name} {_steps(out / name)} steps" for name in ("autoencoder", "spatial", "motion")),
+        hardware=hardware,
+        **{
+            part: f"{_parameters(shipped / part) / 1e6:.2f} M"
+            for part in ("vae", "text_encoder", "unet", "motion_adapter")
+        },
+    )
+
+
+def _table(report: dict[str, Any], sides: tuple[str, ...], columns: tuple[str, ...]) -> str:
+    heads = [f"{column}, {side}" for side in sides for column in columns]
+    lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    for key, (name, unit) in MEASURES.items():
+        values = [_figure(report[side][column][key], unit) for side in sides for column in columns]
+        lines.append(f"| {name} | " + " | ".join(values) + " |")
+    return "\n".join(lines)
+
+
+def _enhanced(report: dict[str, Any]) -> str:
+    if not report["enhanced_prompts"]:
+        return ""
+    return (
+        f"\n### Under ByTheWay\n\nThe first {report['enhanced_prompts']} prompts again, same seeds, with the method's "
+        f"preset (mean differences with bootstrap 95 % intervals, paired by prompt and seed):\n\n"
+        + "\n".join(
+            ["| measure | vanilla | enhanced | difference | 95 % interval |", "|---|---|---|---|---|"]
+            + [_difference(row) for row in report["paired"]]
+        )
+        + "\n"
+    )
+
+
+def _difference(row: dict[str, Any]) -> str:
+    name, unit = MEASURES[row["measure"]]
+    low, high = (_figure(value, unit) for value in row["interval"])
+    values = (_figure(row[key], unit) for key in ("vanilla", "enhanced", "difference"))
+    return f"| {name} | " + " | ".join(values) + f" | {low} to {high} |"
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{100 * value:.1f} %" if unit == "%" else f"{value:.2f} {unit}"
+
+
+def _steps(stage: Path) -> int:
+    return int(json.loads((stage / "loss.jsonl").read_text().splitlines()[-1])["step"])
+
+
+def _parameters(part: Path) -> int:
+    from safetensors import safe_open
+
+    (weights,) = part.glob("*.safetensors")
+    with safe_open(weights, "np") as tensors:
+        return sum(int(np.prod(tensors.get_slice(name).get_shape())) for name in tensors.keys())  # noqa: SIM118
+
+
+if __name__ == "__main__":
+    typer.run(main)
