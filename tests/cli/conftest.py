@@ -1,0 +1,40 @@
+"""The command line in this process, on the tiny pipeline."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from bytheway.cli import app
+
+SMALL = ["--frames", "4", "--size", "16x16", "--steps", "4"]
+
+
+@pytest.fixture
+def bytheway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """Runs `bytheway` with these arguments, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def generate(
+    bytheway: Callable[..., Result], tiny_pipeline: Any, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """Runs `bytheway generate` with these arguments on the tiny pipeline, for small clips."""
+    monkeypatch.setattr("bytheway.cli.run.load", lambda model, **choice: tiny_pipeline)
+    return lambda *arguments: bytheway("generate", *SMALL, *arguments)
+
+
+@pytest.fixture
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory, pipeline_factory: Callable[..., Any]) -> Path:
+    """The tiny pipeline as a model folder that knows three words, saved once."""
+    folder = tmp_path_factory.getbasetemp() / "tiny"
+    if not folder.exists():
+        pipeline_factory().save_pretrained(folder)
+        defaults = {"num_frames": 4, "size": [16, 16], "steps": 2, "guidance_scale": 2.0, "fps": 5}
+        (folder / "world.json").write_text(json.dumps({"words": ["a", "red", "ball"], "defaults": defaults}))
+    return folder

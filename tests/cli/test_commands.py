@@ -1,0 +1,115 @@
+"""The other commands, the help, and how quickly it is there."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import Result
+
+from bytheway.models import known_models
+from bytheway.video import save_video
+
+Command = Callable[..., Result]
+HEAVY = ["torch", "diffusers", "transformers", "numpy", "PIL", "av", "huggingface_hub", "pandas"]
+
+
+def test_show(bytheway: Command, tmp_path: Path) -> None:
+    settings = {"prompt": "a [red] ball", "seed": 3, "config": {"alpha": 0.6, "anchor_block": None}, "compare": True}
+    save_video(np.zeros((2, 8, 8, 3), np.uint8), tmp_path / "a.gif", 5, settings)
+    result = bytheway("show", "a.gif")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "prompt: a [red] ball",
+        "seed: 3",
+        "config.alpha: 0.6",
+        "config.anchor_block: -",
+        "compare: yes",
+        "num_frames: 2",
+        "fps: 5",
+    ]
+
+
+@pytest.mark.parametrize(("name", "said"), [("none.mp4", "There is no file"), ("text.mp4", "is not a video")])
+def test_show_refuses(bytheway: Command, name: str, said: str) -> None:
+    Path("text.mp4").write_text("no clip")
+    result = bytheway("show", name)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_models(bytheway: Command) -> None:
+    result = bytheway("models")
+    assert result.exit_code == 0
+    header, *rows = (line.split("\t") for line in result.stdout.splitlines())
+    assert header[:4] == ["name", "architecture", "preset", "on this machine"]
+    assert [row[0] for row in rows] == [model.name for model in known_models()]
+    assert {row[3] for row in rows} <= {"yes", "no"}
+
+
+def test_inspect(bytheway: Command, tiny_folder: Path) -> None:
+    result = bytheway("inspect", tiny_folder)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].split("\t") == ["block", "sites", "resolution", "heads", "role"]
+    assert "up_blocks.1\t6\t2x2\t4\tanchor" in lines
+    assert "up_blocks.3\t6\t8x8\t4\tguided" in lines
+    assert "down_blocks.0\t4\t8x8\t4\tobserved" in lines
+    assert "preset.alpha: 0.6" in lines
+    assert "words: a, ball, red" in lines
+
+
+def test_inspect_refuses(bytheway: Command) -> None:
+    result = bytheway("inspect", "dioramo")
+    assert result.exit_code == 2
+    assert "did you mean diorama" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["generate", "show", "models", "inspect"])
+def test_help_of_commands(bytheway: Command, command: str) -> None:
+    result = bytheway(command, "--help")
+    assert result.exit_code == 0
+    assert "Usage: bytheway" in result.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from bytheway.cli import app\n"
+        "for command in ([], ['generate'], ['show'], ['models'], ['inspect']):\n"
+        "    assert CliRunner().invoke(app, [*command, '--help']).exit_code == 0\n"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_bad_input_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from bytheway.cli import app\n"
+        "assert CliRunner().invoke(app, ['generate', 'a ball', '--alpha', '7']).exit_code == 2\n"
+        "print('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_python_m() -> None:
+    done = subprocess.run([sys.executable, "-m", "bytheway", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "Usage: bytheway" in done.stdout
+    assert all(command in done.stdout for command in ("generate", "show", "models", "inspect"))
+
+
+@pytest.mark.parametrize(
+    ("shell", "words", "offered"),
+    [("bash", "bytheway ge", "generate"), ("bash", "bytheway generate --comp", "--compare")],
+)
+def test_completion(shell: str, words: str, offered: str) -> None:
+    environment = {
+        "_BYTHEWAY_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+        "PYTHONPATH": ":".join(sys.path),
+    }
+    done = subprocess.run([sys.executable, "-m", "bytheway"], capture_output=True, text=True, env=environment)
+    assert offered in done.stdout.split()

@@ -1,0 +1,141 @@
+"""Bad input is one sentence and exit code 2; an interruption is 130; a bug stays a traceback."""
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import Result
+
+from bytheway.cli.errors import sentence_for
+from bytheway.errors import ByTheWayError
+
+Command = Callable[..., Result]
+
+
+def check(result: Result, said: str) -> None:
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    *notes, sentence = result.stderr.strip().splitlines()
+    assert sentence.startswith("Error: ")
+    assert said in sentence
+    assert all(note.startswith(("Seed", "Loading")) for note in notes)
+    assert not list(Path().glob("**/*.mp4"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([""], "prompt is empty"),
+        (["a ball", "  "], "prompt is empty"),
+        (["a ball", "--alpha", "1.5"], "alpha is 1.5"),
+        (["a ball", "--alpha", "nan"], "alpha is nan"),
+        (["a ball", "--beta", "0.5"], "beta is 0.5"),
+        (["a ball", "--tau", "-1"], "tau is -1"),
+        (["a ball", "--active-steps", "20"], "active_steps is 20"),
+        (["a ball", "--preset", "sora"], "no preset 'sora'; the presets are animatediff"),
+        (["a ball", "--config", "nowhere.toml"], "nowhere.toml cannot be read"),
+        (["a ball", "--config", "wrong.toml"], "Unknown setting gamma"),
+        (["a ball", "--config", "right.toml", "--preset", "diorama"], "leave one of them out"),
+        (["a ball", "--no-enhance", "--alpha", "0.5"], "--no-enhance leaves the method out"),
+        (["a ball", "--no-enhance", "--compare"], "comparison needs"),
+        (["a ball", "--seed", "-1"], "seed is -1"),
+        (["a ball", "--size", "512"], "write WIDTHxHEIGHT"),
+        (["a ball", "--frames", "0"], "num_frames is 0"),
+        (["a ball", "--num-videos", "0"], "num_videos is 0"),
+        (["a ball", "--steps", "0"], "steps is 0"),
+        (["a ball", "--fps", "0"], "frame rate is 0"),
+        (["a ball", "--fps", "60", "-o", "a.gif"], "at most 50"),
+        (["a ball", "-o", "a.avi"], "ends in .avi: use .mp4"),
+        (["a ball", "-o", "right.toml/a.mp4"], "cannot be written: Not a directory"),
+        (["a ball", "-o", "/proc/nowhere/a.mp4"], "cannot be written"),
+        (["a ball", "--record", "r.parquet"], "end in .csv or .jsonl"),
+        (["a ball", "--record", "/proc/r.csv"], "cannot be written"),
+    ],
+)
+def test_known_before_a_model_is_loaded(
+    bytheway: Command, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    def load(model: str, **choice: Any) -> Any:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("bytheway.cli.run.load", load)
+    Path("wrong.toml").write_text("gamma = 1\n")
+    Path("right.toml").write_text("alpha = 0.5\n")
+    check(bytheway("generate", *arguments), said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "dioramo"], "did you mean diorama"),
+        (["--model", "text.safetensors"], "text.safetensors"),
+        (["--model", "folder"], "no model_index.json"),
+        (["--device", "tpu"], "'tpu' is no device"),
+        (["--device", "cuda:99"], "There is no"),
+        (["--dtype", "int3"], "float32, float16 or bfloat16"),
+    ],
+)
+def test_models_that_are_none(bytheway: Command, arguments: list[str], said: str) -> None:
+    Path("text.safetensors").write_text("no weights at all")
+    Path("folder").mkdir()
+    check(bytheway("generate", "a ball", *arguments), said)
+
+
+def test_known_once_the_model_is_there(generate: Command) -> None:
+    check(generate("a ball", "--size", "20x16"), "multiples of 8")
+    check(generate("a ball", "--frames", "40"), "at most 32 frames")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"), "not enough memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "not enough memory"),
+        (RuntimeError("not enough memory: you tried to allocate 9 bytes."), "not enough memory"),
+        (MemoryError(), "not enough memory"),
+        (ConnectionError("no route"), "network cannot be reached"),
+        (TimeoutError(), "network cannot be reached"),
+        (OSError(errno.ENOSPC, "No space left on device", "a.mp4"), "a.mp4 cannot be written: No space left"),
+        (ByTheWayError("Two\nlines."), "Two lines."),
+    ],
+)
+def test_while_it_runs(generate: Command, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str) -> None:
+    def fail(self: object, step: Any) -> None:
+        if step.done == 2:
+            raise error
+
+    monkeypatch.setattr("bytheway.cli.progress.RunProgress.__call__", fail)
+    check(generate("a ball", "-o", "a.mp4"), said)
+    assert list(Path().iterdir()) == []
+
+
+def test_errors_of_network_libraries_are_the_network() -> None:
+    library = type("ConnectError", (Exception,), {"__module__": "httpx._exceptions"})
+    assert "network" in str(sentence_for(library("all connection attempts failed")))
+
+
+def test_a_bug_stays_a_bug(generate: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: object, step: Any) -> None:
+        raise RuntimeError("The size of tensor a (4) must match the size of tensor b (5)")
+
+    monkeypatch.setattr("bytheway.cli.progress.RunProgress.__call__", fail)
+    result = generate("a ball", "-o", "a.mp4")
+    assert result.exit_code == 1
+    assert isinstance(result.exception, RuntimeError)
+    assert sentence_for(BrokenPipeError()) is None
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif", "a.webp", "a"])
+def test_interruption_leaves_nothing(generate: Command, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def stop(self: object, step: Any) -> None:
+        if step.done == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("bytheway.cli.progress.RunProgress.__call__", stop)
+    result = generate("a ball", "-o", name, "--record", "r.csv")
+    assert result.exit_code == 130
+    assert "Interrupted" in result.stderr
+    assert list(Path().iterdir()) == []

@@ -1,0 +1,146 @@
+"""`bytheway generate`: what it writes, what it says."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import Result
+
+from bytheway.config import ByTheWayConfig
+from bytheway.video import load_video, read_metadata
+
+Command = Callable[..., Result]
+
+
+def test_from_a_folder_to_a_clip(bytheway: Command, tiny_folder: Path) -> None:
+    result = bytheway("generate", "a red horse", "--model", tiny_folder, "-o", "horse.mp4", "--seed", 5)
+    assert result.exit_code == 0, result.output
+    frames, fps = load_video("horse.mp4")
+    assert frames.shape == (4, 256, 256, 3)
+    assert fps == 5
+    settings = read_metadata("horse.mp4")
+    assert (settings["model"], settings["prompt"], settings["seed"]) == (str(tiny_folder), "a red horse", 5)
+    assert (settings["steps"], settings["guidance_scale"], settings["scale"]) == (2, 2.0, 16)
+    assert "has never read: horse." in result.stderr
+    for said in ("horse.mp4", "seed: 5", "seconds: ", "2 steps", "alpha 0.6, beta 1.5, tau 7"):
+        assert said in result.stdout
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "clip.webp", "clip", "new/folder/clip.gif"])
+def test_formats(generate: Command, name: str) -> None:
+    assert generate("a ball", "-o", name, "--fps", 10).exit_code == 0
+    frames, fps = load_video(name)
+    assert frames.shape == ((4, 16, 16, 3) if name == "clip" else (4, 256, 256, 3))
+    assert fps == 10
+
+
+def test_scale(generate: Command) -> None:
+    assert generate("a ball", "-o", "a.gif", "--scale", 1).exit_code == 0
+    assert generate("a ball", "-o", "b", "--scale", 3).exit_code == 0
+    assert load_video("a.gif")[0].shape == (4, 16, 16, 3)
+    assert load_video("b")[0].shape == (4, 48, 48, 3)
+
+
+def test_same_seed_same_frames_and_the_seed_is_told(generate: Command) -> None:
+    drawn = generate("a ball", "-o", "a")
+    assert drawn.exit_code == 0
+    seed = read_metadata("a")["seed"]
+    assert f"Seed {seed} (drawn" in drawn.stderr
+    assert f"seed: {seed}" in drawn.stdout
+    assert "drawn" not in generate("a ball", "-o", "b", "--seed", seed).stderr
+    generate("a ball", "-o", "c")
+    np.testing.assert_array_equal(load_video("a")[0], load_video("b")[0])
+    assert (load_video("a")[0] != load_video("c")[0]).any()
+
+
+def test_several_clips_are_numbered(generate: Command) -> None:
+    result = generate("a ball", "a star", "--num-videos", 2, "-o", "out.gif", "--seed", 3, "--record", "r.csv")
+    assert result.exit_code == 0
+    assert {path.name for path in Path().iterdir()} == {
+        f"{n}-{i}.{e}" for i in range(1, 5) for n, e in (("out", "gif"), ("r", "csv"))
+    }
+    made = [read_metadata(f"out-{number}.gif") for number in range(1, 5)]
+    assert [(m["prompt"], m["seed"]) for m in made] == [("a ball", 3), ("a ball", 4), ("a star", 3), ("a star", 4)]
+    assert all(f"out-{number}.gif" in result.stdout for number in range(1, 5))
+    assert result.stderr.count("clip ") == 4
+
+
+def test_names_of_its_own_never_replace(generate: Command) -> None:
+    for _ in range(2):
+        assert generate("A red/blue ball, bouncing!", "--seed", 3).exit_code == 0
+    names = {path.name for path in Path().iterdir()}
+    assert names == {"a-red-blue-ball-bouncing-3.mp4", "a-red-blue-ball-bouncing-3-2.mp4"}
+    assert generate("象", "--seed", 3).exit_code == 0
+    assert Path("象-3.mp4").exists()
+
+
+def test_compare(generate: Command) -> None:
+    choice = ["--seed", 3, "--active-steps", 1, "--beta", 8]
+    assert generate("a ball", "--compare", "-o", "both", *choice).exit_code == 0
+    assert generate("a ball", "--no-enhance", "-o", "vanilla", "--scale", 16, "--seed", 3).exit_code == 0
+    assert generate("a ball", "-o", "enhanced", "--scale", 16, *choice).exit_code == 0
+    both, vanilla, enhanced = (load_video(name)[0] for name in ("both", "vanilla", "enhanced"))
+    np.testing.assert_array_equal(both[:, -256:, :256], vanilla)
+    np.testing.assert_array_equal(both[:, -256:, -256:], enhanced)
+    assert (vanilla != enhanced).any()
+    assert read_metadata("both")["compare"] is True
+    assert read_metadata("vanilla")["config"] is None
+
+
+def test_settings_come_from_preset_file_and_options(generate: Command) -> None:
+    ByTheWayConfig(alpha=0.2, beta=3.0, tau=2, beta_rule="ratio").save("mine.toml")
+
+    def used(*arguments: object) -> ByTheWayConfig:
+        result = generate("a ball", "-o", "a", *arguments)
+        assert result.exit_code == 0, result.output
+        return ByTheWayConfig.from_dict(read_metadata("a")["config"])
+
+    assert used() == ByTheWayConfig()
+    assert used("--preset", "videocrafter2") == ByTheWayConfig(alpha=0.1, beta=10, tau=7)
+    assert used("--config", "mine.toml") == ByTheWayConfig(alpha=0.2, beta=3.0, tau=2, beta_rule="ratio")
+    options = ["--alpha", 0, "--beta", 2, "--tau", 0, "--active-steps", 0.5]
+    assert used("--config", "mine.toml", *options) == ByTheWayConfig(0, 2.0, 0, 0.5, beta_rule="ratio")
+
+
+def test_choices_reach_the_loader(bytheway: Command, tiny_pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def load(model: str, **choice: Any) -> Any:
+        seen.update(model=model, **choice)
+        return tiny_pipeline
+
+    monkeypatch.setattr("bytheway.cli.run.load", load)
+    options = ["--motion-adapter", "m", "--lora", "x=0.5", "--lora", "y", "--device", "cpu", "--dtype", "float32"]
+    small = ["--steps", 1, "--frames", 2, "--negative-prompt", "snow", "--guidance-scale", 1.5, "--free-init"]
+    assert bytheway("generate", "a ball", "-m", "base", *options, *small, "-o", "a").exit_code == 0
+    assert seen == {"model": "base", "motion_adapter": "m", "lora": ("x=0.5", "y"), "device": "cpu", "dtype": "float32"}
+    settings = read_metadata("a")
+    assert (settings["motion_adapter"], settings["lora"]) == ("m", ["x=0.5", "y"])
+    assert (settings["steps"], settings["num_frames"], settings["free_init"]) == (1, 2, True)
+    assert (settings["negative_prompt"], settings["guidance_scale"]) == ("snow", 1.5)
+
+
+def test_record(generate: Command) -> None:
+    assert generate("a ball", "-o", "a", "--record", "new/r.csv", "--active-steps", 0.5).exit_code == 0
+    with open("new/r.csv", newline="") as file:
+        assert {row["step"] for row in csv.DictReader(file)} == {"0", "1"}
+    assert generate("a ball", "-o", "a", "--record", "r.jsonl", "--no-enhance").exit_code == 0
+    rows = [json.loads(line) for line in Path("r.jsonl").read_text().splitlines()]
+    assert {row["step"] for row in rows} == {0, 1, 2, 3}
+    assert {row["beta"] for row in rows} == {1.0}
+
+
+def test_finished_clips_are_told_after_an_interruption(generate: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(self: object, step: Any) -> None:
+        if step.clip == 1 and step.done == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("bytheway.cli.progress.RunProgress.__call__", stop)
+    result = generate("a ball", "a star", "-o", "out.gif")
+    assert result.exit_code == 130
+    assert "out-1.gif" in result.stdout
+    assert [path.name for path in Path().iterdir()] == ["out-1.gif"]
