@@ -68,5 +68,5 @@ def test_checkpoint_alone(image_pipeline: Any, tmp_path: Path) -> None:
 def test_checkpoint_without_its_text_encoder(image_pipeline: Any, tmp_path: Path) -> None:
     tensors = {name: tensor for name, tensor in single_file(image_pipeline).items() if "cond_stage" not in name}
     torch.save(tensors, tmp_path / "m.ckpt")
-    with pytest.raises(ByTheWayError, match="is no checkpoint of a Stable Diffusion .* with its text encoder"):
+    with pytest.raises(ByTheWayError, match=r"is no checkpoint of a Stable Diffusion .* with its text encoder"):
         load(str(tmp_path / "m.ckpt"), device="cpu")
