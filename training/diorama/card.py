@@ -128,10 +128,7 @@ def card(report: dict[str, Any], out: Path, shipped: Path, hardware: str) -> str
         clips=len(list((out / "corpus").glob("scenes-*.json"))) * 128,
         stages=", ".join(f"{name} {_steps(out / name)} steps" for name in ("autoencoder", "spatial", "motion")),
         hardware=hardware,
-        **{
-            part: f"{_parameters(shipped / part) / 1e6:.2f} M"
-            for part in ("vae", "text_encoder", "unet", "motion_adapter")
-        },
+        **{part: f"{_parameters(shipped / part) / 1e6:.2f} M" for part in parts},
     )
 
 

@@ -76,7 +76,8 @@ class Corpus:
                 continue
             for clip in range(shard * SHARD, (shard + 1) * SHARD, 16):
                 pixels = to_pixels(self.frames[clip : clip + 16], device).flatten(0, 1)
-                means = vae.encode(pixels).latent_dist.mean.unflatten(0, (-1, NUM_FRAMES))
+                with torch.autocast(device.type, torch.bfloat16):
+                    means = vae.encode(pixels).latent_dist.mean.unflatten(0, (-1, NUM_FRAMES))
                 self.latents[clip : clip + 16] = means.to(torch.float16).cpu().numpy()
             _write(path, "")
 
