@@ -1,0 +1,1 @@
+"""What the method costs, measured side by side with what people would run instead."""
