@@ -18,6 +18,7 @@ from training.diorama.__main__ import SHIPPED
 from training.diorama.report import STATIC_PIXELS
 
 SHOWN = 8
+PICTURE = Path(__file__).parents[2] / "docs" / "vanilla_enhanced.png"
 MEASURES = {
     "subject": ("subject as prompted", "%"),
     "colour": ("colour as prompted", "%"),
@@ -90,14 +91,25 @@ photograph.
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the run, its report and its judge.")] = Path("runs/diorama"),
     shipped: Annotated[Path, typer.Option(help="Folder of the exported pipeline.")] = SHIPPED,
+    picture: Annotated[Path, typer.Option(help="Where the sheet of vanilla above enhanced goes.")] = PICTURE,
     hardware: Annotated[str, typer.Option(help="Hardware and hours of the training, a sentence.")] = "",
 ) -> None:
-    """Write MODEL_CARD.md and contact_sheet.png into the shipped folder."""
+    """Write MODEL_CARD.md and contact_sheet.png into the shipped folder, and the README's picture."""
     report = json.loads((out / "report.json").read_text())
     with np.load(out / "report.npz") as clips:
-        rows = [(report["scenes"][i]["prompt"], clips["vanilla"][i][::2].transpose(0, 2, 3, 1)) for i in range(SHOWN)]
-    contact_sheet(rows, columns=8).save(shipped / "contact_sheet.png", optimize=True)
+        rows = {name: _rows(report, clips[name][:SHOWN]) for name in ("vanilla", "enhanced") if name in clips}
+    contact_sheet(rows["vanilla"]).save(shipped / "contact_sheet.png", optimize=True)
+    if "enhanced" in rows:
+        both: list[tuple[str, np.ndarray]] = []
+        for (prompt, before), (_, after) in zip(rows["vanilla"], rows["enhanced"], strict=True):
+            both += [(f"vanilla: {prompt}", before), ("enhanced", after)]
+        contact_sheet(both, height=96).save(picture, optimize=True)
     (shipped / "MODEL_CARD.md").write_text(card(report, out, shipped, hardware))
+
+
+def _rows(report: dict[str, Any], clips: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    prompts = [scene["prompt"] for scene in report["scenes"]]
+    return list(zip(prompts, clips.transpose(0, 1, 3, 4, 2), strict=False))
 
 
 def card(report: dict[str, Any], out: Path, shipped: Path, hardware: str) -> str:
