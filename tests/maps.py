@@ -50,4 +50,4 @@ def map_pairs(draw, dtypes=(torch.float64,)):
     return draw(st.sampled_from(kinds))(), draw(st.sampled_from(kinds))()
 
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=40, deadline=None)

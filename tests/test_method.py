@@ -109,6 +109,12 @@ def test_filter_is_the_symmetric_circulant_with_the_bands_eigenvalues(num_frames
     assert_close(spectrum.imag, torch.zeros(num_frames, dtype=torch.float64), **EXACT)
 
 
+def test_filter_keeps_the_mean_to_the_last_digits_of_float32():
+    for num_frames in (3, 16, 33, 64):
+        sums = frequency_filter(num_frames, 7, 0.0).double().sum(-1)
+        assert_close(sums, torch.ones_like(sums), rtol=0, atol=4e-7)
+
+
 def test_one_filter_for_each_beta():
     beta = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
     stacked = frequency_filter(16, 3, beta)

@@ -52,8 +52,8 @@ def test_rows_sum_to_one_and_no_energy_is_lost(pair, alpha, beta, tau, rule):
 @given(pair=map_pairs(dtypes=DTYPES), tau=taus, rule=rules)
 def test_alpha_zero_and_beta_one_change_nothing(pair, tau, rule):
     attn, anchor = pair
-    tolerance = max(1e-5, torch.finfo(attn.dtype).eps)
-    assert_close(bytheway_map(attn, anchor, 0.0, 1.0, tau, rule), attn, rtol=tolerance, atol=tolerance)
+    # Not a digit: the rounding of the energies must not pass for lost energy.
+    assert torch.equal(bytheway_map(attn, anchor, 0.0, 1.0, tau, rule), attn)
 
 
 @quick
