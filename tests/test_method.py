@@ -223,6 +223,11 @@ def test_adaptive_beta_gives_back_what_guidance_took(energy, low, high, rule, ex
     assert_close(adaptive_beta(torch.tensor([energy]), torch.tensor([low]), torch.tensor([high]), least, rule), used)
 
 
+def test_beta_stays_what_it_was_where_nothing_is_to_be_amplified():
+    energy, low, high = torch.tensor([[0.5], [0.1], [0.0]])
+    assert adaptive_beta(energy, low, high, 0.5).item() == 0.5
+
+
 def test_unknown_beta_rule_is_said():
     one = torch.ones(1)
     with pytest.raises(ByTheWayError, match="The beta rule is 'square'; it must be one of sqrt, ratio"):
