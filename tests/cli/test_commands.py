@@ -44,7 +44,7 @@ def test_models(bytheway: Command) -> None:
     result = bytheway("models")
     assert result.exit_code == 0
     header, *rows = (line.split("\t") for line in result.stdout.splitlines())
-    assert header[:4] == ["name", "architecture", "preset", "on this machine"]
+    assert header == ["name", "architecture", "preset", "present", "comes from"]
     assert [row[0] for row in rows] == [model.name for model in known_models()]
     assert {row[3] for row in rows} <= {"yes", "no"}
 
@@ -57,7 +57,7 @@ def test_inspect(bytheway: Command, tiny_folder: Path) -> None:
     assert "up_blocks.1\t6\t2x2\t4\tanchor" in lines
     assert "up_blocks.3\t6\t8x8\t4\tguided" in lines
     assert "down_blocks.0\t4\t8x8\t4\tobserved" in lines
-    assert "preset.alpha: 0.6" in lines
+    assert "preset: animatediff: alpha 0.6, beta 1.5, tau 7, in the first 20% of the steps" in lines
     assert "words: a, ball, red" in lines
 
 

@@ -23,7 +23,7 @@ def command(
 ) -> None:
     """List a model's temporal attentions: block, resolution, heads, and their part in the method."""
     with reported():
-        from bytheway.cli.run import ModelChoice
+        from bytheway.cli.run import ModelChoice, in_words
         from bytheway.cli.tables import print_settings, print_table
         from bytheway.config import PRESETS
         from bytheway.models import generation_defaults, preset_for
@@ -37,7 +37,7 @@ def command(
         print_table(("block", "sites", "resolution", "heads", "role"), _blocks(sites, defaults.size, pipe))
         summary = {
             "architecture": f"{architecture_of(denoiser).name} ({type(denoiser).__name__})",
-            "preset": {"name": preset, **PRESETS[preset].to_dict()},
+            "preset": f"{preset}: {in_words(PRESETS[preset])}",
             "clip": f"{defaults.num_frames} frames of {defaults.size[0]}x{defaults.size[1]}, {defaults.fps:g} a second",
             "sampling": f"{defaults.steps} steps, guidance {defaults.guidance_scale:g}",
         }

@@ -9,11 +9,8 @@ def command() -> None:
         from bytheway.cli.tables import print_table
         from bytheway.models import known_models
 
-        header = ("name", "architecture", "preset", "on this machine", "comes from", "what it is")
+        header = ("name", "architecture", "preset", "present", "comes from")
         print_table(
             header,
-            (
-                (m.name, m.architecture, m.preset, "yes" if m.present else "no", m.source, m.description)
-                for m in known_models()
-            ),
+            ((m.name, m.architecture, m.preset, "yes" if m.present else "no", m.source) for m in known_models()),
         )

@@ -48,11 +48,17 @@ class RunProgress:
         """Show one more step."""
         name = f"clip {step.clip + 1}/{self._clips} {step.variant}" if self._clips > 1 else step.variant
         if name not in self._tasks:
+            self._set_aside(step.clip)
             self._tasks[name] = self._bars.add_task(name, phase="")
             if not self._drawn:
                 note(f"{name}: {step.prompt} (seed {step.seed}, {step.steps * step.iterations} steps)")
         done, total = step.iteration * step.steps + step.done, step.steps * step.iterations
         self._bars.update(self._tasks[name], completed=done, total=total, phase=_phase(step))
+
+    def _set_aside(self, clip: int) -> None:
+        """What is finished: the other variant of this clip stays in view, earlier clips do not."""
+        for name, task in self._tasks.items():
+            self._bars.update(task, phase="done", visible=name.startswith(f"clip {clip + 1}/") or self._clips == 1)
 
 
 def _phase(step: Step) -> str:

@@ -126,7 +126,7 @@ def _print_summary(made: list[tuple[Path, Clip]], model: str) -> None:
         return
     path, clip = made[0]
     own = {"prompt": clip.settings["prompt"], "seed": clip.settings["seed"], "seconds": f"{clip.seconds:.1f}"}
-    print_settings(str(path), {"file": path, **own, **_run_settings(clip, model)})
+    print_settings("saved", {"file": path, **own, **_run_settings(clip, model)})
 
 
 def _run_settings(clip: Clip, model: str) -> dict[str, str]:
@@ -137,17 +137,17 @@ def _run_settings(clip: Clip, model: str) -> dict[str, str]:
         "clip": f"{s['num_frames']} frames of {s['width']}x{s['height']}, {s['fps']:g} a second",
         "model": f"{model}, {s['steps']} steps of {s['scheduler']}, guidance {s['guidance_scale']:g}{free_init}, "
         f"{s['dtype']} on {s['device']}",
-        "method": _method(s),
+        "method": (in_words(ByTheWayConfig.from_dict(s["config"])) if s["config"] else "left out")
+        + (", beside vanilla" if s["compare"] else ""),
     }
 
 
-def _method(settings: Mapping[str, Any]) -> str:
-    config = settings["config"]
-    if config is None:
-        return "left out"
-    values = ", ".join(f"{name} {config[name]:g}" for name in ("alpha", "beta", "tau"))
-    beside = ", beside vanilla" if settings["compare"] else ""
-    return f"{values}, in the first {config['active_steps']:.0%} of the steps{beside}"
+def in_words(config: ByTheWayConfig) -> str:
+    """The settings that matter most, on one line."""
+    return (
+        f"alpha {config.alpha:g}, beta {config.beta:g}, tau {config.tau}, "
+        f"in the first {config.active_steps:.0%} of the steps"
+    )
 
 
 def _quieten_libraries() -> None:
