@@ -4,12 +4,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import Result
 
+from bytheway.config import ByTheWayConfig
 from bytheway.models import known_models
+from bytheway.sites import find_sites
 from bytheway.video import save_video
 
 Command = Callable[..., Result]
@@ -49,14 +52,18 @@ def test_models(bytheway: Command) -> None:
     assert {row[3] for row in rows} <= {"yes", "no"}
 
 
-def test_inspect(bytheway: Command, tiny_folder: Path) -> None:
+def test_inspect(bytheway: Command, tiny_folder: Path, tiny_pipeline: Any) -> None:
     result = bytheway("inspect", tiny_folder)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[0].split("\t") == ["block", "sites", "resolution", "heads", "role"]
-    assert "up_blocks.1\t6\t2x2\t4\tanchor" in lines
-    assert "up_blocks.3\t6\t8x8\t4\tguided" in lines
-    assert "down_blocks.0\t4\t8x8\t4\tobserved" in lines
+    header, *rows = (line.split("\t") for line in lines if "\t" in line)
+    assert header == ["block", "sites", "resolution", "heads", "role"]
+    blocks = {block: rest for block, _, *rest in rows}
+    assert blocks["up_blocks.1"] == ["2x2", "4", "anchor"]
+    assert blocks["up_blocks.3"] == ["8x8", "4", "guided"]
+    assert blocks["down_blocks.0"] == ["8x8", "4", "observed"]
+    sites = find_sites(tiny_pipeline.unet, ByTheWayConfig())
+    assert sum(int(count) for _, count, *_ in rows) == len(sites)
     assert "preset: animatediff: alpha 0.6, beta 1.5, tau 7, in the first 20% of the steps" in lines
     assert "words: a, ball, red" in lines
 
