@@ -11,7 +11,8 @@ import math
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 CHECKPOINT_SECONDS = 120
+LOG_STEPS = 20
 BatchSource = Callable[[int, torch.Generator], "tuple[Tensor | int, ...]"]
 """Arguments of an objective for a step, all randomness drawn from the generator."""
 
@@ -60,6 +62,90 @@ def step_generator(stage: Stage, step: int, device: torch.device) -> torch.Gener
     return torch.Generator(device).manual_seed(seed)
 
 
+class Training:
+    """The state of one stage: weights, optimiser, learning rate, moving average, step, all in one checkpoint."""
+
+    def __init__(self, stage: Stage, objective: nn.Module, groups: Iterable[dict[str, object]], folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "checkpoint.pt"
+        self.stage, self.objective = stage, objective
+        self.device = next(objective.parameters()).device
+        self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, stage.rate)
+        weights = objective.parameters()
+        self.ema = EMAModel(weights, decay=stage.ema_decay, min_decay=0.0, use_ema_warmup=True, power=0.75)
+        self.ema.to(self.device)
+        self.done = 0
+        self.is_main = not dist.is_initialized() or dist.get_rank() == 0
+        if self.path.exists():
+            self._load()
+        # Only now, since the replicas start from the weights of the first process.
+        distributed = dist.is_initialized()
+        self._replica = DistributedDataParallel(objective, broadcast_buffers=False) if distributed else objective
+
+    def step(self, arguments: tuple[Tensor | int, ...]) -> Tensor:
+        """One optimiser step; returns the loss."""
+        loss: Tensor = self._replica(*arguments)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.objective.parameters(), 1.0)
+        self.optimiser.step()
+        self.schedule.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.ema.step(self.objective.parameters())
+        self.done += 1
+        return loss.detach()
+
+    def save(self) -> None:
+        """Write the checkpoint, wholly or not at all; the main process does it for all."""
+        if not self.is_main:
+            return
+        state = {
+            "model": self.objective.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "ema": self.ema.state_dict(),
+            "step": self.done,
+        }
+        torch.save(state, self.path.with_suffix(".tmp"))
+        os.replace(self.path.with_suffix(".tmp"), self.path)
+
+    def _load(self) -> None:
+        state = torch.load(self.path, map_location=self.device, weights_only=True)
+        self.objective.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.ema.load_state_dict(state["ema"])
+        self.done = state["step"]
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The objective with its EMA weights in place."""
+        self.ema.store(self.objective.parameters())
+        self.ema.copy_to(self.objective.parameters())
+        try:
+            yield
+        finally:
+            self.ema.restore(self.objective.parameters())
+
+
+class LossLog:
+    """The running mean of the loss, in ``loss.jsonl`` and beside the progress bar."""
+
+    def __init__(self, stage: Stage, folder: Path, progress: Progress, done: int) -> None:
+        self.path = folder / "loss.jsonl"
+        self.progress = progress
+        self.task = progress.add_task(stage.name, total=stage.steps, completed=done, loss="")
+        self.mean: Tensor | None = None
+
+    def add(self, step: int, loss: Tensor) -> None:
+        self.mean = loss if self.mean is None else torch.lerp(self.mean, loss, 0.05)
+        if step % LOG_STEPS == 0:
+            row = {"step": step, "loss": round(float(self.mean), 5), "time": round(time.time())}
+            with self.path.open("a") as file:
+                print(json.dumps(row), file=file)
+            self.progress.update(self.task, completed=step, loss=f"loss {row['loss']:.4f}")
+
+
 def fit(
     stage: Stage,
     objective: nn.Module,
@@ -78,82 +164,33 @@ def fit(
         deadline: ``time.monotonic()`` value after which the state is saved and `OutOfTime` raised.
         on_checkpoint: called with the step after each checkpoint, the EMA weights in place.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "checkpoint.pt"
-    device = next(objective.parameters()).device
-    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, stage.rate)
-    ema = EMAModel(objective.parameters(), decay=stage.ema_decay, min_decay=0.0, use_ema_warmup=True, power=0.75)
-    ema.to(device)
-    start = 0
-    if path.exists():
-        state = torch.load(path, map_location=device, weights_only=True)
-        objective.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
-        ema.load_state_dict(state["ema"])
-        start = state["step"]
-    distributed = dist.is_initialized()
-    main = not distributed or dist.get_rank() == 0
-    replica = DistributedDataParallel(objective, broadcast_buffers=False) if distributed else objective
-
-    def save(step: int) -> None:
-        if not main:
-            return
-        state = {
-            "model": objective.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "schedule": schedule.state_dict(),
-            "ema": ema.state_dict(),
-            "step": step,
-        }
-        torch.save(state, path.with_suffix(".tmp"))
-        os.replace(path.with_suffix(".tmp"), path)
-        if on_checkpoint:
-            ema.store(objective.parameters())
-            ema.copy_to(objective.parameters())
-            on_checkpoint(step)
-            ema.restore(objective.parameters())
-
-    columns = (
-        TextColumn(f"{stage.name} {{task.fields[loss]}}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, disable=not main) as progress, (folder / "loss.jsonl").open("a") as log:
-        task = progress.add_task(stage.name, total=stage.steps, completed=start, loss="")
-        saved, running = time.monotonic(), None
-        for step in range(start, stage.steps):
-            loss = replica(*batch(step, step_generator(stage, step, device)))
-            loss.backward()
-            nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            optimiser.zero_grad(set_to_none=True)
-            ema.step(objective.parameters())
-            running = loss.detach() if running is None else torch.lerp(running, loss.detach(), 0.05)
-            if main and (step + 1) % 20 == 0:
-                row = {"step": step + 1, "loss": round(float(running), 5), "time": round(time.time())}
-                log.write(json.dumps(row) + "\n")
-                log.flush()
-                progress.update(task, completed=step + 1, loss=f"loss {float(running):.4f}")
+    training = Training(stage, objective, groups, folder)
+    text = TextColumn(f"{stage.name} {{task.fields[loss]}}")
+    with Progress(text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=not training.is_main) as bar:
+        log = LossLog(stage, folder, bar, training.done) if training.is_main else None
+        saved = time.monotonic()
+        while training.done < stage.steps:
+            step = training.done
+            loss = training.step(batch(step, step_generator(stage, step, training.device)))
+            if log:
+                log.add(training.done, loss)
             if out_of_time(deadline, step):
-                save(step + 1)
+                training.save()
                 raise OutOfTime
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                save(step + 1)
+            if time.monotonic() - saved > CHECKPOINT_SECONDS or training.done == stage.steps:
+                training.save()
+                if on_checkpoint and training.is_main:
+                    with training.averaged():
+                        on_checkpoint(training.done)
                 saved = time.monotonic()
-        if start < stage.steps:
-            save(stage.steps)
-    ema.copy_to(objective.parameters())
+    training.ema.copy_to(objective.parameters())
 
 
 def out_of_time(deadline: float, step: int) -> bool:
-    """Whether to stop: asked every 20 steps, the processes agreeing, since all must leave at the same step."""
-    if step % 20:
+    """Whether to stop: asked now and then, the processes agreeing, since all must leave at the same step."""
+    if step % LOG_STEPS:
         return False
     over = torch.tensor(float(time.monotonic() > deadline))
-    if dist.is_initialized() and dist.get_backend() == "gloo":
+    if dist.is_initialized():
         dist.all_reduce(over, op=dist.ReduceOp.MAX)
     return bool(over)
