@@ -98,10 +98,10 @@ class ByTheWayConfig:
 
     @classmethod
     def for_pipeline(cls, pipe: object) -> "ByTheWayConfig":
-        """The preset of the architecture of a pipeline or bare denoiser."""
-        from bytheway.sites import architecture_of, denoiser_of
+        """The preset of a pipeline or bare denoiser: the packaged model's own, else that of the architecture."""
+        from bytheway.models import preset_for
 
-        return PRESETS[architecture_of(denoiser_of(pipe)).preset]
+        return PRESETS[preset_for(pipe)]
 
 
 def _number(low: float, high: float = math.inf) -> Callable[[str, object], float]:

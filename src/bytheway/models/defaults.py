@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bytheway.models.registry import PACKAGED, packaged_folder
 from bytheway.models.sources import read_json
@@ -45,20 +45,19 @@ def generation_defaults(pipe: DiffusionPipeline) -> GenerationDefaults:
     return GenerationDefaults(size=(width * pipe.vae_scale_factor, height * pipe.vae_scale_factor))
 
 
-def preset_for(pipe: DiffusionPipeline) -> str:
-    """The preset of the method's settings (a key of `bytheway.config.PRESETS`) for a loaded pipeline.
+def preset_for(pipe: Any) -> str:
+    """The preset of the method's settings (a key of `bytheway.config.PRESETS`) for a pipeline or a bare denoiser.
 
     Raises:
         ByTheWayError: the pipeline's architecture is not known.
     """
-    if _folder(pipe) == packaged_folder():
-        return PACKAGED
     from bytheway.sites import architecture_of, denoiser_of
 
-    return architecture_of(denoiser_of(pipe)).preset
+    preset = architecture_of(denoiser_of(pipe)).preset
+    return PACKAGED if _folder(pipe) == packaged_folder() else preset
 
 
-def _folder(pipe: DiffusionPipeline) -> Path | None:
+def _folder(pipe: Any) -> Path | None:
     """The local folder that the pipeline was loaded from, None when it came from elsewhere."""
     path = Path(str(pipe.config.get("_name_or_path", "")))
     return path if path.is_dir() else None
