@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, Self, get_args
 import tomli_w
 
 from bytheway.errors import ByTheWayError
+from bytheway.files import write_atomically
 
 BetaRule = Literal["sqrt", "ratio"]
 HeadRule = Literal["group_mean", "mean"]
@@ -79,7 +80,7 @@ class ByTheWayConfig:
             text = json.dumps(self.to_dict(), indent=2) + "\n"
         else:
             text = tomli_w.dumps({name: value for name, value in self.to_dict().items() if value is not None})
-        _write_atomically(path, text)
+        write_atomically(path, text)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -164,18 +165,6 @@ def _suffix(path: Path) -> str:
     if path.suffix in (".json", ".toml"):
         return path.suffix
     raise ByTheWayError(f"{path} is neither a .json nor a .toml file; give it one of these two endings.")
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    """Write beside `path`, then move into place: a reader never meets half a file."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        raise ByTheWayError(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 PRESETS: Final[Mapping[str, ByTheWayConfig]] = {

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from bytheway.attention import Measures
-from bytheway.config import _write_atomically
 from bytheway.errors import ByTheWayError
+from bytheway.files import write_atomically
 from bytheway.sites import Site
 
 
@@ -132,7 +132,7 @@ class Record:
             content = "".join(json.dumps(row) + "\n" for row in rows)
         else:
             raise ByTheWayError(f"{path} is neither a .csv nor a .jsonl file; give it one of these two endings.")
-        _write_atomically(path, content)
+        write_atomically(path, content)
 
 
 def _numbers(tensors: Iterable[Tensor]) -> Iterator[float]:
