@@ -37,8 +37,8 @@ class Request:
         seed: of the first clip of every prompt, in [0, 2^63); the next one has seed + 1, and so on. A clip depends on
             its own prompt and seed alone, whatever else is made with it.
         config: settings of the method; None: the pipeline is used as it is.
-        compare: make every clip twice from the same seed, without and with the method.
-        free_init: FreeInit with three iterations, for comparison.
+        compare: make every clip twice from the same seed, as the pipeline is and with the method.
+        free_init: FreeInit with three iterations, for comparison; where the pipeline has it on, it keeps its own.
         record: keep what the method measures (`Clip.record`); without `config` it only observes.
     """
 
@@ -212,8 +212,8 @@ class _Sampler:
 
 @contextmanager
 def _free_init(pipe: Any, wanted: bool) -> Iterator[int]:
-    """FreeInit switched on for a while where wanted; yields how often the denoising is then run."""
-    if not wanted:
+    """FreeInit switched on for a while where wanted and not on already; yields how often the denoising is then run."""
+    if pipe.free_init_enabled or not wanted:
         yield pipe._free_init_num_iters if pipe.free_init_enabled else 1
         return
     pipe.enable_free_init(num_iters=3)
@@ -237,7 +237,7 @@ def _settings(pipe: Any, request: Request, prompt: str, seed: int) -> dict[str, 
         "guidance_scale": request.guidance_scale,
         "fps": request.fps,
         "scheduler": type(pipe.scheduler).__name__,
-        "free_init": request.free_init,
+        "free_init": request.free_init or pipe.free_init_enabled,
         "compare": request.compare,
         "config": request.config.to_dict() if request.config else None,
         "device": str(pipe.device),
