@@ -163,8 +163,20 @@ def _enhanced(report: dict[str, Any]) -> str:
             ["| measure | vanilla | enhanced | difference | 95 % interval |", "|---|---|---|---|---|"]
             + [_difference(row) for row in report["paired"]]
         )
+        + "\n\nIts temporal attention in the active steps (means over the first prompts; energy before and after the "
+        "operation, Frobenius disparity to the anchor block before it):\n\n"
+        + "\n".join(
+            ["| block | run | energy | energy after | disparity | beta |", "|---|---|---|---|---|---|"]
+            + [_attention(row) for row in report["attention"]]
+        )
         + "\n"
     )
+
+
+def _attention(row: dict[str, Any]) -> str:
+    numbers = (row[key] for key in ("energy", "energy_after", "disparity", "beta"))
+    values = ["-" if number is None else f"{number:.3f}" for number in numbers]
+    return f"| {row['block']} | {row['variant']} | " + " | ".join(values) + " |"
 
 
 def _difference(row: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from rich.progress import track
 from scipy.stats import bootstrap
 from torch import Tensor
 
-from bytheway import enhanced
+from bytheway import enhanced, observe
 from training.diorama.__main__ import SHIPPED
 from training.diorama.architecture import NUM_FRAMES
 from training.diorama.judge import FACTORS, Judge, Reading, accuracy, labels_of, train_judge
@@ -32,6 +32,7 @@ from training.diorama.world import Scene, all_scenes, caption, render, split
 BATCH = 4
 STATIC_PIXELS = 2.0
 BROKEN_FRAMES = 2
+ATTENTION_PROMPTS = 16
 MOVING = ("left", "right", "jump")
 Measures = dict[str, np.ndarray]
 
@@ -85,6 +86,32 @@ def generate(pipe: AnimateDiffPipeline, texts: list[str], seed: int) -> Tensor:
     return torch.cat(parts)
 
 
+def attention(pipe: AnimateDiffPipeline, texts: list[str], seed: int) -> list[dict[str, Any]]:
+    """Per up block the mean energy, disparity and beta in the active steps, vanilla and enhanced, same seeds."""
+    rows: list[dict[str, Any]] = []
+    for variant, method in (("vanilla", observe), ("enhanced", enhanced)):
+        with method(pipe) as run:
+            generate(pipe, texts, seed)
+        assert run.record is not None
+        seen = [
+            row for row in run.record.rows() if run.window.is_active(row.step) and row.block.startswith("up_blocks")
+        ]
+        for block in sorted({row.block for row in seen}):
+            here = [row for row in seen if row.block == block]
+            apart = [row.disparity for row in here if row.disparity is not None]
+            rows.append(
+                {
+                    "block": block,
+                    "variant": variant,
+                    "energy": float(np.mean([row.energy for row in here])),
+                    "energy_after": float(np.mean([row.energy_after for row in here])),
+                    "disparity": float(np.mean(apart)) if apart else None,
+                    "beta": float(np.mean([row.beta for row in here])),
+                }
+            )
+    return rows
+
+
 def paired(vanilla: Measures, other: Measures) -> list[dict[str, Any]]:
     """Per measure the means, the mean difference and its bootstrap 95 % interval, paired by prompt and seed."""
     rows = []
@@ -123,6 +150,7 @@ def main(
     if enhanced_count:
         with enhanced(pipe, record=False):
             clips["enhanced"] = generate(pipe, texts[:enhanced_count], seed)
+    maps = attention(pipe, texts[: min(enhanced_count, ATTENTION_PROMPTS)], seed) if enhanced_count else []
     pixels = {name: (127.5 * (frames.clamp(-1, 1) + 1)).round().byte().numpy() for name, frames in clips.items()}
     np.savez_compressed(out / "report.npz", allow_pickle=False, **pixels)
 
@@ -140,6 +168,7 @@ def main(
         "all": {name: _means(values, slice(None)) for name, values in whole.items()},
         "train": {name: _means(values, slice(0, None, 2)) for name, values in whole.items()},
         "unseen": {name: _means(values, slice(1, None, 2)) for name, values in whole.items()},
+        "attention": maps,
         "paired": paired(first, measures["enhanced"]) if enhanced_count else [],
         "scenes": [asdict(scene) | {"prompt": text} for scene, text in chosen],
     }
@@ -148,6 +177,8 @@ def main(
     os.replace(path.with_suffix(".tmp"), path)
     for name, value in report["all"]["vanilla"].items():
         print(f"{name:16} vanilla {value:8.3f}   renders {report['all']['renders'][name]:8.3f}")
+    for row in report["attention"]:
+        print(" ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{value}" for key, value in row.items()))
     for row in report["paired"]:
         print(f"{row['measure']:16} enhanced - vanilla {row['difference']:+.3f} {row['interval']}")
 
