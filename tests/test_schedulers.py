@@ -11,6 +11,12 @@ from bytheway import ByTheWayConfig, ByTheWayError, enhanced
 from bytheway.window import StepWindow, count_active
 from tests.tiny import generate, make_pipeline
 
+# diffusers' schedulers hand tensors to numpy in ways that numpy 2 warns of.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context:DeprecationWarning"),
+]
+
 HALF = ByTheWayConfig(active_steps=0.5)
 SMALL = {"num_frames": 4, "height": 8, "width": 8}
 

@@ -131,7 +131,6 @@ def _scoped(model: Any, settings: Settings) -> Iterator[Run]:
 
 def _put(model: Any, settings: Settings) -> Installation:
     denoiser = denoiser_of(model)
-    settings.find_sites(denoiser)
     installation = Installation.on(denoiser) or Installation(denoiser)
     installation.put(model, settings)
     return installation

@@ -27,29 +27,29 @@ def calling_pipeline() -> Any | None:
     return None
 
 
-def parts_of_pipeline(pipeline: Any) -> tuple[int, int]:
-    """How many times a pipeline sends each video, and which of them is conditional.
+def parts_of_batch(pipeline: Any | None, batch: int, classifier_free_guidance: bool | None) -> tuple[int, int]:
+    """How many times each video is in a batch, and which of them is conditional.
 
-    The order in diffusers is: unconditional (classifier-free guidance), conditional, perturbed (PAG).
-    """
-    guided = bool(pipeline.do_classifier_free_guidance)
-    perturbed = bool(getattr(pipeline, "do_perturbed_attention_guidance", False))
-    return 1 + guided + perturbed, int(guided)
+    A diffusers pipeline sends the unconditional part (classifier-free guidance), the conditional one and the perturbed
+    one (PAG), in this order, and says which of them it uses.
 
-
-def parts_of_loop(classifier_free_guidance: bool | None, batch: int) -> tuple[int, int]:
-    """The same for a loop of one's own, which sends an unconditional and a conditional half, or single videos.
+    Args:
+        pipeline: the one that is running, if any.
+        classifier_free_guidance: what the user said, for a loop of one's own: an unconditional half and a conditional
+            one, or videos each by itself.
 
     Raises:
         ByTheWayError: nothing tells which of the two it is, or the batch has no halves.
     """
-    if classifier_free_guidance is None and batch % 2 == 0:
+    guided = getattr(pipeline, "do_classifier_free_guidance", classifier_free_guidance)
+    perturbed = bool(getattr(pipeline, "do_perturbed_attention_guidance", False))
+    if guided is None and batch % 2 == 0:
         raise ByTheWayError(
-            f"The denoiser is called outside a pipeline with a batch of {batch}: say with classifier_free_guidance="
-            "True or False whether that is an unconditional and a conditional half."
+            f"Nothing tells whether a batch of {batch} is an unconditional and a conditional half; say so with "
+            "classifier_free_guidance=True or False when applying bytheway."
         )
-    if classifier_free_guidance and batch % 2:
+    if guided and not perturbed and batch % 2:
         raise ByTheWayError(
             f"A batch of {batch} has no unconditional and conditional half; give classifier_free_guidance=False."
         )
-    return (2, 1) if classifier_free_guidance else (1, 0)
+    return 1 + bool(guided) + perturbed, int(bool(guided))

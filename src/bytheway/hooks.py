@@ -13,9 +13,10 @@ import torch
 from diffusers.hooks import HookRegistry, ModelHook
 from diffusers.pipelines.free_noise_utils import SplitInferenceModule
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from bytheway.call import Call, Settings
-from bytheway.caller import calling_pipeline, parts_of_loop, parts_of_pipeline
+from bytheway.caller import calling_pipeline, parts_of_batch
 from bytheway.errors import ByTheWayError
 
 HOOK_NAME = "bytheway"
@@ -44,13 +45,9 @@ class Installation:
         self.call: Call | None = None
         self._own: Settings | None = None
         self._by_pipeline: WeakKeyDictionary[Any, Settings] = WeakKeyDictionary()
+        self._handles: list[RemovableHandle] = []
         self._hooks: list[_Hook] = []
         self._hooked: dict[str, nn.Module] = {}
-        self._handles = (
-            denoiser.register_forward_pre_hook(self._open, with_kwargs=True),
-            denoiser.register_forward_hook(self._close, always_call=True),
-        )
-        setattr(denoiser, ATTRIBUTE, self)
 
     @classmethod
     def on(cls, denoiser: nn.Module) -> "Installation | None":
@@ -62,20 +59,29 @@ class Installation:
         return self._own if isinstance(model, nn.Module) else self._by_pipeline.get(model)
 
     def put(self, model: Any, settings: Settings) -> None:
-        """Give a pipeline, or the bare denoiser, its settings in place of any earlier ones."""
-        self.call = None
+        """Give a pipeline, or the bare denoiser, its settings in place of any earlier ones.
+
+        Raises:
+            ByTheWayError: they do not fit the denoiser; nothing has changed.
+        """
+        settings.find_sites(self.denoiser)
+        self._set_call(None)
         if isinstance(model, nn.Module):
             self._own = settings
         else:
             self._by_pipeline.pop(model, None)
             self._by_pipeline[model] = settings
-        settings.find_sites(self.denoiser)
-        if not self._hooks:
-            self._attach()
+        if not self._handles:
+            self._handles = [
+                self.denoiser.register_forward_pre_hook(self._open, with_kwargs=True),
+                self.denoiser.register_forward_hook(self._close, always_call=True),
+            ]
+            self._attach(settings)
+            setattr(self.denoiser, ATTRIBUTE, self)
 
     def drop(self, model: Any) -> None:
         """Take away the settings of a pipeline, or everybody's from a bare denoiser; with the last, the hooks go."""
-        self.call = None
+        self._set_call(None)
         if isinstance(model, nn.Module):
             self._own = None
             self._by_pipeline.clear()
@@ -85,45 +91,43 @@ class Installation:
             self._detach()
             for handle in self._handles:
                 handle.remove()
+            self._handles = []
             delattr(self.denoiser, ATTRIBUTE)
 
     @eager
     def _open(self, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before each call of the denoiser: is there something to do in it?"""
-        self.call = None
-        self.call = self._begin_call(*args, **kwargs)
-        for hook in self._hooks:
-            hook.engaged = self.call is not None and hook.has_part_in(self.call)
+        self._set_call(None)
+        self._set_call(self._begin_call(*args, **kwargs))
 
     @eager
     def _close(self, *_: Any) -> None:
         """After each call, also one that failed: nothing is left to the next."""
-        self.call = None
+        self._set_call(None)
+
+    def _set_call(self, call: Call | None) -> None:
+        self.call = call
+        for hook in self._hooks:
+            hook.engaged = call is not None and hook.has_part_in(call)
 
     def _begin_call(self, sample: Tensor, timestep: Tensor | float, *_: Any, **__: Any) -> Call | None:
         pipeline = calling_pipeline()
         if pipeline is not None:
-            settings = self._by_pipeline.get(pipeline, self._own)
-            scheduler = pipeline.scheduler
+            settings, scheduler = self._by_pipeline.get(pipeline, self._own), pipeline.scheduler
         else:
             settings, scheduler = self._settings_of_loop()
         if settings is None:
             return None
-        if not self._is_in_place():
-            self._detach()
-            self._attach()
         if scheduler is None:
             raise ByTheWayError(
                 "The denoiser is called outside a pipeline, so its step is not known; give the scheduler in use as "
                 "scheduler= when applying bytheway."
             )
+        self._follow_rebuilt_blocks()
         settings.window.locate(timestep, scheduler, getattr(pipeline, "num_timesteps", None))
         if not settings.active:
             return None
-        if pipeline is not None:
-            parts, conditional = parts_of_pipeline(pipeline)
-        else:
-            parts, conditional = parts_of_loop(settings.classifier_free_guidance, len(sample))
+        parts, conditional = parts_of_batch(pipeline, len(sample), settings.classifier_free_guidance)
         return Call(settings, timestep, parts, conditional)
 
     def _settings_of_loop(self) -> tuple[Settings | None, Any]:
@@ -135,25 +139,28 @@ class Installation:
             return None, None
         return settings, settings.scheduler or pipeline.scheduler
 
-    def _is_in_place(self) -> bool:
-        """Whether every site's hook sits on the module that the denoiser is going to run."""
+    def _follow_rebuilt_blocks(self) -> None:
+        """Hook anew if the denoiser is going to run other modules than those that carry the hooks."""
         try:
-            return all(self.denoiser.get_submodule(path) is module for path, module in self._hooked.items())
+            in_place = all(self.denoiser.get_submodule(path) is module for path, module in self._hooked.items())
         except AttributeError:
-            return False
+            in_place = False
+        if not in_place:
+            everyone = [*self._by_pipeline.values(), *([] if self._own is None else [self._own])]
+            for settings in everyone:
+                settings.find_sites(self.denoiser)
+            self._detach()
+            self._attach(everyone[0])
 
-    def _attach(self) -> None:
-        everyone = [*self._by_pipeline.values(), *([] if self._own is None else [self._own])]
-        for settings in everyone:
-            settings.find_sites(self.denoiser)
-        sites = everyone[0].sites.values()
+    def _attach(self, settings: Settings) -> None:
+        """Hook every temporal self-attention; which of them take part is up to the settings of each call."""
+        sites = settings.sites.values()
         self._hooked = {site.path: site.module for site in sites}
-        transformers = {site.transformer: None for site in sites}
-        attentions = {site.module for site in sites}
-        for transformer in transformers:
+        attentions = set(self._hooked.values())
+        for transformer in {site.transformer: None for site in sites}:
             self._hooks.append(TransformerHook(self).attach(transformer))
             for module in transformer.modules():
-                if isinstance(module, SplitInferenceModule) and not attentions.isdisjoint(module.modules()):
+                if isinstance(module, SplitInferenceModule) and attentions.intersection(module.modules()):
                     self._hooks.append(SplitHook(self).attach(module))
         self._hooks += [SiteHook(self, site.path).attach(site.module) for site in sites]
 
