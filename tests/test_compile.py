@@ -1,0 +1,82 @@
+"""torch.compile, of the denoiser in place or around it, before and after the method is applied.
+
+The backend "eager" traces and guards like any other; the kernels it leaves out are not ours.
+"""
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounter
+
+from bytheway import ByTheWayConfig, apply_bytheway, enhanced, observe, remove_bytheway
+from tests.tiny import generate, make_pipeline
+
+HALF = ByTheWayConfig(active_steps=0.5)
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def small_pipeline():
+    return make_pipeline(channels=(32, 32), cross_attention=False)
+
+
+def run(pipe):
+    return generate(pipe, num_frames=4, height=8, width=8)
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """Vanilla and enhanced, without a compiler."""
+    pipe = small_pipeline()
+    with enhanced(pipe, HALF, record=False):
+        video = run(pipe)
+    return run(pipe), video
+
+
+def compile_in_place(pipe, backend):
+    pipe.unet.compile(backend=backend)
+
+
+def compile_around(pipe, backend):
+    pipe.unet = torch.compile(pipe.unet, backend=backend)
+
+
+def close(left, right):
+    torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("compile_denoiser", [compile_in_place, compile_around])
+def test_compiled_before(compile_denoiser, expected):
+    """Graphs made before the hooks came do not serve after, nor the other way round; each is used again."""
+    vanilla, video = expected
+    pipe, counter = small_pipeline(), CompileCounter()
+    compile_denoiser(pipe, counter)
+    close(run(pipe), vanilla)
+    assert counter.frame_count > 0
+    apply_bytheway(pipe, HALF)
+    close(run(pipe), video)
+    graphs = counter.frame_count
+    close(run(pipe), video)
+    assert counter.frame_count == graphs
+    with observe(pipe) as observed:
+        close(run(pipe), vanilla)
+    assert len(observed.record) == 2 * 12
+    close(run(pipe), video)
+    remove_bytheway(pipe)
+    close(run(pipe), vanilla)
+
+
+def test_compiled_after(expected):
+    vanilla, video = expected
+    pipe, counter = small_pipeline(), CompileCounter()
+    apply_bytheway(pipe, HALF)
+    compile_around(pipe, counter)
+    close(run(pipe), video)
+    close(run(pipe), video)
+    assert counter.frame_count > 0
+    remove_bytheway(pipe)
+    close(run(pipe), vanilla)
