@@ -1,8 +1,10 @@
 """What is recorded, in which rows, and how they are saved."""
 
 import csv
+import gc
 import json
 import sys
+import weakref
 
 import pytest
 import torch
@@ -157,6 +159,17 @@ def test_without_pandas(record, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ByTheWayError, match="pandas, which is not installed"):
         record.to_pandas()
+
+
+def test_a_record_does_not_keep_the_model():
+    pipe = make_pipeline(channels=(32, 32))
+    with enhanced(pipe, HALF) as run:
+        generate(pipe)
+    denoiser = weakref.ref(pipe.unet)
+    del pipe
+    gc.collect()
+    assert denoiser() is None
+    assert run.record.rows()
 
 
 def test_a_record_of_nothing(tmp_path):

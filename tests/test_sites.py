@@ -1,6 +1,9 @@
 """Where the temporal self-attentions are, which block is the anchor, and what is said where there are none."""
 
+from types import SimpleNamespace
+
 import pytest
+import torch
 from torch import nn
 
 from bytheway import ByTheWayConfig, ByTheWayError
@@ -123,6 +126,12 @@ def test_a_subclass_of_a_known_denoiser_is_known(unet):
 def test_neither_pipeline_nor_denoiser(model):
     with pytest.raises(ByTheWayError, match="neither a video pipeline nor its denoiser"):
         denoiser_of(model)
+
+
+def test_compiled_denoisers_are_unwrapped(unet):
+    compiled = torch.compile(unet)
+    assert denoiser_of(compiled) is denoiser_of(SimpleNamespace(unet=compiled)) is unet
+    assert denoiser_of(SimpleNamespace(transformer=unet)) is unet
 
 
 def test_preset_follows_the_architecture(unet):

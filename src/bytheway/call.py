@@ -100,5 +100,5 @@ class Call:
             self._anchors[site.index, window] = kept
         if settings.record is not None and measures is not None:
             place = settings.window
-            settings.record.add(Entry(place.run, place.step, self.timestep, site, window, measures))
+            settings.record.add(Entry(place.run, place.step, self.timestep, site.block, site.index, window, measures))
         return output

@@ -15,7 +15,6 @@ from torch import Tensor
 from bytheway.attention import Measures
 from bytheway.errors import ByTheWayError
 from bytheway.files import write_atomically
-from bytheway.sites import Site
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ class Entry:
     run: int
     step: int
     timestep: Tensor | float
-    site: Site
+    block: str
+    index: tuple[int, int]
     window: int
     measures: Measures
 
@@ -88,9 +88,9 @@ class Record:
                 run=entry.run,
                 step=entry.step,
                 timestep=timestep,
-                block=entry.site.block,
-                module=entry.site.index[0],
-                attention=entry.site.index[1],
+                block=entry.block,
+                module=entry.index[0],
+                attention=entry.index[1],
                 window=entry.window,
                 video=video,
                 energy=next(energies),

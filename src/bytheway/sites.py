@@ -85,7 +85,7 @@ def denoiser_of(model: Any) -> nn.Module:
     """
     denoiser = model
     if not isinstance(model, nn.Module):
-        denoiser = getattr(model, "unet", None) or getattr(model, "transformer", None)
+        denoiser = getattr(model, "unet", getattr(model, "transformer", None))
     if not isinstance(denoiser, nn.Module):
         raise ByTheWayError(
             f"{type(model).__name__} is neither a video pipeline nor its denoiser; "
