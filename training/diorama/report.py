@@ -133,54 +133,57 @@ def main(
     count: Annotated[int, typer.Option(help="Prompts.")] = 256,
     enhanced_count: Annotated[int, typer.Option("--enhanced", help="Of these, also under ByTheWay.")] = 0,
     seed: int = 10_000,
-    judge_steps: int = 1000,
+    judge_steps: int = 800,
 ) -> None:
-    """Train the judge where it is missing, generate, judge, and write ``report.json`` and the clips."""
+    """Generate, train the judge where it is missing, judge, and write ``report.json`` and the clips."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    judge = train_judge(out / "judge", judge_steps, device).cpu()
     chosen = prompts(count, seed)
-    scenes, texts = [scene for scene, _ in chosen], [text for _, text in chosen]
-    clips = {"renders": 2 * render(scenes, torch.Generator().manual_seed(seed)).frames - 1}
-
+    texts = [text for _, text in chosen]
     pipe = AnimateDiffPipeline.from_pretrained(model).to(device)
     pipe.set_progress_bar_config(disable=True)
-    began = time.monotonic()
-    clips["vanilla"] = generate(pipe, texts, seed)
-    seconds = (time.monotonic() - began) / count
-    if enhanced_count:
-        with enhanced(pipe, record=False):
-            clips["enhanced"] = generate(pipe, texts[:enhanced_count], seed)
-    maps = attention(pipe, texts[: min(enhanced_count, ATTENTION_PROMPTS)], seed) if enhanced_count else []
-    pixels = {name: (127.5 * (frames.clamp(-1, 1) + 1)).round().byte().numpy() for name, frames in clips.items()}
-    np.savez_compressed(out / "report.npz", allow_pickle=False, **pixels)
 
-    measures = {name: measure(judge.read(frames), scenes[: len(frames)]) for name, frames in clips.items()}
-    whole = {name: measures[name] for name in ("renders", "vanilla")}
-    first = {name: values[:enhanced_count] for name, values in measures["vanilla"].items()}
+    began = time.monotonic()
+    clips = {"vanilla": generate(pipe, texts, seed)}
     report: dict[str, Any] = {
         "prompts": count,
         "enhanced_prompts": enhanced_count,
         "seed": seed,
         "device": str(device),
         "threads": torch.get_num_threads(),
-        "seconds_per_clip": round(seconds, 2),
-        "judge_accuracy": fresh_accuracy(judge, seed + 1),
-        "all": {name: _means(values, slice(None)) for name, values in whole.items()},
-        "train": {name: _means(values, slice(0, None, 2)) for name, values in whole.items()},
-        "unseen": {name: _means(values, slice(1, None, 2)) for name, values in whole.items()},
-        "attention": maps,
-        "paired": paired(first, measures["enhanced"]) if enhanced_count else [],
-        "scenes": [asdict(scene) | {"prompt": text} for scene, text in chosen],
+        "seconds_per_clip": round((time.monotonic() - began) / count, 2),
     }
+    if enhanced_count:
+        with enhanced(pipe, record=False):
+            clips["enhanced"] = generate(pipe, texts[:enhanced_count], seed)
+        report["attention"] = attention(pipe, texts[: min(enhanced_count, ATTENTION_PROMPTS)], seed)
+    pixels = {name: (127.5 * (frames.clamp(-1, 1) + 1)).round().byte().numpy() for name, frames in clips.items()}
+    np.savez_compressed(out / "report.npz", allow_pickle=False, **pixels)
+
+    judge = train_judge(out / "judge", judge_steps, device).cpu()
+    report |= judged(judge, [scene for scene, _ in chosen], clips, seed)
+    report["scenes"] = [asdict(scene) | {"prompt": text} for scene, text in chosen]
     path = out / "report.json"
     path.with_suffix(".tmp").write_text(json.dumps(report, indent=1) + "\n")
     os.replace(path.with_suffix(".tmp"), path)
-    for name, value in report["all"]["vanilla"].items():
-        print(f"{name:16} vanilla {value:8.3f}   renders {report['all']['renders'][name]:8.3f}")
-    for row in report["attention"]:
-        print(" ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{value}" for key, value in row.items()))
-    for row in report["paired"]:
-        print(f"{row['measure']:16} enhanced - vanilla {row['difference']:+.3f} {row['interval']}")
+    print(json.dumps({key: value for key, value in report.items() if key != "scenes"}, indent=1))
+
+
+def judged(judge: Judge, scenes: list[Scene], clips: dict[str, Tensor], seed: int) -> dict[str, Any]:
+    """The judge's own accuracy, its means over all, trained and unseen combinations, and the paired differences."""
+    renders = 2 * render(scenes, torch.Generator().manual_seed(seed)).frames - 1
+    seen = {
+        name: measure(judge.read(frames), scenes[: len(frames)])
+        for name, frames in ({"renders": renders} | clips).items()
+    }
+    sides = {"all": slice(None), "train": slice(0, None, 2), "unseen": slice(1, None, 2)}
+    figures: dict[str, Any] = {
+        side: {name: _means(seen[name], which) for name in ("renders", "vanilla")} for side, which in sides.items()
+    }
+    figures["judge_accuracy"] = fresh_accuracy(judge, seed + 1)
+    if "enhanced" in clips:
+        first = {name: values[: len(clips["enhanced"])] for name, values in seen["vanilla"].items()}
+        figures["paired"] = paired(first, seen["enhanced"])
+    return figures
 
 
 def fresh_accuracy(judge: Judge, seed: int, count: int = 512) -> dict[str, float]:
