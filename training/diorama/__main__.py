@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +23,7 @@ def main(
     motion_steps: Annotated[int, typer.Option()] = Recipe.motion_steps,
     seed: Annotated[int, typer.Option()] = Recipe.seed,
     minutes: Annotated[float, typer.Option(help="Stop after this time; the same command goes on.")] = Recipe.minutes,
-    processes: Annotated[int, typer.Option(help="Data-parallel processes on the CPU.")] = min(os.cpu_count() or 1, 4),
+    processes: Annotated[int, typer.Option(help="Data-parallel processes on the CPU.")] = 2,
 ) -> None:
     """Train diorama: corpus, autoencoder, spatial stage, motion stage, export. Resumes where it stopped."""
     out.mkdir(parents=True, exist_ok=True)

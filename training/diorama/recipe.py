@@ -36,9 +36,9 @@ class Recipe:
     out: Path
     shipped: Path
     clips: int = 8192
-    autoencoder_steps: int = 3000
-    spatial_steps: int = 3000
-    motion_steps: int = 6000
+    autoencoder_steps: int = 4200
+    spatial_steps: int = 1400
+    motion_steps: int = 1900
     seed: int = 0
     minutes: float = float("inf")
 
