@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,10 +28,10 @@ from training.diorama.judge import FACTORS, Judge, Reading, accuracy, labels_of,
 from training.diorama.sample import GUIDANCE, STEPS
 from training.diorama.world import Scene, all_scenes, caption, render, split
 
-BATCH = 4
+BATCH = 8
 STATIC_PIXELS = 2.0
 BROKEN_FRAMES = 2
-ATTENTION_PROMPTS = 16
+ATTENTION_PROMPTS = 8
 MOVING = ("left", "right", "jump")
 Measures = dict[str, np.ndarray]
 
@@ -69,19 +68,20 @@ def measure(reading: Reading, scenes: list[Scene]) -> Measures:
 
 
 def generate(pipe: AnimateDiffPipeline, texts: list[str], seed: int) -> Tensor:
-    """Clips (n, F, 3, H, W) in [-1, 1], each from its own seed."""
+    """Clips (n, F, 3, H, W) in [-1, 1], each from its own seed; under bfloat16 autocast, for speed."""
     parts = []
     for start in track(range(0, len(texts), BATCH), "generating"):
         batch = texts[start : start + BATCH]
         generators = [torch.Generator().manual_seed(seed + start + index) for index in range(len(batch))]
-        video = pipe(
-            batch,
-            num_frames=NUM_FRAMES,
-            num_inference_steps=STEPS,
-            guidance_scale=GUIDANCE,
-            generator=generators,
-            output_type="pt",
-        ).frames
+        with torch.autocast(pipe.device.type, torch.bfloat16):
+            video = pipe(
+                batch,
+                num_frames=NUM_FRAMES,
+                num_inference_steps=STEPS,
+                guidance_scale=GUIDANCE,
+                generator=generators,
+                output_type="pt",
+            ).frames
         parts.append(2 * video.float().cpu() - 1)
     return torch.cat(parts)
 
@@ -142,7 +142,6 @@ def main(
     pipe = AnimateDiffPipeline.from_pretrained(model).to(device)
     pipe.set_progress_bar_config(disable=True)
 
-    began = time.monotonic()
     clips = {"vanilla": generate(pipe, texts, seed)}
     report: dict[str, Any] = {
         "prompts": count,
@@ -150,7 +149,6 @@ def main(
         "seed": seed,
         "device": str(device),
         "threads": torch.get_num_threads(),
-        "seconds_per_clip": round((time.monotonic() - began) / count, 2),
     }
     if enhanced_count:
         with enhanced(pipe, record=False):
