@@ -70,8 +70,8 @@ levels at which a large one still shows it. Weights in fp16, safetensors only. M
 ## What it does
 
 {count} prompts, half of them unseen combinations, one clip each ({steps} steps, guidance {guidance}, bfloat16), as a
-judge reads them: a small classifier trained on renders alone. Of fresh renders it reads {judge} right. "Renders" are the
-true clips of the same prompts, read by the same judge: what a perfect model would score.
+judge reads them: a small classifier trained on renders alone. Of fresh renders it reads {judge} right. "Renders" are
+the true clips of the same prompts, read by the same judge: what a perfect model would score.
 
 {table}
 
