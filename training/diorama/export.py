@@ -1,4 +1,4 @@
-"""The trained parts as one diffusers folder: fp16 safetensors, model index, vocabulary and defaults."""
+"""The trained parts as one diffusers folder: safetensors, model index, vocabulary and defaults."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def export(run: Path, folder: Path, tokenizer: CLIPTokenizer, scheduler: DDIMSch
         shutil.rmtree(folder / part, ignore_errors=True)
     half = torch.float16
     AutoencoderKL.from_pretrained(run / "autoencoder" / "model").to(half).save_pretrained(folder / "vae")
-    CLIPTextModel.from_pretrained(run / "motion" / "text_encoder").to(half).save_pretrained(folder / "text_encoder")
+    # In float32: transformers would load it in the dtype of its file, diffusers the other parts in float32.
+    CLIPTextModel.from_pretrained(run / "motion" / "text_encoder").save_pretrained(folder / "text_encoder")
     tokenizer.save_pretrained(folder / "tokenizer")
     scheduler.save_pretrained(folder / "scheduler")
     unet = UNetMotionModel.from_pretrained(run / "motion" / "model").to(half)
