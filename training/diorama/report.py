@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import typer
 from diffusers import AnimateDiffPipeline
+from diffusers.models.attention_processor import AttnProcessor
 from rich.progress import track
 from scipy.stats import bootstrap
 from torch import Tensor
@@ -31,7 +32,7 @@ from training.diorama.world import Scene, all_scenes, caption, render, split
 BATCH = 8
 STATIC_PIXELS = 2.0
 BROKEN_FRAMES = 2
-ATTENTION_PROMPTS = 8
+ATTENTION_PROMPTS = 4
 MOVING = ("left", "right", "jump")
 Measures = dict[str, np.ndarray]
 
@@ -141,6 +142,8 @@ def main(
     texts = [text for _, text in chosen]
     pipe = AnimateDiffPipeline.from_pretrained(model).to(device)
     pipe.set_progress_bar_config(disable=True)
+    # At these sizes the plain softmax is more than twice as fast on a CPU as the fused kernel.
+    pipe.unet.set_attn_processor(AttnProcessor())
 
     clips = {"vanilla": generate(pipe, texts, seed)}
     report: dict[str, Any] = {
