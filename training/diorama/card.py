@@ -58,8 +58,8 @@ Words: {vocabulary}.
 | motion_adapter | MotionAdapter, motion modules in every block | {motion_adapter} |
 
 v-prediction on a cosine schedule whose log-SNR is raised by 2 log 2, because a small latent loses its layout at noise
-levels at which a large one still shows it. Weights in float16 (the text encoder in float32), safetensors only. Made for {steps} DDIM steps at guidance
-{guidance}.
+levels at which a large one still shows it. Weights in float16 (the text encoder in float32), safetensors only. Made
+for {steps} DDIM steps at guidance {guidance}.
 
 ## The recipe
 
