@@ -50,7 +50,7 @@ def step_seconds(pipe: Any, steps: int, with_method: bool) -> np.ndarray:
 
 def main(
     pairs: Annotated[int, typer.Option(help="Vanilla and enhanced runs, interleaved.")] = 15,
-    steps: Annotated[int, typer.Option(help="Denoising steps that are timed.")] = 25,
+    steps: Annotated[int, typer.Option(min=5, help="Denoising steps that are timed.")] = 25,
     out: Annotated[Path, typer.Option(help="Where to write the results as JSON.")] = Path("runs/benchmark.json"),
 ) -> None:
     """Time diorama with and without the method."""

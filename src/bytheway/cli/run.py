@@ -152,9 +152,13 @@ def in_words(config: ByTheWayConfig) -> str:
 
 def _quieten_libraries() -> None:
     """No bars while files of this machine are read, no advice on optional packages; downloads keep their bars."""
+    import logging
+
     import diffusers.utils.logging
     import transformers.utils.logging
 
     diffusers.utils.logging.disable_progress_bar()
+    # Says of every motion model that none of its modules has to stay in float32.
+    logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
