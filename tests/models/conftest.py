@@ -44,7 +44,7 @@ def masters(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def video_folder(masters: Path, pipeline_factory: Callable[..., Any], tmp_path: Path) -> Path:
     """A complete AnimateDiff pipeline: the tiny one of the tests, saved."""
     if not (masters / "video").exists():
-        pipeline_factory().save_pretrained(masters / "video")
+        pipeline_factory(layers=2).save_pretrained(masters / "video")
     return Path(copytree(masters / "video", tmp_path / "video"))
 
 
@@ -52,7 +52,7 @@ def video_folder(masters: Path, pipeline_factory: Callable[..., Any], tmp_path: 
 def image_folder(masters: Path, pipeline_factory: Callable[..., Any], tmp_path: Path) -> Path:
     """The image model of the tiny pipeline's shape, as Stable Diffusion 1.5 is AnimateDiff's."""
     if not (masters / "image").exists():
-        make_image_pipeline(pipeline_factory()).save_pretrained(masters / "image")
+        make_image_pipeline(pipeline_factory(layers=2)).save_pretrained(masters / "image")
     return Path(copytree(masters / "image", tmp_path / "image"))
 
 

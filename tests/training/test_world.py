@@ -105,7 +105,8 @@ def test_subjects_are_a_third_to_two_thirds_of_the_frame_and_stay_inside(sampled
     assert longer.max() <= 43
     border = torch.ones(64, 64, dtype=torch.bool)
     border[1:-1, 1:-1] = False
-    assert clips.mask[..., border].max() < 0.5
+    # A beak or a tail may touch the border at an end of the way, no body does.
+    assert clips.mask[..., border].sum(-1).max() < 8
 
 
 def test_motions_displace_as_they_say(sampled: tuple[list[Scene], Clips]) -> None:
