@@ -18,6 +18,7 @@ from training.diorama.__main__ import SHIPPED
 from training.diorama.report import STATIC_PIXELS
 
 SHOWN = 8
+PAIRS = 4
 PICTURE = Path(__file__).parents[2] / "docs" / "vanilla_enhanced.png"
 MEASURES = {
     "subject": ("subject as prompted", "%"),
@@ -98,10 +99,10 @@ def main(
     report = json.loads((out / "report.json").read_text())
     with np.load(out / "report.npz") as clips:
         rows = {name: _rows(report, clips[name][:SHOWN]) for name in ("vanilla", "enhanced") if name in clips}
-    contact_sheet(rows["vanilla"]).save(shipped / "contact_sheet.png", optimize=True)
+    contact_sheet(rows["vanilla"], height=96).save(shipped / "contact_sheet.png", optimize=True)
     if "enhanced" in rows:
         both: list[tuple[str, np.ndarray]] = []
-        for (prompt, before), (_, after) in zip(rows["vanilla"], rows["enhanced"], strict=True):
+        for (prompt, before), (_, after) in list(zip(rows["vanilla"], rows["enhanced"], strict=True))[:PAIRS]:
             both += [(f"vanilla: {prompt}", before), ("enhanced", after)]
         contact_sheet(both, height=96).save(picture, optimize=True)
     (shipped / "MODEL_CARD.md").write_text(card(report, out, shipped, hardware))
