@@ -65,7 +65,8 @@ for {steps} DDIM steps at guidance {guidance}.
 ## The recipe
 
 `python -m training.diorama` (corpus, autoencoder, spatial stage, motion stage, export), then
-`python -m training.diorama.report --enhanced {enhanced_count}` and `python -m training.diorama.card`. These weights:
+`python -m training.diorama.report --count {count} --enhanced {enhanced_count}` and
+`python -m training.diorama.card`. These weights:
 {clips} rendered clips; {stages}. {hardware}
 
 ## What it does
