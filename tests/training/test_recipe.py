@@ -156,6 +156,8 @@ def test_the_export_is_a_plain_diffusers_folder(tmp_path: Path) -> None:
     assert (shipped / "MODEL_CARD.md").read_text() == "kept"
     assert sum(path.stat().st_size for path in shipped.rglob("*") if path.is_file()) < 24 * 2**20
 
+    assert not any(str(tmp_path) in path.read_text() for path in shipped.rglob("*.json"))
+
     pipe = AnimateDiffPipeline.from_pretrained(shipped)
     for name, weight in pipe.unet.state_dict().items():
         assert torch.allclose(weight, video.state_dict()[name], atol=1e-2, rtol=1e-3), name

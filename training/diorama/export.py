@@ -45,9 +45,18 @@ def export(run: Path, folder: Path, tokenizer: CLIPTokenizer, scheduler: DDIMSch
     spatial = UNet2DConditionModel.from_pretrained(run / "spatial" / "model").to(half)
     spatial.load_state_dict({k: v for k, v in unet.state_dict().items() if "motion_modules" not in k})
     spatial.save_pretrained(folder / "unet")
+    for config in folder.glob("*/config.json"):
+        _without_path(config)
     index = MODEL_INDEX | {"_diffusers_version": diffusers.__version__}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
     (folder / "world.json").write_text(json.dumps(world_facts(), indent=2) + "\n")
+
+
+def _without_path(config: Path) -> None:
+    """Take out where the part lay while it was trained."""
+    settings = json.loads(config.read_text())
+    settings.pop("_name_or_path", None)
+    config.write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def world_facts() -> dict[str, object]:
