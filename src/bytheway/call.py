@@ -79,7 +79,7 @@ class Call:
         layout = Layout(self.parts, self.conditional, self.height_width)
         is_anchor = site.role == "anchor"
         # The n-th window pairs with the anchor's n-th. Blocks that run before the anchor, when observed, have none.
-        anchor = None if is_anchor else self._anchors.get((site.partner, window))
+        anchor = None if is_anchor or site.partner is None else self._anchors.get((site.partner, window))
         if settings.enhance:
             keep_map = is_anchor and (settings.config.alpha > 0 or settings.record is not None)
             output, kept, measures = enhanced_attention(

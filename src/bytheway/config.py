@@ -170,6 +170,8 @@ def _suffix(path: Path) -> str:
 PRESETS: Final[Mapping[str, ByTheWayConfig]] = {
     "animatediff": ByTheWayConfig(alpha=0.6, beta=1.5, tau=7),
     "videocrafter2": ByTheWayConfig(alpha=0.1, beta=10.0, tau=7),
+    # Starting points, not measured: the milder of the paper's values.
+    "modelscope": ByTheWayConfig(alpha=0.1, beta=1.5, tau=7),
     # The embedded model has AnimateDiff's architecture, and its settings until measured otherwise.
     "diorama": ByTheWayConfig(alpha=0.6, beta=1.5, tau=7),
 }

@@ -1,10 +1,12 @@
 """Where a denoiser's temporal self-attentions are, and which part each plays in the method.
 
-An architecture is one declaration: the denoiser's class and the shape of the paths of its temporal attentions. Blocks
-are named as in diffusers' UNets (down_blocks.N, mid_block, up_blocks.N) and run in that order.
+An architecture is one declaration: the denoiser's class, the shape of the paths of its temporal attentions, and the
+parts of the denoiser in the order in which they run. Of a denoiser that is not declared, the attentions are given one
+by one (`TemporalAttention`).
 """
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -13,7 +15,11 @@ from torch import nn
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 
-Role = Literal["anchor", "guided", "observed"]
+Role = Literal["anchor", "guided", "motion", "observed"]
+
+# What diffusers calls the blocks of a UNet, in the order in which they run.
+_UNET: Final = ("transformer_in", "down_blocks", "mid_block", "up_blocks")
+_BLOCK: Final = r"down_blocks\.\d+|mid_block|up_blocks\.\d+"
 
 
 @dataclass(frozen=True)
@@ -23,17 +29,30 @@ class Architecture:
     Attributes:
         name: as people write it.
         denoisers: class names of its denoiser.
-        pattern: matches the path of a temporal attention; its groups are `transformer` (the path of the enclosing
-            temporal transformer, which is called with hidden states (batch * frames, channels, height, width)),
-            `block` and `module` (the number of the temporal transformer in its block).
+        pattern: matches the path of a temporal attention; its groups are `block` (the path of the block that it is
+            in) and `transformer` (the path of the enclosing temporal transformer, which is called with hidden states
+            (batch * frames, channels, height, width); left out where no module is).
         preset: name of its settings in `bytheway.config.PRESETS`.
+        stages: names of the lists of blocks in the order in which they run. With "up_blocks" among them the denoiser
+            has decoder levels, one of which guides the later ones; without, the method is its motion part alone.
     """
 
     name: str
     denoisers: tuple[str, ...]
     pattern: re.Pattern[str]
     preset: str
+    stages: tuple[str, ...] = _UNET
 
+    @property
+    def has_levels(self) -> bool:
+        return "up_blocks" in self.stages
+
+
+# UNet3DConditionModel and its kin: temporal transformers beside the spatial ones, and one before the first block.
+_TEMPORAL_TRANSFORMERS: Final = re.compile(
+    rf"(?P<transformer>(?P<block>transformer_in|{_BLOCK})(?:\.temp_attentions\.\d+)?)"
+    r"\.transformer_blocks\.\d+\.attn[12]"
+)
 
 ARCHITECTURES: Final[tuple[Architecture, ...]] = (
     Architecture(
@@ -41,12 +60,41 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
         denoisers=("UNetMotionModel",),
         # FreeNoise's split inference wraps the transformer block, hence the optional ".module".
         pattern=re.compile(
-            r"(?P<transformer>(?P<block>down_blocks\.\d+|mid_block|up_blocks\.\d+)\.motion_modules\.(?P<module>\d+))"
+            rf"(?P<transformer>(?P<block>{_BLOCK})\.motion_modules\.\d+)"
             r"\.transformer_blocks\.\d+(?:\.module)?\.attn[12]"
         ),
         preset="animatediff",
     ),
+    Architecture(
+        name="VideoCrafter2",
+        denoisers=("VideoCrafterUNet",),
+        pattern=_TEMPORAL_TRANSFORMERS,
+        preset="videocrafter2",
+    ),
+    Architecture(
+        name="ModelScope",
+        denoisers=("UNet3DConditionModel",),
+        pattern=_TEMPORAL_TRANSFORMERS,
+        preset="modelscope",
+    ),
 )
+
+
+@dataclass(frozen=True)
+class TemporalAttention:
+    """Where one temporal self-attention is; a list of them takes the place of a declaration.
+
+    Attributes:
+        path: of the attention in the denoiser: a module that is called with (batch * height * width, F, channels),
+            batch outermost, and has `heads`, `to_q`, `to_k`, `to_v` and `to_out`.
+        block: name of the block that it is in.
+        transformer: path of an enclosing module that is called with hidden states (..., height, width) first; None
+            where there is none, which allows the motion part of the method only.
+    """
+
+    path: str
+    block: str
+    transformer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,25 +104,26 @@ class Site:
     Attributes:
         path: of the attention in the denoiser.
         module: the attention itself.
-        transformer: the enclosing temporal transformer, whose input tells height and width.
+        transformer: the enclosing temporal transformer, whose input tells height and width; None where there is none.
         block: such as "up_blocks.1".
         index: (i, j), the j-th temporal self-attention of the i-th temporal transformer of the block.
         heads: number of attention heads.
         downscale: how much coarser than the latents the block works.
-        role: "anchor" and "guided" take part in the method, "observed" can only be recorded.
+        role: "anchor", "guided" and "motion" (of a denoiser without decoder levels: motion enhancement alone) take part
+            in the method, "observed" can only be recorded.
         partner: index of the corresponding site in the anchor block: the same (i, j), or the nearest there is where
-            the anchor block has fewer.
+            the anchor block has fewer; None where there is no anchor.
     """
 
     path: str
     module: nn.Module
-    transformer: nn.Module
+    transformer: nn.Module | None
     block: str
     index: tuple[int, int]
     heads: int
     downscale: int
     role: Role
-    partner: tuple[int, int]
+    partner: tuple[int, int] | None
 
 
 def denoiser_of(model: Any) -> nn.Module:
@@ -95,80 +144,130 @@ def denoiser_of(model: Any) -> nn.Module:
 
 
 def architecture_of(denoiser: nn.Module) -> Architecture:
-    """The declaration that names the class of the denoiser, or one of its bases.
+    """The declaration that names the class of the denoiser, or else the nearest of its bases.
 
     Raises:
         ByTheWayError: there is none.
     """
     names = [base.__name__ for base in type(denoiser).__mro__]
-    for architecture in ARCHITECTURES:
-        if any(name in architecture.denoisers for name in names):
-            return architecture
+    for name in names:
+        for architecture in ARCHITECTURES:
+            if name in architecture.denoisers:
+                return architecture
     known = "; ".join(f"{known.name}: {', '.join(known.denoisers)}" for known in ARCHITECTURES)
     raise ByTheWayError(
         f"{names[0]} is no video denoiser that bytheway knows ({known}); use a pipeline of one of these, "
-        "such as diffusers' AnimateDiffPipeline with a motion adapter."
+        "such as diffusers' AnimateDiffPipeline with a motion adapter, or say where its temporal attentions are with "
+        "sites=."
     )
 
 
-def find_sites(denoiser: nn.Module, config: ByTheWayConfig) -> list[Site]:
+def find_sites(
+    denoiser: nn.Module, config: ByTheWayConfig, attentions: Sequence[TemporalAttention] | None = None
+) -> list[Site]:
     """Every temporal self-attention of the denoiser, in the order in which they run.
+
+    Args:
+        attentions: where they are, in the order in which they run; None: as the architecture declares. Of a list the
+            first block is the anchor, where the settings name no other.
 
     Raises:
         ByTheWayError: the class is not known, there are no temporal self-attentions, or the blocks that the settings
             name are not there or do not run in the order the method needs.
     """
-    architecture = architecture_of(denoiser)
-    found = _temporal_self_attentions(denoiser, architecture)
-    blocks = list(dict.fromkeys(match["block"] for match, _ in found))
-    anchor = _anchor_block(blocks, _levels(denoiser), config)
-    guided = _guided_blocks(blocks, anchor, config)
-    roles: dict[str, Role] = dict.fromkeys(blocks, "observed")
-    roles |= dict.fromkeys(guided, "guided")
-    roles[anchor] = "anchor"
-
+    if attentions is None:
+        architecture = architecture_of(denoiser)
+        found = _declared(denoiser, architecture)
+        downscales = {one.block: _downscale(one.block, denoiser, architecture) for one in found}
+        anchor = _anchor_block(downscales, config, architecture)
+    else:
+        found = _given(denoiser, attentions)
+        downscales = dict.fromkeys((one.block for one in found), 1)
+        anchor = _chosen_anchor(list(downscales), config) or found[0].block
+    roles = _roles(list(downscales), anchor, config)
     indices = _number(found)
-    partners = [index for index, (match, _) in zip(indices, found, strict=True) if match["block"] == anchor]
+    # Maps can be compared only where their pixels have a place.
+    partners = [at for at, one in zip(indices, found, strict=True) if one.block == anchor and one.transformer]
     return [
-        Site(
-            path=match.string,
-            module=module,
-            transformer=denoiser.get_submodule(match["transformer"]),
-            block=match["block"],
-            index=index,
-            heads=int(module.heads),
-            downscale=_downscale(match["block"], _levels(denoiser)),
-            role=roles[match["block"]],
-            partner=_nearest(index, partners),
-        )
-        for index, (match, module) in zip(indices, found, strict=True)
+        _site(denoiser, one, index, roles[one.block], downscales[one.block], partners, config)
+        for index, one in zip(indices, found, strict=True)
     ]
 
 
-def _temporal_self_attentions(denoiser: nn.Module, architecture: Architecture) -> list[tuple[re.Match[str], Any]]:
-    matches = ((architecture.pattern.fullmatch(path), module) for path, module in denoiser.named_modules())
-    found = [(match, module) for match, module in matches if match and not module.is_cross_attention]
+def _site(
+    denoiser: nn.Module,
+    attention: TemporalAttention,
+    index: tuple[int, int],
+    role: Role,
+    downscale: int,
+    partners: list[tuple[int, int]],
+    config: ByTheWayConfig,
+) -> Site:
+    partner = _nearest(index, partners) if attention.transformer and partners else None
+    if role == "guided" and partner is None and config.alpha > 0:
+        raise ByTheWayError(
+            f"Nothing tells height and width of {attention.path} or of its anchor, which self-guidance needs; name the "
+            "module that is called with their feature map as transformer, or give alpha=0."
+        )
+    module: Any = denoiser.get_submodule(attention.path)
+    return Site(
+        path=attention.path,
+        module=module,
+        transformer=denoiser.get_submodule(attention.transformer) if attention.transformer else None,
+        block=attention.block,
+        index=index,
+        heads=int(module.heads),
+        downscale=downscale,
+        role=role,
+        partner=partner,
+    )
+
+
+def _declared(denoiser: nn.Module, architecture: Architecture) -> list[TemporalAttention]:
+    modules: Iterable[tuple[str, Any]] = denoiser.named_modules()
+    matches = ((architecture.pattern.fullmatch(path), module) for path, module in modules)
+    found = [match for match, module in matches if match and not module.is_cross_attention]
     if not found:
         raise ByTheWayError(
             f"This {type(denoiser).__name__} has no temporal self-attention (no module whose path matches "
             f"{architecture.pattern.pattern}); load a motion adapter into it."
         )
-    return sorted(found, key=lambda pair: (_running_order(pair[0]["block"]), int(pair[0]["module"])))
+    attentions = [TemporalAttention(match.string, match["block"], match.groupdict().get("transformer")) for match in found]
+    return sorted(attentions, key=lambda one: _running_order(one.block, architecture))
 
 
-def _running_order(block: str) -> tuple[int, int]:
+def _given(denoiser: nn.Module, attentions: Sequence[TemporalAttention]) -> list[TemporalAttention]:
+    """The list, checked against the denoiser."""
+    if not attentions:
+        raise ByTheWayError("sites is empty; list the temporal self-attentions of the denoiser.")
+    modules = dict(denoiser.named_modules())
+    for one in attentions:
+        for path in (one.path, one.transformer):
+            if path is not None and path not in modules:
+                raise ByTheWayError(f"sites names {path!r}, and {type(denoiser).__name__} has no such module.")
+        missing = [name for name in ("heads", "to_q", "to_k", "to_v", "to_out") if not hasattr(modules[one.path], name)]
+        if missing:
+            raise ByTheWayError(
+                f"{one.path} has no {', '.join(missing)}; a temporal self-attention needs them, as attributes or "
+                "properties."
+            )
+    return list(attentions)
+
+
+def _running_order(block: str, architecture: Architecture) -> tuple[int, int]:
     stage, _, number = block.partition(".")
-    return ("down_blocks", "mid_block", "up_blocks").index(stage), int(number or 0)
+    return architecture.stages.index(stage), int(number or 0)
 
 
-def _number(found: list[tuple[re.Match[str], Any]]) -> list[tuple[int, int]]:
-    """(i, j) of each site, j counted within its temporal transformer."""
-    seen: dict[str, int] = {}
+def _number(found: list[TemporalAttention]) -> list[tuple[int, int]]:
+    """(i, j) of each site: j-th of its temporal transformer, which is the i-th of its block."""
+    seen: dict[str, dict[str, int]] = {}
     indices = []
-    for match, _ in found:
-        j = seen.get(match["transformer"], 0)
-        seen[match["transformer"]] = j + 1
-        indices.append((int(match["module"]), j))
+    for one in found:
+        counts = seen.setdefault(one.block, {})
+        transformer = one.transformer or one.path
+        counts[transformer] = counts.get(transformer, -1) + 1
+        indices.append((list(counts).index(transformer), counts[transformer]))
     return indices
 
 
@@ -177,31 +276,57 @@ def _nearest(index: tuple[int, int], partners: list[tuple[int, int]]) -> tuple[i
     return i, min(index[1], max(j for partner, j in partners if partner == i))
 
 
-def _levels(denoiser: nn.Module) -> int:
-    return len(denoiser.get_submodule("up_blocks")._modules)
+def _downscale(block: str, denoiser: Any, architecture: Architecture) -> int:
+    if not architecture.has_levels:
+        return int(denoiser.config.patch_size)
+    stage, _, number = block.partition(".")
+    levels = len(denoiser.up_blocks)
+    exponents = {"down_blocks": int(number or 0), "mid_block": levels - 1, "up_blocks": levels - 1 - int(number or 0)}
+    return int(2 ** exponents.get(stage, 0))
 
 
-def _downscale(block: str, levels: int) -> int:
-    stage, number = _running_order(block)
-    exponent = (number, levels - 1, levels - 1 - number)[stage]
-    return int(2**exponent)
-
-
-def _anchor_block(blocks: list[str], levels: int, config: ByTheWayConfig) -> str:
+def _anchor_block(downscales: Mapping[str, int], config: ByTheWayConfig, architecture: Architecture) -> str | None:
     """The settings' choice, else the decoder block at a quarter of the latents' resolution, else the coarsest one."""
-    if config.anchor_block is not None:
-        _require(config.anchor_block, blocks, "anchor_block")
-        return config.anchor_block
-    decoder = [block for block in blocks if block.startswith("up_blocks.")]
+    if not architecture.has_levels:
+        _refuse_guidance(config, architecture)
+        return None
+    chosen = _chosen_anchor(list(downscales), config)
+    if chosen is not None:
+        return chosen
+    decoder = [block for block in downscales if block.startswith("up_blocks.")]
     if not decoder:
         raise ByTheWayError(
-            f"No up block has temporal attention (only {', '.join(blocks)} do); name one of them as anchor_block."
+            f"No up block has temporal attention (only {', '.join(downscales)} do); name one of them as anchor_block."
         )
-    return next((block for block in decoder if _downscale(block, levels) == 4), decoder[0])
+    return next((block for block in decoder if downscales[block] == 4), decoder[0])
 
 
-def _guided_blocks(blocks: list[str], anchor: str, config: ByTheWayConfig) -> list[str]:
-    later = blocks[blocks.index(anchor) + 1 :]
+def _refuse_guidance(config: ByTheWayConfig, architecture: Architecture) -> None:
+    if config.alpha > 0 or config.anchor_block is not None:
+        raise ByTheWayError(
+            f"{architecture.name} has no decoder levels, so that no block of it can guide the later ones; give "
+            "alpha=0 and no anchor_block, for motion enhancement alone."
+        )
+
+
+def _chosen_anchor(blocks: list[str], config: ByTheWayConfig) -> str | None:
+    if config.anchor_block is not None:
+        _require(config.anchor_block, blocks, "anchor_block")
+    return config.anchor_block
+
+
+def _roles(blocks: list[str], anchor: str | None, config: ByTheWayConfig) -> dict[str, Role]:
+    """The part of each block; without an anchor those that take part do so by motion enhancement alone."""
+    roles: dict[str, Role] = dict.fromkeys(blocks, "observed")
+    if anchor is None:
+        return roles | dict.fromkeys(_later_blocks(blocks, None, config), "motion")
+    roles[anchor] = "anchor"
+    return roles | dict.fromkeys(_later_blocks(blocks, anchor, config), "guided")
+
+
+def _later_blocks(blocks: list[str], anchor: str | None, config: ByTheWayConfig) -> list[str]:
+    """The blocks that take part beside the anchor: the settings' choice, else all that run after it."""
+    later = blocks if anchor is None else blocks[blocks.index(anchor) + 1 :]
     if config.guided_blocks is None:
         return later
     for block in config.guided_blocks:

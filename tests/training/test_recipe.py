@@ -121,14 +121,16 @@ def test_denoising_trains_images_and_clips(corpus: Corpus) -> None:
     loss.backward()
     assert 0.1 < loss.item() < 3
     video = UNetMotionModel.from_unet2d(unet, architecture.build_motion_adapter())
-    strides = set()
-    for step in range(3):
-        *tensors, stride = examples.clips(32, 0)(step, torch.Generator().manual_seed(step))
+    strides, stage = [], Stage("motion", 4)
+    assert stage.decay_from == pytest.approx(2.8)
+    for step in range(4):
+        *tensors, stride = examples.clips(32, stage)(step, torch.Generator().manual_seed(step))
         assert isinstance(tensors[0], Tensor)
         assert tensors[0].shape[2] == architecture.NUM_FRAMES // stride
-        strides.add(stride)
+        strides.append(stride)
         assert torch.isfinite(Denoising(text_encoder, video, scheduler)(*tensors, stride))
-    assert strides == {1, 2}
+    assert set(strides[:3]) == {1, 2}
+    assert strides[3] == 1
 
 
 def test_strided_frames_keep_their_positions() -> None:

@@ -16,7 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from training.diorama.architecture import NUM_FRAMES
 from training.diorama.corpus import Corpus
-from training.diorama.fit import BatchSource
+from training.diorama.fit import BatchSource, Stage
 from training.diorama.world import caption
 
 CAPTION_DROPOUT = 0.1
@@ -90,11 +90,15 @@ class Examples:
 
         return batch
 
-    def clips(self, frames: int, seed: int) -> BatchSource:
-        """Batches of ``frames`` frames in all: clips of 16 frames, or (65 % of the steps) of every second frame."""
+    def clips(self, frames: int, stage: Stage) -> BatchSource:
+        """Batches of ``frames`` frames in all: clips of 16 frames, or (65 % of the steps) of every second frame.
+
+        More clips a step teach more about scenes; while the learning rate decays, all are whole, as in sampling.
+        """
 
         def batch(step: int, generator: torch.Generator) -> tuple[Tensor | int, ...]:
-            stride = 2 if random.Random(f"{seed}/{step}").random() < SHORT_CLIPS else 1
+            short = step < stage.decay_from and random.Random(f"{stage.seed}/{step}").random() < SHORT_CLIPS
+            stride = 2 if short else 1
             rng = np.random.default_rng(generator.initial_seed())
             clips = rng.integers(len(self.scenes), size=frames * stride // NUM_FRAMES)
             latents = self.latents[clips, ::stride].swapaxes(1, 2)

@@ -45,14 +45,18 @@ class Stage:
     final_rate: float = 0.05
     seed: int = 0
 
+    @property
+    def decay_from(self) -> float:
+        """The step at which the learning rate begins to fall."""
+        return self.steps * (1 - self.decay_share)
+
     def rate(self, step: int) -> float:
         """Learning-rate factor of a step: warm-up, constant, linear decay (so that training can be extended)."""
-        decay_from = self.steps * (1 - self.decay_share)
         if step < self.warmup:
             return (step + 1) / self.warmup
-        if step < decay_from:
+        if step < self.decay_from:
             return 1.0
-        return 1 - (1 - self.final_rate) * (step - decay_from) / (self.steps - decay_from)
+        return 1 - (1 - self.final_rate) * (step - self.decay_from) / (self.steps - self.decay_from)
 
 
 def step_generator(stage: Stage, step: int, device: torch.device) -> torch.Generator:

@@ -126,7 +126,7 @@ class Trainer:
         rest = [p for p in objective.parameters() if id(p) not in known]
         groups = [{"params": motion, "lr": 8e-4}, {"params": rest, "lr": 4e-4}]
         stage = Stage("motion", self.recipe.motion_steps, seed=self.recipe.seed)
-        batch = self._examples().clips(128 // self.world, self.recipe.seed)
+        batch = self._examples().clips(128 // self.world, stage)
         parts = (unet, adapter, text_encoder, self.tokenizer, self.vae, self.scheduler)
         sheet = self._sheets(lambda step: sample.clip_sheet(folder / f"samples-{step:06d}.png", *parts))
         fit(stage, objective, groups, batch, folder, self.deadline, sheet)
