@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from training.diorama.judge import FACTORS, STRIDE, Judge, Judging, Reading, degrade, labels_of
-from training.diorama.report import measure, paired, prompts
+from training.diorama.measures import measure, paired, prompts
 from training.diorama.world import Clips, Scene, render, split
 
 SCENES = [

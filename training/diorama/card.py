@@ -15,7 +15,7 @@ import typer
 from bytheway.video import contact_sheet
 from training.diorama import world
 from training.diorama.__main__ import SHIPPED
-from training.diorama.report import STATIC_PIXELS
+from training.diorama.measures import STATIC_PIXELS
 
 SHOWN = 8
 PAIRS = 4

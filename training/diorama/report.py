@@ -18,53 +18,18 @@ import torch
 import typer
 from diffusers import AnimateDiffPipeline
 from rich.progress import track
-from scipy.stats import bootstrap
 from torch import Tensor
 
 from bytheway import enhanced, observe
 from training.diorama.__main__ import SHIPPED
 from training.diorama.architecture import NUM_FRAMES
-from training.diorama.judge import FACTORS, Judge, Reading, accuracy, labels_of, train_judge
+from training.diorama.judge import Judge, accuracy, train_judge
+from training.diorama.measures import Measures, measure, paired, prompts
 from training.diorama.sample import GUIDANCE, STEPS
-from training.diorama.world import Scene, all_scenes, caption, render, split
+from training.diorama.world import Scene, all_scenes, render
 
 BATCH = 8
-STATIC_PIXELS = 2.0
-BROKEN_FRAMES = 2
 ATTENTION_PROMPTS = 4
-MOVING = ("left", "right", "jump")
-Measures = dict[str, np.ndarray]
-
-
-def prompts(count: int, seed: int) -> list[tuple[Scene, str]]:
-    """``count`` scenes with captions, the even ones from training combinations, the odd ones from unseen ones."""
-    rng = random.Random(seed)
-    sides = [[scene for scene in all_scenes() if split(scene) == which] for which in ("train", "unseen")]
-    return [(scene, caption(scene, rng)) for index in range(count) for scene in [rng.choice(sides[index % 2])]]
-
-
-def measure(reading: Reading, scenes: list[Scene]) -> Measures:
-    """What the judge reads of each clip, (clips,) per measure; NaN where a measure asks for motion and none was.
-
-    Attributes are 1 where they are as prompted; ``broken`` is 1 where more than 2 frames are less than half sure of the
-    clip's subject; lengths are in pixels: ``motion_range`` between the two most distant centres, ``path`` travelled,
-    ``jerk`` the mean third difference of the centre; ``area_variation`` is the subject's relative deviation in size.
-    """
-    right = labels_of(reading.scenes()) == labels_of(scenes)
-    centre, area = reading.tracks()
-    still = torch.tensor([scene.motion not in MOVING for scene in scenes])
-    motion_range = torch.cdist(centre, centre).amax((1, 2))
-    opinions = reading.subject.softmax(-1)
-    certainty = opinions.amax(-1) * (opinions.argmax(-1) == opinions.mean(1).argmax(-1, keepdim=True))
-    measures: dict[str, Tensor] = dict(zip(FACTORS, right.float().unbind(1), strict=True)) | {
-        "motion_range": motion_range.masked_fill(still, torch.nan),
-        "path": centre.diff(dim=1).norm(dim=-1).sum(1).masked_fill(still, torch.nan),
-        "jerk": centre.diff(n=3, dim=1).norm(dim=-1).mean(1),
-        "near_static": (motion_range < STATIC_PIXELS).float().masked_fill(still, torch.nan),
-        "broken": ((certainty < 0.5).sum(1) > BROKEN_FRAMES).float(),
-        "area_variation": area.std(1) / area.mean(1),
-    }
-    return {name: values.double().numpy() for name, values in measures.items()}
 
 
 def generate(pipe: AnimateDiffPipeline, texts: list[str], seed: int) -> Tensor:
@@ -109,21 +74,6 @@ def attention(pipe: AnimateDiffPipeline, texts: list[str], seed: int) -> list[di
                     "beta": float(np.mean([row.beta for row in here])),
                 }
             )
-    return rows
-
-
-def paired(vanilla: Measures, other: Measures) -> list[dict[str, Any]]:
-    """Per measure the means, the mean difference and its bootstrap 95 % interval, paired by prompt and seed."""
-    rows = []
-    for name, before in vanilla.items():
-        after = other[name]
-        difference = (after - before)[~np.isnan(before)]
-        interval = (0.0, 0.0)
-        if difference.any():
-            found = bootstrap((difference,), np.mean, method="percentile", rng=np.random.default_rng(0))
-            interval = (found.confidence_interval.low, found.confidence_interval.high)
-        means = {"vanilla": np.nanmean(before), "enhanced": np.nanmean(after), "difference": difference.mean()}
-        rows.append({"measure": name, **{key: float(value) for key, value in means.items()}, "interval": interval})
     return rows
 
 
