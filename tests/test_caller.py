@@ -6,16 +6,28 @@ import pytest
 from diffusers import DiffusionPipeline
 
 from bytheway import ByTheWayError
-from bytheway.caller import calling_pipeline, parts_of_batch
+from bytheway.caller import Caller, find_caller, parts_of_batch
 
 
 class Pipeline(DiffusionPipeline):
-    def __init__(self, work=calling_pipeline):
+    def __init__(self, work=find_caller):
         super().__init__()
         self.work = work
 
     def __call__(self):
         return self.work()
+
+
+class GuidedPipeline(Pipeline):
+    do_classifier_free_guidance = True
+
+
+class OldPipeline(Pipeline):
+    """Tells by a local of its `__call__` whether it guides."""
+
+    def __call__(self, guidance_scale=7.5):
+        do_classifier_free_guidance = guidance_scale > 1
+        return self.work(), do_classifier_free_guidance
 
 
 class Wrapper:
@@ -30,20 +42,25 @@ class Wrapper:
 
 def test_the_nearest_pipeline_is_the_caller():
     inner = Pipeline()
-    assert inner() is inner
-    assert Pipeline(inner)() is inner
-    assert Pipeline(Wrapper(inner))() is inner
-    assert Wrapper(inner)() is inner
+    for outer in (inner, Pipeline(inner), Pipeline(Wrapper(inner)), Wrapper(inner), GuidedPipeline(inner)):
+        assert outer() == Caller(inner, None)
 
 
 def test_no_pipeline():
-    assert calling_pipeline() is None
+    assert find_caller() == Caller(None, None)
+
+
+def test_a_pipeline_tells_whether_it_guides():
+    guided, old = GuidedPipeline(), OldPipeline()
+    assert guided() == Caller(guided, True)
+    assert old() == (Caller(old, True), True)
+    assert old(guidance_scale=1) == (Caller(old, False), False)
 
 
 def test_a_method_of_a_pipeline_is_not_its_run():
     pipeline = Pipeline(lambda: None)
     pipeline()
-    assert calling_pipeline() is None
+    assert find_caller() == Caller(None, None)
 
 
 @pytest.mark.parametrize(
@@ -51,17 +68,18 @@ def test_a_method_of_a_pipeline_is_not_its_run():
     [(False, False, (1, 0)), (True, False, (2, 1)), (False, True, (2, 0)), (True, True, (3, 1))],
 )
 def test_a_pipeline_tells_its_parts(guided, perturbed, parts):
-    pipeline = SimpleNamespace(do_classifier_free_guidance=guided, do_perturbed_attention_guidance=perturbed)
-    assert parts_of_batch(pipeline, 6, None) == parts
-    assert parts_of_batch(pipeline, 6, not guided) == parts
+    caller = Caller(SimpleNamespace(do_perturbed_attention_guidance=perturbed), guided)
+    assert parts_of_batch(caller, 6, None) == parts
+    assert parts_of_batch(caller, 6, not guided) == parts
 
 
 @pytest.mark.parametrize("pipeline", [None, SimpleNamespace()])
 def test_a_loop_that_does_not_tell(pipeline):
-    assert parts_of_batch(pipeline, 2, True) == (2, 1)
-    assert parts_of_batch(pipeline, 2, False) == (1, 0)
-    assert parts_of_batch(pipeline, 3, None) == (1, 0)
+    caller = Caller(pipeline, None)
+    assert parts_of_batch(caller, 2, True) == (2, 1)
+    assert parts_of_batch(caller, 2, False) == (1, 0)
+    assert parts_of_batch(caller, 3, None) == (1, 0)
     with pytest.raises(ByTheWayError, match="batch of 2 is"):
-        parts_of_batch(pipeline, 2, None)
+        parts_of_batch(caller, 2, None)
     with pytest.raises(ByTheWayError, match="batch of 3 has no"):
-        parts_of_batch(pipeline, 3, True)
+        parts_of_batch(caller, 3, True)

@@ -56,13 +56,15 @@ class Call:
 
     Attributes:
         parts, conditional: of its batch, see `Layout`.
-        height_width: of the temporal transformer that is running.
+        batch: how many entries it has.
+        height_width: of the temporal transformer that is running, at sites that are in one.
     """
 
     settings: Settings
     timestep: Tensor | float
     parts: int
     conditional: int
+    batch: int
     height_width: tuple[int, int] = (0, 0)
     # The maps of the anchor block, by site index and window.
     _anchors: dict[tuple[tuple[int, int], int], Anchor] = field(default_factory=dict)
@@ -70,13 +72,21 @@ class Call:
     _windows: Counter[str] = field(default_factory=Counter)
 
     def attend(
-        self, path: str, module: nn.Module, forward: Callable[..., Tensor], hidden_states: Tensor, **kwargs: Any
+        self,
+        path: str,
+        module: nn.Module,
+        forward: Callable[..., Tensor],
+        hidden_states: Tensor,
+        *args: Any,
+        **kwargs: Any,
     ) -> Tensor:
         """The output of a site: enhanced, or its own `forward` where the method is off."""
         settings, site = self.settings, self.settings.sites[path]
         window = self._windows[path]
         self._windows[path] += 1
-        layout = Layout(self.parts, self.conditional, self.height_width)
+        # Where nothing tells height and width, nothing is resampled: pixels have only to be counted.
+        size = self.height_width if site.transformer is not None else (1, len(hidden_states) // self.batch)
+        layout = Layout(self.parts, self.conditional, size)
         is_anchor = site.role == "anchor"
         # The n-th window pairs with the anchor's n-th. Blocks that run before the anchor, when observed, have none.
         anchor = None if is_anchor or site.partner is None else self._anchors.get((site.partner, window))
@@ -92,7 +102,7 @@ class Call:
                 measure=settings.record is not None,
             )
         else:
-            output = forward(hidden_states, **kwargs)
+            output = forward(hidden_states, *args, **kwargs)
             kept, measures = observe_attention(
                 module, hidden_states, layout, settings.config, anchor=anchor, keep_map=is_anchor
             )

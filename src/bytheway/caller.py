@@ -2,19 +2,33 @@
 
 import sys
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from diffusers import DiffusionPipeline
 
 from bytheway.errors import ByTheWayError
 
+_GUIDED = "do_classifier_free_guidance"
 
-def calling_pipeline() -> Any | None:
-    """The diffusers pipeline whose `__call__` is nearest up the stack; None in a loop of one's own.
+
+class Caller(NamedTuple):
+    """Who runs the denoiser.
+
+    Attributes:
+        pipeline: the diffusers pipeline; None in a loop of one's own.
+        classifier_free_guidance: whether it says that it guides; None where nothing says so.
+    """
+
+    pipeline: Any | None
+    classifier_free_guidance: bool | None
+
+
+def find_caller() -> Caller:
+    """The diffusers pipeline whose `__call__` is nearest up the stack.
 
     Nothing that reaches the denoiser says who sent it, and pipelines that share a denoiser often share the scheduler
     too (`Pipeline(**other.components)`): the stack is the one place that always knows. Locals are read only in frames
-    that are named `__call__`, a handful.
+    that are named `__call__`, a handful. Pipelines say in a property whether they guide, the older ones in a local.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -22,27 +36,28 @@ def calling_pipeline() -> Any | None:
         if code.co_name == "__call__" and code.co_varnames[:1] == ("self",):
             candidate = frame.f_locals.get("self")
             if isinstance(candidate, DiffusionPipeline):
-                return candidate
+                guided = getattr(candidate, _GUIDED, frame.f_locals.get(_GUIDED))
+                return Caller(candidate, None if guided is None else bool(guided))
         frame = frame.f_back
-    return None
+    return Caller(None, None)
 
 
-def parts_of_batch(pipeline: Any | None, batch: int, classifier_free_guidance: bool | None) -> tuple[int, int]:
+def parts_of_batch(caller: Caller, batch: int, classifier_free_guidance: bool | None) -> tuple[int, int]:
     """How many times each video is in a batch, and which of them is conditional.
 
     A diffusers pipeline sends the unconditional part (classifier-free guidance), the conditional one and the perturbed
     one (PAG), in this order, and says which of them it uses.
 
     Args:
-        pipeline: the one that is running, if any.
         classifier_free_guidance: what the user said, for a loop of one's own: an unconditional half and a conditional
             one, or videos each by itself.
 
     Raises:
         ByTheWayError: nothing tells which of the two it is, or the batch has no halves.
     """
-    guided = getattr(pipeline, "do_classifier_free_guidance", classifier_free_guidance)
-    perturbed = bool(getattr(pipeline, "do_perturbed_attention_guidance", False))
+    told = caller.classifier_free_guidance
+    guided = classifier_free_guidance if told is None else told
+    perturbed = bool(getattr(caller.pipeline, "do_perturbed_attention_guidance", False))
     if guided is None and batch % 2 == 0:
         raise ByTheWayError(
             f"Nothing tells whether a batch of {batch} is an unconditional and a conditional half; say so with "

@@ -5,6 +5,7 @@ or caching. Whatever changes below it (processors, LoRA) leaves it in place; whe
 (FreeNoise), the next call of the denoiser hooks the new ones.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from bytheway.call import Call, Settings
-from bytheway.caller import calling_pipeline, parts_of_batch
+from bytheway.caller import find_caller, parts_of_batch
 from bytheway.errors import ByTheWayError
 
 HOOK_NAME = "bytheway"
@@ -98,7 +99,7 @@ class Installation:
     def _open(self, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before each call of the denoiser: is there something to do in it?"""
         self._set_call(None)
-        self._set_call(self._begin_call(*args, **kwargs))
+        self._set_call(self._begin_call(*_sample_and_timestep(denoiser, args, kwargs)))
 
     @eager
     def _close(self, *_: Any) -> None:
@@ -110,8 +111,9 @@ class Installation:
         for hook in self._hooks:
             hook.engaged = call is not None and hook.has_part_in(call)
 
-    def _begin_call(self, sample: Tensor, timestep: Tensor | float, *_: Any, **__: Any) -> Call | None:
-        pipeline = calling_pipeline()
+    def _begin_call(self, sample: Tensor, timestep: Tensor | float) -> Call | None:
+        caller = find_caller()
+        pipeline = caller.pipeline
         if pipeline is not None:
             settings, scheduler = self._by_pipeline.get(pipeline, self._own), pipeline.scheduler
         else:
@@ -127,8 +129,8 @@ class Installation:
         settings.window.locate(timestep, scheduler, getattr(pipeline, "num_timesteps", None))
         if not settings.active:
             return None
-        parts, conditional = parts_of_batch(pipeline, len(sample), settings.classifier_free_guidance)
-        return Call(settings, timestep, parts, conditional)
+        parts, conditional = parts_of_batch(caller, len(sample), settings.classifier_free_guidance)
+        return Call(settings, timestep, parts, conditional, len(sample))
 
     def _settings_of_loop(self) -> tuple[Settings | None, Any]:
         """Settings and scheduler where no pipeline is running."""
@@ -157,7 +159,7 @@ class Installation:
         sites = settings.sites.values()
         self._hooked = {site.path: site.module for site in sites}
         attentions = set(self._hooked.values())
-        for transformer in {site.transformer: None for site in sites}:
+        for transformer in {site.transformer: None for site in sites if site.transformer is not None}:
             self._hooks.append(TransformerHook(self).attach(transformer))
             for module in transformer.modules():
                 if isinstance(module, SplitInferenceModule) and attentions.intersection(module.modules()):
@@ -169,6 +171,15 @@ class Installation:
             hook.detach()
         self._hooks = []
         self._hooked = {}
+
+
+def _sample_and_timestep(
+    denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Tensor, Tensor | float]:
+    """The first argument, batch outermost, and the one that is named timestep, or else the second."""
+    arguments = inspect.signature(type(denoiser).forward).bind(denoiser, *args, **kwargs).arguments
+    _, sample, second, *_ = arguments.values()
+    return sample, arguments.get("timestep", second)
 
 
 class _Hook(ModelHook):  # type: ignore[misc]
@@ -237,6 +248,7 @@ class SiteHook(_Hook):
         return self._attend(module, *args, **kwargs)
 
     @eager
-    def _attend(self, module: nn.Module, hidden_states: Tensor, **kwargs: Any) -> Tensor:
+    def _attend(self, module: nn.Module, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         assert self.installation.call is not None
-        return self.installation.call.attend(self.path, module, self.fn_ref.original_forward, hidden_states, **kwargs)
+        original = self.fn_ref.original_forward
+        return self.installation.call.attend(self.path, module, original, hidden_states, *args, **kwargs)

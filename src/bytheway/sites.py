@@ -232,7 +232,9 @@ def _declared(denoiser: nn.Module, architecture: Architecture) -> list[TemporalA
             f"This {type(denoiser).__name__} has no temporal self-attention (no module whose path matches "
             f"{architecture.pattern.pattern}); load a motion adapter into it."
         )
-    attentions = [TemporalAttention(match.string, match["block"], match.groupdict().get("transformer")) for match in found]
+    attentions = [
+        TemporalAttention(match.string, match["block"], match.groupdict().get("transformer")) for match in found
+    ]
     return sorted(attentions, key=lambda one: _running_order(one.block, architecture))
 
 
@@ -319,9 +321,11 @@ def _roles(blocks: list[str], anchor: str | None, config: ByTheWayConfig) -> dic
     """The part of each block; without an anchor those that take part do so by motion enhancement alone."""
     roles: dict[str, Role] = dict.fromkeys(blocks, "observed")
     if anchor is None:
-        return roles | dict.fromkeys(_later_blocks(blocks, None, config), "motion")
-    roles[anchor] = "anchor"
-    return roles | dict.fromkeys(_later_blocks(blocks, anchor, config), "guided")
+        roles |= dict.fromkeys(_later_blocks(blocks, None, config), "motion")
+    else:
+        roles |= dict.fromkeys(_later_blocks(blocks, anchor, config), "guided")
+        roles[anchor] = "anchor"
+    return roles
 
 
 def _later_blocks(blocks: list[str], anchor: str | None, config: ByTheWayConfig) -> list[str]:
