@@ -52,6 +52,7 @@ def make_pipeline(
     layers: int = 1,
     heads: int = 4,
     cross_attention: bool = True,
+    conv_in_channels: int | None = None,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     pipeline_class: type = AnimateDiffPipeline,
@@ -63,6 +64,7 @@ def make_pipeline(
         layers: residual layers of a down block, one motion module each; an up block has one more.
         heads: of the temporal attention.
         cross_attention: text conditioning in all but the coarsest level (like Stable Diffusion 1.5), or only there.
+        conv_in_channels: of the motion adapter's own first convolution, where it brings one, as PIA's does.
     """
     levels = len(channels)
     attended = [cross_attention] * (levels - 1) + [False]
@@ -87,6 +89,7 @@ def make_pipeline(
             motion_norm_num_groups=8,
             motion_num_attention_heads=heads,
             motion_max_seq_length=32,
+            conv_in_channels=conv_in_channels,
         )
         for name, parameter in adapter.named_parameters():
             if name.endswith(("to_q.weight", "to_k.weight")):
