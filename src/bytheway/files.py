@@ -1,6 +1,9 @@
-"""Files that are written wholly or not at all."""
+"""Files and folders that are written wholly or not at all."""
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bytheway.errors import ByTheWayError
@@ -16,3 +19,27 @@ def write_atomically(path: Path, text: str) -> None:
         raise ByTheWayError(f"{path} cannot be written: {error.strerror}.") from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def check_vacant(folder: Path) -> None:
+    """Raise ByTheWayError where a new folder cannot be put: there is a file, or a folder that holds something."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ByTheWayError(f"{folder} is there already and is not replaced; give another folder, or remove it first.")
+
+
+@contextmanager
+def folder_at_once(folder: Path) -> Iterator[Path]:
+    """A draft of `folder` to write into, beside it; moved into place at the end, removed where that is not reached."""
+    check_vacant(folder)
+    place = folder.absolute()
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        if place.exists():
+            place.rmdir()
+        draft.rename(place)
+    except OSError as error:
+        raise ByTheWayError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

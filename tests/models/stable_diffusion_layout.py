@@ -28,7 +28,7 @@ def single_file(pipe: Any) -> dict[str, torch.Tensor]:
     """UNet, autoencoder and text encoder of a Stable Diffusion pipeline with two layers a block, in one dictionary."""
     return {
         **{f"model.diffusion_model.{name}": tensor for name, tensor in _unet(pipe.unet)},
-        **{f"first_stage_model.{name}": tensor for name, tensor in _vae(pipe.vae)},
+        **{f"first_stage_model.{name}": tensor for name, tensor in vae_tensors(pipe.vae)},
         **{f"cond_stage_model.transformer.{name}": tensor for name, tensor in _text(pipe.text_encoder)},
     }
 
@@ -62,7 +62,8 @@ def _unet_block(name: str, unet: Any) -> str:
     return f"{place}.{0 if kind == 'resnets' else 1}.{rest}"
 
 
-def _vae(vae: Any) -> Iterator[tuple[str, torch.Tensor]]:
+def vae_tensors(vae: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """The parameters of an autoencoder by their names in such a file, without the prefix."""
     top = len(vae.config.block_out_channels) - 1
     for name, tensor in vae.state_dict().items():
         attention = re.fullmatch(r"(.*)\.mid_block\.attentions\.0\.(.*)\.(weight|bias)", name)

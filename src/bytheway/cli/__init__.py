@@ -2,7 +2,7 @@
 
 import typer
 
-from bytheway.cli import generate, inspect, models, show
+from bytheway.cli import convert, generate, inspect, models, show
 
 app = typer.Typer(
     name="bytheway",
@@ -15,6 +15,7 @@ app.command("generate")(generate.command)
 app.command("show")(show.command)
 app.command("models")(models.command)
 app.command("inspect")(inspect.command)
+app.add_typer(convert.app, name="convert")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""How far a run is: a bar for every clip on a terminal, a line for every clip anywhere else."""
+"""How far a command is: bars on a terminal, lines anywhere else."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from bytheway.generate import Step
+    from bytheway.models.videocrafter.convert import Written
 
 
 class RunProgress:
-    """Takes the steps of a run (`on_step` of `bytheway.generate.generate`) and shows them on stderr."""
+    """Takes the steps of a run (`on_step` of `bytheway.generate.generate`) and shows them on stderr, clip by clip."""
 
     def __init__(self, clips: int) -> None:
         from rich.console import Console
@@ -59,6 +60,42 @@ class RunProgress:
         """What is finished: the other variant of this clip stays in view, earlier clips do not."""
         for name, task in self._tasks.items():
             self._bars.update(task, phase="done", visible=name.startswith(f"clip {clip + 1}/") or self._clips == 1)
+
+
+class WriteProgress:
+    """Takes the files that a conversion writes (`on_write` of a `convert`) and shows on stderr how much is there."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            DownloadColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("reading", total=None)
+        self._drawn = self._bar.console.is_terminal
+
+    def __enter__(self) -> Self:
+        if self._drawn:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._drawn:
+            self._bar.stop()
+
+    def __call__(self, written: Written) -> None:
+        """Show what is written by now."""
+        self._bar.update(self._task, description=written.component, completed=written.done, total=written.total)
+        if not self._drawn:
+            note(f"{written.component}: {written.done / written.total:.0%} written")
 
 
 def _phase(step: Step) -> str:

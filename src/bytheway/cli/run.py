@@ -31,7 +31,7 @@ class ModelChoice:
     def load(self) -> Any:
         """The pipeline, on its device, without progress bars of its own."""
         note(f"Loading {self.model}")
-        _quieten_libraries()
+        quieten_libraries()
         pipe = load(
             self.model, motion_adapter=self.motion_adapter, lora=self.lora, device=self.device, dtype=self.dtype
         )
@@ -150,7 +150,7 @@ def in_words(config: ByTheWayConfig) -> str:
     )
 
 
-def _quieten_libraries() -> None:
+def quieten_libraries() -> None:
     """No bars while files of this machine are read, no advice on optional packages; downloads keep their bars."""
     import logging
 

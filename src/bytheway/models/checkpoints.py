@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from zipfile import is_zipfile
 
 from bytheway.errors import ByTheWayError
-from bytheway.models.sources import reading
+from bytheway.models.sources import CHECKPOINT_SUFFIXES, reading
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CheckpointKind = Literal["image", "motion", "lora", "other"]
+CheckpointKind = Literal["image", "motion", "lora", "videocrafter", "other"]
 
 # AnimateDiff's motion modules call the parts of a transformer block by these names; diffusers by those.
 _RENAMES = (
@@ -24,28 +25,37 @@ _RENAMES = (
     (".norms.1.", ".norm2."),
     (".ff_norm.", ".norm3."),
 )
+# Data-parallel training leaves the one on every name, DeepSpeed the other.
+_TRAINERS_PREFIX = re.compile(r"^(module|_forward_module)\.")
 
 
 def read_tensors(path: Path, *, names_only: bool = False) -> dict[str, Tensor]:
     """The tensors of a .safetensors file or of a pickled checkpoint, which is opened for tensors and nothing else.
+
+    They lie in a memory map of the file where its format allows it: none is read before it is used.
 
     Args:
         path: the file.
         names_only: read names and shapes alone; the tensors are on the meta device.
 
     Raises:
-        ByTheWayError: the file is damaged, cut short, or a pickle that holds anything but tensors.
+        ByTheWayError: the file has no ending of checkpoints, is damaged, cut short, or a pickle that holds anything but
+            tensors.
     """
-    read = _read_safetensors if path.suffix == ".safetensors" else _read_pickle
-    # Data-parallel training leaves this prefix on every name.
-    return {name.removeprefix("module."): tensor for name, tensor in read(path, names_only).items()}
+    suffix = path.suffix.lower()
+    if suffix not in CHECKPOINT_SUFFIXES:
+        raise ByTheWayError(f"{path} is no checkpoint: give a file that ends in {', '.join(CHECKPOINT_SUFFIXES)}.")
+    read = _read_safetensors if suffix == ".safetensors" else _read_pickle
+    return {_TRAINERS_PREFIX.sub("", name): tensor for name, tensor in read(path, names_only).items()}
 
 
 def kind_of(names: Iterable[str]) -> CheckpointKind:
-    """What a checkpoint holds: a whole image model, motion modules, a LoRA, or something else."""
+    """What a checkpoint holds: a whole image model or VideoCrafter2, motion modules, a LoRA, or something else."""
     names = list(names)
     if any("lora" in name for name in names):
         return "lora"
+    if any(".temopral_conv." in name for name in names):  # sic
+        return "videocrafter"
     if any(name.startswith("model.diffusion_model.") for name in names):
         return "image"
     if any(".motion_modules." in name for name in names):
@@ -106,15 +116,23 @@ def _read_pickle(path: Path, names_only: bool) -> dict[str, Tensor]:
 
     with reading(path):
         try:
-            content = torch.load(path, map_location="meta" if names_only else "cpu", weights_only=True)
+            # The format of torch before 1.6 is no zip archive, and cannot be mapped.
+            mapped = not names_only and is_zipfile(path)
+            content = torch.load(path, map_location="meta" if names_only else "cpu", weights_only=True, mmap=mapped)
         except (EOFError, RuntimeError) as error:
             message = f"The weights of {path} are damaged or cut short; download or save them again."
             raise ByTheWayError(message) from error
-    while isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    for _ in range(2):  # one in the other, at most
+        content = _inner(content) or content
     if not isinstance(content, dict):
         raise ByTheWayError(f"{path} is no checkpoint: it holds no tensors by name.")
     return {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
+
+
+def _inner(content: Any) -> dict[str, Any] | None:
+    """The dictionary of tensors that a trainer's checkpoint wraps in others: Lightning's, or DeepSpeed's."""
+    wrapped = (content.get(key) for key in ("state_dict", "module")) if isinstance(content, dict) else ()
+    return next((inner for inner in wrapped if isinstance(inner, dict)), None)
 
 
 def _count(tensors: Iterable[str], pattern: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +28,13 @@ class GenerationDefaults:
     vocabulary: frozenset[str] | None = None
 
 
+# By the name of the class; any other pipeline has AnimateDiff's. VideoCrafter2: those of its own script, which tells the
+# denoiser of 28 frames a second and saves 10.
+_OF_PIPELINES = {"VideoCrafterPipeline": GenerationDefaults(steps=50, guidance_scale=12.0, fps=10)}
+
+
 def generation_defaults(pipe: DiffusionPipeline) -> GenerationDefaults:
-    """The settings in the `world.json` of the folder the pipeline came from, else AnimateDiff's with the UNet's size.
+    """The settings in the `world.json` of the folder the pipeline came from, else the model's with the UNet's size.
 
     Raises:
         ByTheWayError: `world.json` is damaged.
@@ -42,7 +47,8 @@ def generation_defaults(pipe: DiffusionPipeline) -> GenerationDefaults:
         return GenerationDefaults(**settings, vocabulary=frozenset(world["words"]))
     sample_size = pipe.unet.config.sample_size
     height, width = sample_size if isinstance(sample_size, (list, tuple)) else (sample_size, sample_size)
-    return GenerationDefaults(size=(width * pipe.vae_scale_factor, height * pipe.vae_scale_factor))
+    size = width * pipe.vae_scale_factor, height * pipe.vae_scale_factor
+    return replace(_OF_PIPELINES.get(type(pipe).__name__, GenerationDefaults()), size=size)
 
 
 def preset_for(pipe: Any) -> str:

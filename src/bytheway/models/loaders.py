@@ -12,7 +12,7 @@ from bytheway.models.lora import add_loras
 from bytheway.models.motion import animate, load_motion_adapter
 from bytheway.models.placement import resolve_device, resolve_dtype
 from bytheway.models.registry import PACKAGED, close_names, find_model, known_models, packaged_folder
-from bytheway.models.sources import existing_path, is_hub_id, read_json, reading
+from bytheway.models.sources import existing_path, hub_file, is_hub_id, read_json, reading
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _GIVE_MOTION = (
     "give it motion with a motion adapter (--motion-adapter), for example guoyww/animatediff-motion-adapter-v1-5-3."
 )
+_WITH_MOTION = "{model} is a video model already; leave the motion adapter {motion_adapter} out."
 # It is a gigabyte that AnimateDiff's pipeline has no place for.
 _WITHOUT_SAFETY_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
@@ -37,7 +38,7 @@ def load(
 
     Args:
         model: a name of `known_models()`, a folder with a `model_index.json`, a hub id (`owner/name`), or a
-            Stable Diffusion 1.5 checkpoint (.safetensors, .ckpt).
+            checkpoint of Stable Diffusion 1.5 or VideoCrafter2 (.safetensors, .ckpt).
         motion_adapter: for image models: a folder, hub id or file of AnimateDiff's motion modules.
         lora: folders, hub ids or files of LoRAs, each optionally followed by `=weight`.
         device: where to put it; by default the accelerator of this machine, else the CPU.
@@ -58,6 +59,8 @@ def load(
 
 def _pipeline(model: str, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:
     known = find_model(model)
+    if known is not None and known.base is not None and known.checkpoint is not None:
+        return _from_checkpoint(_downloaded(known.base, known.checkpoint), motion_adapter, dtype)
     if known is not None and known.base is not None:
         return _from_diffusers(known.base, motion_adapter or known.motion_adapter, dtype)
     if known is not None:
@@ -81,6 +84,13 @@ def _packaged() -> str:
     return str(folder)
 
 
+def _downloaded(repository: str, file: str) -> Path:
+    path = hub_file(repository, file)
+    if path is None:
+        raise ByTheWayError(f"{repository} has no {file} any more; give the checkpoint file itself.")
+    return path
+
+
 def _unknown(model: str) -> str:
     close = close_names(model)
     if close:
@@ -96,7 +106,7 @@ def _from_diffusers(location: str, motion_adapter: str | None, dtype: torch.dtyp
         raise ByTheWayError(_no_index(location))
     if _is_video(index):
         if motion_adapter is not None:
-            raise ByTheWayError(f"{location} is a video model already; leave the motion adapter {motion_adapter} out.")
+            raise ByTheWayError(_WITH_MOTION.format(model=location, motion_adapter=motion_adapter))
         return _from_class(location, index["_class_name"], dtype)
     if _denoiser(index) != "UNet2DConditionModel" or "text_encoder_2" in index:
         raise ByTheWayError(
@@ -133,10 +143,13 @@ def _class(component: Any) -> str | None:
 
 
 def _from_class(location: str, class_name: str, dtype: torch.dtype) -> DiffusionPipeline:
-    """The pipeline by the class of diffusers that its model_index.json names."""
+    """The pipeline by the class, of diffusers or of our own, that its model_index.json names."""
     import diffusers
 
-    pipeline_class = getattr(diffusers, class_name, None)
+    from bytheway.models import videocrafter
+
+    home = videocrafter if class_name in videocrafter.__all__ else diffusers
+    pipeline_class = getattr(home, class_name, None)
     if pipeline_class is None:
         raise ByTheWayError(f"{location} needs {class_name}, which this version of diffusers does not have.")
     with reading(location):
@@ -154,14 +167,16 @@ def _animate(location: str, motion_adapter: str, dtype: torch.dtype) -> Diffusio
 
 
 def _from_checkpoint(path: Path, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:
-    """A Stable Diffusion 1.5 checkpoint in one file, with a motion adapter.
+    """A checkpoint in one file: of VideoCrafter2, or of Stable Diffusion 1.5 with a motion adapter.
 
-    Such a file has neither tokenizer nor configuration: diffusers takes them from the hub cache or the hub.
+    Such a file has neither tokenizer nor configuration: what the classes do not know comes from the hub or its cache.
     """
     from diffusers import StableDiffusionPipeline
 
     names = read_tensors(path, names_only=True)
     kind = kind_of(names)
+    if kind == "videocrafter":
+        return _videocrafter(path, motion_adapter, dtype)
     if kind == "motion":
         raise ByTheWayError(
             f"{path} holds motion modules; give it as the motion adapter (--motion-adapter) of a model."
@@ -176,3 +191,11 @@ def _from_checkpoint(path: Path, motion_adapter: str | None, dtype: torch.dtype)
     with reading(f"{path} (whose tokenizer and configuration come from the hub)"):
         image = StableDiffusionPipeline.from_single_file(str(path), dtype=dtype, **_WITHOUT_SAFETY_CHECKER)
     return animate(image, str(path), adapter, motion_adapter)
+
+
+def _videocrafter(path: Path, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:
+    from bytheway.models.videocrafter.convert import load_checkpoint
+
+    if motion_adapter is not None:
+        raise ByTheWayError(_WITH_MOTION.format(model=path, motion_adapter=motion_adapter))
+    return load_checkpoint(path, dtype)

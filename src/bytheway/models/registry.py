@@ -13,7 +13,10 @@ _WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model that `load` takes by name: the packaged one, or a base model and a motion adapter of the hub."""
+    """A model that `load` takes by name: the packaged one, or of the hub, where `base` names the repository.
+
+    That is an image model and a motion adapter for it, or a repository with one `checkpoint` file.
+    """
 
     name: str
     architecture: str
@@ -21,15 +24,20 @@ class KnownModel:
     description: str
     base: str | None = None
     motion_adapter: str | None = None
+    checkpoint: str | None = None
 
     @property
     def source(self) -> str:
         """Where the weights come from, in words."""
+        if self.base is not None and self.checkpoint is not None:
+            return f"{self.base} ({self.checkpoint})"
         return "in the package" if self.base is None else f"{self.base} + {self.motion_adapter}"
 
     @property
     def present(self) -> bool:
         """Whether the weights are in the package or in the local hub cache. Never touches the network."""
+        if self.base is not None and self.checkpoint is not None:
+            return _cached(self.base, self.checkpoint)
         if self.base is None or self.motion_adapter is None:
             return (packaged_folder() / "model_index.json").is_file()
         return (
@@ -61,6 +69,14 @@ _MODELS = (
         description="AnimateDiff v2 motion modules on Realistic Vision 5.1; the ones that motion LoRAs are made for",
         base="SG161222/Realistic_Vision_V5.1_noVAE",
         motion_adapter="guoyww/animatediff-motion-adapter-v1-5-2",
+    ),
+    KnownModel(
+        name="videocrafter2",
+        architecture="VideoCrafter2",
+        preset="videocrafter2",
+        description="VideoCrafter2 (512-v2, 320x512), from the checkpoint its authors published",
+        base="VideoCrafter/VideoCrafter2",
+        checkpoint="model.ckpt",
     ),
 )
 

@@ -37,6 +37,9 @@ _MIDDLE: Final = ((0, 0), (1, 0), (2, 0), (0, 1))
 _IN_A_BLOCK: Final = re.compile(
     r"(?:(?P<stage>input_blocks(?!\.0\.)|output_blocks)\.(?P<layer>\d{1,3})|middle_block)\.(?P<part>\d)\.(?P<rest>.+)"
 )
+_IN_A_LEVEL: Final = re.compile(
+    r"(?P<stage>down|mid|up)_blocks?(?:\.(?P<level>\d{1,3}))?\.(?P<inner>(?P<kind>\w+)\.(?P<n>\d)\..+)"
+)
 # Convolutions of width 1 over the frames in VideoCrafter, (out, in, 1); linear layers in diffusers, (out, in).
 _POINTWISE: Final = ("init_attn.0.proj_in.weight", "init_attn.0.proj_out.weight")
 
@@ -63,6 +66,33 @@ def diffusers_name(name: str, layers_per_block: int = 2) -> str:
     if renamed is None:
         raise ByTheWayError(f"{name} is no parameter of VideoCrafter2's UNet; give the UNet of a 512-v2 checkpoint.")
     return renamed
+
+
+def official_name(name: str, layers_per_block: int = 2) -> str:
+    """The inverse of `diffusers_name`, for a UNet with attention everywhere but in its coarsest level.
+
+    >>> official_name("up_blocks.0.upsamplers.0.conv.bias")
+    'output_blocks.2.1.conv.bias'
+    """
+    match = _IN_A_LEVEL.fullmatch(name)
+    if match is None:
+        # The longest first, for one of the starts may begin another.
+        outside = sorted(((ours, theirs) for theirs, ours in _OUTSIDE_BLOCKS.items()), key=lambda pair: -len(pair[0]))
+        renamed = _replace_start(name, dict(outside))
+        if renamed is None:
+            raise ByTheWayError(f"{name} is no parameter of VideoCrafterUNet.")
+        return renamed
+    level, resampling = int(match["level"] or 0), match["kind"].endswith("samplers")
+    n = layers_per_block if resampling else int(match["n"])
+    part, inner = _official_layer(match["inner"], int(match["n"]), attended=level > 0)
+    layer = level * (layers_per_block + 1) + n
+    match match["stage"]:
+        case "mid":
+            return f"middle_block.{_MIDDLE.index((part, n))}.{inner}"
+        case "down":
+            return f"input_blocks.{layer + 1}.{part}.{inner}"
+        case _:
+            return f"output_blocks.{layer}.{part}.{inner}"
 
 
 def diffusers_shape(name: str, shape: Iterable[int]) -> tuple[int, ...]:
@@ -101,6 +131,20 @@ def _name_in_a_block(match: re.Match[str], layers_per_block: int) -> str | None:
     elif inner is None:
         inner = _replace_start(rest, _RESIDUAL_BLOCK, n)
     return None if inner is None else f"{block}.{inner}"
+
+
+def _official_layer(inner: str, n: int, attended: bool) -> tuple[int, str]:
+    """The part of its layer that a parameter of a block belongs to, and its name there."""
+    parts = {theirs: 0 for theirs in _RESIDUAL_BLOCK} | {"op": 0, "conv": 3 if attended else 1}
+    for theirs, ours in (_RESIDUAL_BLOCK | _RESAMPLING).items():
+        start = ours.format(n=n)
+        if inner.startswith(f"{start}."):
+            return parts[theirs], theirs + inner.removeprefix(start)
+    for part, ours in _TRANSFORMERS.items():
+        start = ours.format(n=n)
+        if inner.startswith(f"{start}."):
+            return part, inner.removeprefix(f"{start}.")
+    raise ByTheWayError(f"{inner} is no parameter of a block of VideoCrafterUNet.")
 
 
 def _replace_start(name: str, starts: dict[str, str], n: int = 0) -> str | None:
