@@ -9,14 +9,15 @@ from bytheway.sites import find_sites
 class Watch:
     """Input and output of every site of one denoiser, call by call, while the context lasts."""
 
-    def __init__(self, denoiser):
+    def __init__(self, denoiser, config=None):
         self.denoiser = denoiser
+        self.config = config or ByTheWayConfig()
         self.seen = {}
 
     def __enter__(self):
         self.handles = [
             site.module.register_forward_hook(self.note(site.path), with_kwargs=True)
-            for site in find_sites(self.denoiser, ByTheWayConfig())
+            for site in find_sites(self.denoiser, self.config)
         ]
         return self
 
@@ -70,12 +71,12 @@ def check_enhanced_sites(denoiser, seen, config, sizes, conditional):
                 continue
             attn = explicit_map(site.module, hidden_states, sizes[site.block])
             assert len(attn) == len(conditional)
-            if site.role == "anchor":
-                reference = anchors[site.index, number] = attn
-            else:
-                anchor_size = next(iter(sizes.values()))
-                anchor = anchors[site.index, number]
+            if site.role == "guided":
+                anchor, anchor_size = anchors[site.partner, number]
                 reference = method.resample_map(anchor, anchor_size, sizes[site.block], site.heads)
+            else:
+                reference = attn
+                anchors[site.index, number] = attn, sizes[site.block]
             enhanced_map = method.bytheway_map(
                 attn, reference, config.alpha, config.beta, config.tau, conditional=torch.tensor(conditional)
             )

@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from bytheway.apply import apply_bytheway, enhanced, observe, remove_bytheway
     from bytheway.config import ByTheWayConfig
     from bytheway.errors import ByTheWayError
+    from bytheway.sites import TemporalAttention
 
     __version__: str
 
 __all__ = [
     "ByTheWayConfig",
     "ByTheWayError",
+    "TemporalAttention",
     "__version__",
     "apply_bytheway",
     "enhanced",
@@ -26,6 +28,7 @@ __all__ = [
 _HOMES = {
     "ByTheWayConfig": "bytheway.config",
     "ByTheWayError": "bytheway.errors",
+    "TemporalAttention": "bytheway.sites",
     "apply_bytheway": "bytheway.apply",
     "enhanced": "bytheway.apply",
     "observe": "bytheway.apply",

@@ -8,7 +8,7 @@
 >>> run.record.save("horse.csv")
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +16,9 @@ from typing import Any
 from bytheway.call import Settings
 from bytheway.config import ByTheWayConfig
 from bytheway.hooks import Installation
+from bytheway.joint_hooks import installation_on
 from bytheway.record import Record
-from bytheway.sites import denoiser_of
+from bytheway.sites import TemporalAttention, denoisers_of
 from bytheway.window import StepWindow
 
 
@@ -40,6 +41,7 @@ def apply_bytheway(
     model: Any,
     config: ByTheWayConfig | None = None,
     *,
+    sites: Sequence[TemporalAttention] | None = None,
     scheduler: Any = None,
     classifier_free_guidance: bool | None = None,
 ) -> None:
@@ -50,7 +52,9 @@ def apply_bytheway(
 
     Args:
         model: a diffusers pipeline of a known architecture, or its denoiser.
-        config: None takes the preset of the architecture.
+        config: None takes the preset of the architecture, the paper's for AnimateDiff where `sites` are given.
+        sites: of a denoiser of one's own: where its temporal self-attentions are, in the order in which they run, the
+            anchor block first. Its forward takes the batch first, and the timestep second or as `timestep`.
         scheduler: for a loop of one's own: the scheduler whose timesteps it runs through.
         classifier_free_guidance: for a loop of one's own: whether each batch is an unconditional half followed by a
             conditional one. Halves sent in two calls (False) are enhanced each by their own energies.
@@ -58,7 +62,7 @@ def apply_bytheway(
     Raises:
         ByTheWayError: the architecture is not known, has no temporal attention, or the settings do not fit it.
     """
-    _put(model, Settings(_config(model, config), True, None, scheduler, classifier_free_guidance))
+    _put(model, Settings(_config(model, config, sites), True, None, scheduler, classifier_free_guidance, sites))
 
 
 def remove_bytheway(model: Any) -> None:
@@ -66,9 +70,10 @@ def remove_bytheway(model: Any) -> None:
 
     Given a bare denoiser, it is taken off every pipeline that uses it.
     """
-    installation = Installation.on(denoiser_of(model))
-    if installation is not None:
-        installation.drop(model)
+    for denoiser in denoisers_of(model):
+        installation = Installation.on(denoiser)
+        if installation is not None:
+            installation.drop(model)
 
 
 @contextmanager
@@ -77,6 +82,7 @@ def enhanced(
     config: ByTheWayConfig | None = None,
     *,
     record: bool = True,
+    sites: Sequence[TemporalAttention] | None = None,
     scheduler: Any = None,
     classifier_free_guidance: bool | None = None,
     **overrides: Any,
@@ -87,10 +93,8 @@ def enhanced(
         record: whether to record energies, disparity and beta of the active steps.
         overrides: single settings by name, such as beta=2.0, in place of those of `config`.
     """
-    chosen = _config(model, config).replace(**overrides)
-    with _scoped(
-        model, Settings(chosen, True, Record() if record else None, scheduler, classifier_free_guidance)
-    ) as run:
+    chosen, kept = _config(model, config, sites).replace(**overrides), Record() if record else None
+    with _scoped(model, Settings(chosen, True, kept, scheduler, classifier_free_guidance, sites)) as run:
         yield run
 
 
@@ -99,6 +103,7 @@ def observe(
     model: Any,
     config: ByTheWayConfig | None = None,
     *,
+    sites: Sequence[TemporalAttention] | None = None,
     scheduler: Any = None,
     classifier_free_guidance: bool | None = None,
 ) -> Iterator[Run]:
@@ -107,30 +112,34 @@ def observe(
     Args:
         config: tells the anchor block that disparities refer to, and the band (tau); None takes the preset.
     """
-    with _scoped(model, Settings(_config(model, config), False, Record(), scheduler, classifier_free_guidance)) as run:
+    chosen = _config(model, config, sites)
+    with _scoped(model, Settings(chosen, False, Record(), scheduler, classifier_free_guidance, sites)) as run:
         yield run
 
 
-def _config(model: Any, config: ByTheWayConfig | None) -> ByTheWayConfig:
-    return ByTheWayConfig.for_pipeline(model) if config is None else config
+def _config(model: Any, config: ByTheWayConfig | None, sites: Sequence[TemporalAttention] | None) -> ByTheWayConfig:
+    if config is not None:
+        return config
+    return ByTheWayConfig.for_pipeline(model) if sites is None else ByTheWayConfig()
 
 
 @contextmanager
 def _scoped(model: Any, settings: Settings) -> Iterator[Run]:
-    installation = Installation.on(denoiser_of(model))
-    before = None if installation is None else installation.settings_of(model)
-    installation = _put(model, settings)
+    present = [Installation.on(denoiser) for denoiser in denoisers_of(model)]
+    before = [None if installation is None else installation.settings_of(model) for installation in present]
+    installations = _put(model, settings)
     try:
         yield Run(settings.config, settings.record, settings.window)
     finally:
-        if before is None:
-            installation.drop(model)
-        else:
-            installation.put(model, before)
+        for installation, earlier in zip(installations, before, strict=True):
+            if earlier is None:
+                installation.drop(model)
+            else:
+                installation.put(model, earlier)
 
 
-def _put(model: Any, settings: Settings) -> Installation:
-    denoiser = denoiser_of(model)
-    installation = Installation.on(denoiser) or Installation(denoiser)
-    installation.put(model, settings)
-    return installation
+def _put(model: Any, settings: Settings) -> list[Installation]:
+    installations = [installation_on(denoiser, settings) for denoiser in denoisers_of(model)]
+    for installation in installations:
+        installation.put(model, settings)
+    return installations

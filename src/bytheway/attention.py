@@ -4,10 +4,11 @@ The maps of the paper are never filtered: with C the frequency filter, A3 V = A2
 instead (`bytheway.method`, `frequency_filter`). Where nothing guides a site (the anchor block, or alpha = 0) the energy
 does not fall, beta stays at its least value, and any attention kernel will do. A site that is guided makes its map
 once; energies and beta stay on the device. Projections, norms, scale, `to_out` and residual are the module's own, so
-whatever was loaded into them counts.
+whatever was loaded into them counts. The module is a diffusers `Attention`, or any other with `heads`, `to_q`, `to_k`,
+`to_v` and `to_out`, as the codes before diffusers had them; what else an `Attention` has may be missing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -80,7 +81,7 @@ def enhanced_attention(
     keep_map: bool = False,
     measure: bool = False,
 ) -> Attended:
-    """A diffusers `Attention` over frames, enhanced by ByTheWay.
+    """An attention over frames, enhanced by ByTheWay.
 
     Args:
         hidden_states: (rows, F, channels).
@@ -102,7 +103,7 @@ def enhanced_attention(
         attn = _softmax_map(module, query, key)
         output, kept = attn @ value, Anchor(attn, layout)
     else:
-        output, kept = F.scaled_dot_product_attention(query, key, value, scale=module.scale), None
+        output, kept = F.scaled_dot_product_attention(query, key, value, scale=_scale(module)), None
     measures = _measure(module, query, key, layout, config, config.beta, anchor) if measure else None
     return Attended(_finish(module, output, hidden_states), kept, measures)
 
@@ -192,33 +193,43 @@ def _join(measures: Sequence[Measures]) -> Measures:
 
 def _project(module: Any, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value by the module's own projections and norms, each (rows, heads, F, channels of a head)."""
-    if module.group_norm is not None:
-        hidden_states = module.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
+    group_norm, norm_q, norm_k = (getattr(module, name, None) for name in ("group_norm", "norm_q", "norm_k"))
+    if group_norm is not None:
+        hidden_states = group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
     query, key, value = (
         projection(hidden_states).unflatten(-1, (module.heads, -1)).transpose(1, 2)
         for projection in (module.to_q, module.to_k, module.to_v)
     )
-    if module.norm_q is not None:
-        query = module.norm_q(query)
-    if module.norm_k is not None:
-        key = module.norm_k(key)
+    if norm_q is not None:
+        query = norm_q(query)
+    if norm_k is not None:
+        key = norm_k(key)
     return query, key, value
 
 
 def _softmax_map(module: Any, query: Tensor, key: Tensor) -> Tensor:
     """(..., F, F), with the scale and the precision that the module asks for."""
-    attn: Tensor = module.get_attention_scores(query.flatten(0, -3), key.flatten(0, -3))
-    return attn.view(*query.shape[:-1], key.shape[-2])
+    if hasattr(module, "get_attention_scores"):
+        attn: Tensor = module.get_attention_scores(query.flatten(0, -3), key.flatten(0, -3))
+        return attn.view(*query.shape[:-1], key.shape[-2])
+    scale = query.shape[-1] ** -0.5 if _scale(module) is None else _scale(module)
+    return (query @ key.transpose(-1, -2) * scale).softmax(-1)
+
+
+def _scale(module: Any) -> float | None:
+    """The module's own; None, where it has none, stands for 1 / sqrt(channels of a head)."""
+    scale: float | None = getattr(module, "scale", None)
+    return scale
 
 
 def _finish(module: Any, output: Tensor, hidden_states: Tensor) -> Tensor:
     """Heads joined, then the module's `to_out`, residual and rescaling: (rows, F, channels)."""
     output = output.transpose(1, 2).flatten(2)
-    for layer in module.to_out:
+    for layer in module.to_out if isinstance(module.to_out, Iterable) else [module.to_out]:
         output = layer(output)
-    if module.residual_connection:
+    if getattr(module, "residual_connection", False):
         output = output + hidden_states
-    return output.div(module.rescale_output_factor)
+    return output.div(getattr(module, "rescale_output_factor", 1.0))
 
 
 def _resample(maps: Tensor, made_at: Layout, wanted_at: Layout, heads: int, config: ByTheWayConfig) -> Tensor:

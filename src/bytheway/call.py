@@ -1,7 +1,7 @@
 """One call of the denoiser: the settings it is made under, and what its sites tell one another."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bytheway.attention import Anchor, Layout, enhanced_attention, observe_attention
 from bytheway.config import ByTheWayConfig
 from bytheway.record import Entry, Record
-from bytheway.sites import Site, find_sites
+from bytheway.sites import Site, TemporalAttention, find_sites
 from bytheway.window import StepWindow
 
 
@@ -22,6 +22,7 @@ class Settings:
         enhance: False: the method is off and every site of every step is only recorded.
         record: where measures go; None: none are made.
         scheduler, classifier_free_guidance: for a loop of one's own; a pipeline that runs tells both itself.
+        attentions: where the temporal self-attentions are; None: as the architecture declares.
         window: where the run is.
         sites: by their paths.
     """
@@ -31,6 +32,7 @@ class Settings:
     record: Record | None = None
     scheduler: Any = None
     classifier_free_guidance: bool | None = None
+    attentions: Sequence[TemporalAttention] | None = None
     window: StepWindow = field(init=False)
     sites: dict[str, Site] = field(init=False, default_factory=dict)
 
@@ -38,7 +40,7 @@ class Settings:
         self.window = StepWindow(self.config.active_steps)
 
     def find_sites(self, denoiser: nn.Module) -> None:
-        self.sites = {site.path: site for site in find_sites(denoiser, self.config)}
+        self.sites = {site.path: site for site in find_sites(denoiser, self.config, self.attentions)}
 
     @property
     def active(self) -> bool:
@@ -47,7 +49,7 @@ class Settings:
 
     def takes_part(self, path: str) -> bool:
         """Whether anything is to be done at a site in an active step."""
-        return self.sites[path].role != "observed" or not self.enhance
+        return path in self.sites and (self.sites[path].role != "observed" or not self.enhance)
 
 
 @dataclass(eq=False)

@@ -172,6 +172,17 @@ PRESETS: Final[Mapping[str, ByTheWayConfig]] = {
     "videocrafter2": ByTheWayConfig(alpha=0.1, beta=10.0, tau=7),
     # Starting points, not measured: the milder of the paper's values.
     "modelscope": ByTheWayConfig(alpha=0.1, beta=1.5, tau=7),
+    "i2vgenxl": ByTheWayConfig(alpha=0.1, beta=1.5, tau=7),
+    "svd": ByTheWayConfig(alpha=0.1, beta=1.5, tau=7),
+    # The same, without decoder levels and so without self-guidance.
+    "latte": ByTheWayConfig(alpha=0.0, beta=1.5, tau=7),
+    # Starting points, not measured: joint attention over space and time has motion enhancement alone (alpha 0). The
+    # band is all but DC, as the paper's is at 16 frames: half of the latent frames of the model's usual clip.
+    "cogvideox": ByTheWayConfig(alpha=0.0, beta=1.5, tau=7),
+    "wan": ByTheWayConfig(alpha=0.0, beta=1.5, tau=10),
+    "hunyuanvideo": ByTheWayConfig(alpha=0.0, beta=1.5, tau=16),
+    "ltx": ByTheWayConfig(alpha=0.0, beta=1.5, tau=10),
+    "mochi": ByTheWayConfig(alpha=0.0, beta=1.5, tau=14),
     # The embedded model has AnimateDiff's architecture, and its settings until measured otherwise.
     "diorama": ByTheWayConfig(alpha=0.6, beta=1.5, tau=7),
 }

@@ -47,7 +47,7 @@ class Installation:
         self._own: Settings | None = None
         self._by_pipeline: WeakKeyDictionary[Any, Settings] = WeakKeyDictionary()
         self._handles: list[RemovableHandle] = []
-        self._hooks: list[_Hook] = []
+        self._hooks: list[Hook] = []
         self._hooked: dict[str, nn.Module] = {}
 
     @classmethod
@@ -65,7 +65,7 @@ class Installation:
         Raises:
             ByTheWayError: they do not fit the denoiser; nothing has changed.
         """
-        settings.find_sites(self.denoiser)
+        self._fit(settings)
         self._set_call(None)
         if isinstance(model, nn.Module):
             self._own = settings
@@ -77,8 +77,10 @@ class Installation:
                 self.denoiser.register_forward_pre_hook(self._open, with_kwargs=True),
                 self.denoiser.register_forward_hook(self._close, always_call=True),
             ]
-            self._attach(settings)
             setattr(self.denoiser, ATTRIBUTE, self)
+        if not settings.sites.keys() <= self._hooked.keys():
+            self._detach()
+            self._attach()
 
     def drop(self, model: Any) -> None:
         """Take away the settings of a pipeline, or everybody's from a bare denoiser; with the last, the hooks go."""
@@ -99,7 +101,7 @@ class Installation:
     def _open(self, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before each call of the denoiser: is there something to do in it?"""
         self._set_call(None)
-        self._set_call(self._begin_call(*_sample_and_timestep(denoiser, args, kwargs)))
+        self._set_call(self._begin_call(*_sample_and_timestep(arguments_of_call(denoiser, args, kwargs))))
 
     @eager
     def _close(self, *_: Any) -> None:
@@ -111,9 +113,20 @@ class Installation:
         for hook in self._hooks:
             hook.engaged = call is not None and hook.has_part_in(call)
 
+    def _fit(self, settings: Settings) -> None:
+        """Find what the settings mean for this denoiser."""
+        settings.find_sites(self.denoiser)
+
     def _begin_call(self, sample: Tensor, timestep: Tensor | float) -> Call | None:
         caller = find_caller()
-        pipeline = caller.pipeline
+        settings = self._active_settings(caller.pipeline, timestep)
+        if settings is None:
+            return None
+        parts, conditional = parts_of_batch(caller, len(sample), settings.classifier_free_guidance)
+        return Call(settings, timestep, parts, conditional, len(sample))
+
+    def _active_settings(self, pipeline: Any | None, timestep: Tensor | float) -> Settings | None:
+        """The settings of a call by this pipeline, or by none; None where there is nothing to do in it."""
         if pipeline is not None:
             settings, scheduler = self._by_pipeline.get(pipeline, self._own), pipeline.scheduler
         else:
@@ -126,11 +139,9 @@ class Installation:
                 "scheduler= when applying bytheway."
             )
         self._follow_rebuilt_blocks()
-        settings.window.locate(timestep, scheduler, getattr(pipeline, "num_timesteps", None))
-        if not settings.active:
-            return None
-        parts, conditional = parts_of_batch(caller, len(sample), settings.classifier_free_guidance)
-        return Call(settings, timestep, parts, conditional, len(sample))
+        announced = getattr(pipeline, "current_timestep", None)
+        settings.window.locate(timestep, scheduler, getattr(pipeline, "num_timesteps", None), announced)
+        return settings if settings.active else None
 
     def _settings_of_loop(self) -> tuple[Settings | None, Any]:
         """Settings and scheduler where no pipeline is running."""
@@ -148,15 +159,17 @@ class Installation:
         except AttributeError:
             in_place = False
         if not in_place:
-            everyone = [*self._by_pipeline.values(), *([] if self._own is None else [self._own])]
-            for settings in everyone:
-                settings.find_sites(self.denoiser)
+            for settings in self._everyone():
+                self._fit(settings)
             self._detach()
-            self._attach(everyone[0])
+            self._attach()
 
-    def _attach(self, settings: Settings) -> None:
+    def _everyone(self) -> list[Settings]:
+        return [*self._by_pipeline.values(), *([] if self._own is None else [self._own])]
+
+    def _attach(self) -> None:
         """Hook every temporal self-attention; which of them take part is up to the settings of each call."""
-        sites = settings.sites.values()
+        sites = {site.path: site for settings in self._everyone() for site in settings.sites.values()}.values()
         self._hooked = {site.path: site.module for site in sites}
         attentions = set(self._hooked.values())
         for transformer in {site.transformer: None for site in sites if site.transformer is not None}:
@@ -173,16 +186,19 @@ class Installation:
         self._hooked = {}
 
 
-def _sample_and_timestep(
-    denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Tensor, Tensor | float]:
+def arguments_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What the denoiser is called with, by the names in its forward, in their order there."""
+    _, *arguments = inspect.signature(type(denoiser).forward).bind(denoiser, *args, **kwargs).arguments.items()
+    return dict(arguments)
+
+
+def _sample_and_timestep(arguments: dict[str, Any]) -> tuple[Tensor, Tensor | float]:
     """The first argument, batch outermost, and the one that is named timestep, or else the second."""
-    arguments = inspect.signature(type(denoiser).forward).bind(denoiser, *args, **kwargs).arguments
-    _, sample, second, *_ = arguments.values()
+    sample, second, *_ = arguments.values()
     return sample, arguments.get("timestep", second)
 
 
-class _Hook(ModelHook):  # type: ignore[misc]
+class Hook(ModelHook):  # type: ignore[misc]
     """A hook of ours. While it is not engaged, the module does what it always did."""
 
     def __init__(self, installation: Installation) -> None:
@@ -210,29 +226,29 @@ class _Hook(ModelHook):  # type: ignore[misc]
             del self.module.forward
 
 
-class TransformerHook(_Hook):
+class TransformerHook(Hook):
     """Tells the sites of a temporal transformer the size of its feature map."""
 
     def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if self.engaged:
-            self._note_size(args[0] if args else kwargs["hidden_states"])
+            self._note_size(next(iter((*args, *kwargs.values()))))
         return args, kwargs
 
     @eager
-    def _note_size(self, hidden_states: Tensor) -> None:
+    def _note_size(self, feature_map: Tensor) -> None:
         assert self.installation.call is not None
-        height, width = hidden_states.shape[-2:]
+        height, width = feature_map.shape[-2:]
         self.installation.call.height_width = height, width
 
 
-class SplitHook(_Hook):
+class SplitHook(Hook):
     """Runs FreeNoise's split blocks in one piece: a video's beta is known only when all of its pixels are."""
 
     def new_forward(self, module: Any, *args: Any, **kwargs: Any) -> Any:
         return (module.module if self.engaged else self.fn_ref.original_forward)(*args, **kwargs)
 
 
-class SiteHook(_Hook):
+class SiteHook(Hook):
     """Runs the enhanced attention in place of a site's own."""
 
     def __init__(self, installation: Installation, path: str) -> None:

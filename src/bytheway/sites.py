@@ -14,6 +14,7 @@ from torch import nn
 
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
+from bytheway.joint import JOINT_ARCHITECTURES, JointArchitecture
 
 Role = Literal["anchor", "guided", "motion", "observed"]
 
@@ -54,7 +55,7 @@ _TEMPORAL_TRANSFORMERS: Final = re.compile(
     r"\.transformer_blocks\.\d+\.attn[12]"
 )
 
-ARCHITECTURES: Final[tuple[Architecture, ...]] = (
+ARCHITECTURES: Final[tuple[Architecture | JointArchitecture, ...]] = (
     Architecture(
         name="AnimateDiff",
         denoisers=("UNetMotionModel",),
@@ -77,6 +78,30 @@ ARCHITECTURES: Final[tuple[Architecture, ...]] = (
         pattern=_TEMPORAL_TRANSFORMERS,
         preset="modelscope",
     ),
+    Architecture(
+        name="I2VGenXL",
+        denoisers=("I2VGenXLUNet",),
+        # What attends over the frames of the image's latents (image_latents_temporal_encoder) is no part of the video.
+        pattern=_TEMPORAL_TRANSFORMERS,
+        preset="i2vgenxl",
+    ),
+    Architecture(
+        name="Stable Video Diffusion",
+        denoisers=("UNetSpatioTemporalConditionModel",),
+        # One transformer for both: spatial blocks alternate with temporal ones, whose attn2 looks at the image.
+        pattern=re.compile(
+            rf"(?P<transformer>(?P<block>{_BLOCK})\.attentions\.\d+)\.temporal_transformer_blocks\.\d+\.attn1"
+        ),
+        preset="svd",
+    ),
+    Architecture(
+        name="Latte",
+        denoisers=("LatteTransformer3DModel",),
+        pattern=re.compile(r"(?P<block>temporal_transformer_blocks\.\d+)\.attn1"),
+        preset="latte",
+        stages=("temporal_transformer_blocks",),
+    ),
+    *JOINT_ARCHITECTURES,
 )
 
 
@@ -126,24 +151,28 @@ class Site:
     partner: tuple[int, int] | None
 
 
-def denoiser_of(model: Any) -> nn.Module:
-    """The denoiser of a pipeline, or the model itself where it is one, out of its torch.compile wrapper.
+def denoisers_of(model: Any) -> list[nn.Module]:
+    """The denoisers of a pipeline, of which some have two, or the model itself where it is one; none is compiled.
 
     Raises:
         ByTheWayError: there is no denoiser.
     """
-    denoiser = model
-    if not isinstance(model, nn.Module):
-        denoiser = getattr(model, "unet", getattr(model, "transformer", None))
-    if not isinstance(denoiser, nn.Module):
+    parts = [getattr(model, name, None) for name in ("unet", "transformer", "transformer_2")]
+    found = [part for part in ([model] if isinstance(model, nn.Module) else parts) if isinstance(part, nn.Module)]
+    if not found:
         raise ByTheWayError(
             f"{type(model).__name__} is neither a video pipeline nor its denoiser; "
             "give the diffusers pipeline, or its unet."
         )
-    return getattr(denoiser, "_orig_mod", denoiser)
+    return [getattr(denoiser, "_orig_mod", denoiser) for denoiser in found]
 
 
-def architecture_of(denoiser: nn.Module) -> Architecture:
+def denoiser_of(model: Any) -> nn.Module:
+    """The first of `denoisers_of`, which tells the architecture."""
+    return denoisers_of(model)[0]
+
+
+def architecture_of(denoiser: nn.Module) -> Architecture | JointArchitecture:
     """The declaration that names the class of the denoiser, or else the nearest of its bases.
 
     Raises:
@@ -177,6 +206,10 @@ def find_sites(
     """
     if attentions is None:
         architecture = architecture_of(denoiser)
+        if isinstance(architecture, JointArchitecture):
+            raise ByTheWayError(
+                f"{architecture.name} attends over space and time at once, so it has no temporal self-attentions."
+            )
         found = _declared(denoiser, architecture)
         downscales = {one.block: _downscale(one.block, denoiser, architecture) for one in found}
         anchor = _anchor_block(downscales, config, architecture)
