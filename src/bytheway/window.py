@@ -49,20 +49,31 @@ class StepWindow:
         """Whether the method acts in the present step."""
         return self.is_active(self.step)
 
-    def locate(self, timestep: Tensor | float, scheduler: Any, num_timesteps: int | None = None) -> None:
+    def locate(
+        self,
+        timestep: Tensor | float,
+        scheduler: Any,
+        num_timesteps: int | None = None,
+        announced: Tensor | float | None = None,
+    ) -> None:
         """Take note that the denoiser is called with `timestep`.
 
         Args:
             num_timesteps: how many entries of `scheduler.timesteps` the run covers; None: all from its first one.
+            announced: the timestep that the pipeline says it is at. Some pipelines round `timestep`, or give each
+                token one of its own; what they announce is exact, where it is an entry of `scheduler.timesteps`.
 
         Raises:
             ByTheWayError: the timestep is none of the scheduler's.
         """
         timesteps: Tensor = scheduler.timesteps
-        index = timestep_index(timestep, timesteps, scheduler)
+        index = _entry_of(announced, timesteps)
+        if index is None:
+            index = timestep_index(timestep, timesteps, scheduler)
         if timesteps is not self._timesteps:
             self.run += 1
-            self._timesteps, self._start = timesteps, index
+            # The last of several denoisers is first called in the middle of a run.
+            self._timesteps, self._start = timesteps, len(timesteps) - num_timesteps if num_timesteps else index
         self._start = min(self._start, index)
         count = len(timesteps) - self._start if num_timesteps is None else num_timesteps
         self.step = (index - self._start) // scheduler.order
@@ -72,23 +83,33 @@ class StepWindow:
 def timestep_index(timestep: Tensor | float, timesteps: Tensor, scheduler: Any) -> int:
     """The position of a timestep in the scheduler's list.
 
-    Pipelines hand on an element of the list itself, a view: its offset in their common storage tells the position
-    without asking the device for a value. Anything else, a number or a copy, is looked up by value.
+    Pipelines hand on an element of the list itself, a view, which tells the position without asking the device for a
+    value. Anything else, a number or a copy, is looked up by value, in the precision that it has. Of a timestep for
+    each token the greatest counts: those of a conditioning image are nearer to zero.
     """
-    if (
-        isinstance(timestep, Tensor)
-        and timestep.dtype == timesteps.dtype
-        and timestep.untyped_storage().data_ptr() == timesteps.untyped_storage().data_ptr()
-    ):
-        return (timestep.storage_offset() - timesteps.storage_offset()) // timesteps.stride(0)
-    value = float(timestep.flatten()[0]) if isinstance(timestep, Tensor) else float(timestep)
-    positions = torch.isclose(timesteps.double().cpu(), torch.tensor(value, dtype=torch.float64)).nonzero()
+    index = _entry_of(timestep, timesteps)
+    if index is not None:
+        return index
+    value = float(timestep.max()) if isinstance(timestep, Tensor) else float(timestep)
+    listed = timesteps.to(timestep.dtype) if isinstance(timestep, Tensor) else timesteps
+    positions = torch.isclose(listed.double().cpu(), torch.tensor(value, dtype=torch.float64)).nonzero()
     candidates: list[int] = positions.flatten().tolist()
     if not candidates:
         raise ByTheWayError(
             f"The denoiser is called with timestep {value:g}, which is none of its scheduler's; "
             "apply bytheway to the pipeline that runs it, or give the scheduler in use as scheduler=."
         )
-    # Schedulers of order 2 list a timestep twice, and know which of the two comes next.
+    # Schedulers of order 2 list a timestep twice, and rounded ones may coincide; the scheduler knows which comes next.
     current = getattr(scheduler, "step_index", None)
     return int(current) if current in candidates else candidates[0]
+
+
+def _entry_of(timestep: Tensor | float | None, timesteps: Tensor) -> int | None:
+    """The position of an element of the list itself, by its offset in their common storage; None for anything else."""
+    if (
+        isinstance(timestep, Tensor)
+        and timestep.dtype == timesteps.dtype
+        and timestep.untyped_storage().data_ptr() == timesteps.untyped_storage().data_ptr()
+    ):
+        return (timestep.storage_offset() - timesteps.storage_offset()) // timesteps.stride(0)
+    return None

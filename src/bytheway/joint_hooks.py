@@ -1,0 +1,99 @@
+"""The hooks on a denoiser with joint space-time attention: in the active steps the frames of its values are filtered.
+
+A hook sits behind each value projection, so that whatever uses the values (processors, attention backends, caching of
+whole layers) and whatever is in the projection (LoRA, quantised weights) stays as it is. Projections that are wrapped,
+fused or taken apart are found by the next call of the denoiser.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from bytheway.call import Settings
+from bytheway.caller import find_caller
+from bytheway.errors import ByTheWayError
+from bytheway.hooks import Hook, Installation, arguments_of_call, eager
+from bytheway.joint import (
+    Inputs,
+    JointArchitecture,
+    VideoTokens,
+    check_settings,
+    circulant,
+    filter_frames_,
+    value_projections,
+)
+from bytheway.sites import architecture_of
+
+
+def installation_on(denoiser: nn.Module, settings: Settings) -> Installation:
+    """What is on the denoiser, else something new that suits it, still without hooks.
+
+    Raises:
+        ByTheWayError: the architecture of the denoiser is not known.
+    """
+    installation = Installation.on(denoiser)
+    if installation is None and settings.attentions is None:
+        architecture = architecture_of(denoiser)
+        if isinstance(architecture, JointArchitecture):
+            return JointInstallation(denoiser, architecture)
+    return installation or Installation(denoiser)
+
+
+class JointInstallation(Installation):
+    """Everything that bytheway has put on one denoiser with joint attention; see `Installation`."""
+
+    def __init__(self, denoiser: nn.Module, architecture: JointArchitecture) -> None:
+        super().__init__(denoiser)
+        self.architecture = architecture
+
+    def _fit(self, settings: Settings) -> None:
+        if settings.attentions is not None:
+            raise ByTheWayError(
+                f"sites= lists temporal attentions, and {self.architecture.name} has none; leave it out."
+            )
+        if not settings.enhance:
+            raise ByTheWayError(
+                f"{self.architecture.name} attends over space and time at once, so there are no temporal maps whose "
+                "energy could be observed."
+            )
+        check_settings(self.architecture, settings.config)
+        value_projections(self.denoiser, self.architecture)
+
+    @eager
+    def _open(self, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._set_call(None)
+        inputs = arguments_of_call(denoiser, args, kwargs)
+        settings = self._active_settings(find_caller().pipeline, inputs["timestep"])
+        if settings is not None and settings.config.beta != 1:
+            self._engage(settings, inputs)
+
+    def _engage(self, settings: Settings, inputs: Inputs) -> None:
+        config, sample = settings.config, inputs["hidden_states"]
+        video = self.architecture.video_tokens(self.denoiser.config, inputs)
+        matrix = circulant(video.frames, config.tau, config.beta, sample.dtype, sample.device)
+        for hook in self._hooks:
+            assert isinstance(hook, ValueHook)
+            hook.engaged, hook.matrix, hook.video = True, matrix, video
+
+    def _follow_rebuilt_blocks(self) -> None:
+        projections = value_projections(self.denoiser, self.architecture)
+        if projections != self._hooked:
+            self._detach()
+            self._hooked = projections
+            self._hooks = [ValueHook(self, path).attach(module) for path, module in projections.items()]
+
+
+class ValueHook(Hook):
+    """Filters the frames of what a value projection has made. Can be traced by torch.compile, without a break."""
+
+    matrix: Tensor
+    video: VideoTokens
+
+    def __init__(self, installation: Installation, path: str) -> None:
+        super().__init__(installation)
+        self.fused = path.endswith(".to_qkv")
+
+    def post_forward(self, module: nn.Module, output: Tensor) -> Tensor:
+        if self.engaged:
+            filter_frames_(output.chunk(3, dim=-1)[2] if self.fused else output, self.matrix, self.video)
+        return output
