@@ -28,13 +28,14 @@ class GenerationDefaults:
     vocabulary: frozenset[str] | None = None
 
 
-# By the name of the class; any other pipeline has AnimateDiff's. VideoCrafter2: those of its own script, which tells the
-# denoiser of 28 frames a second and saves 10.
-_OF_PIPELINES = {"VideoCrafterPipeline": GenerationDefaults(steps=50, guidance_scale=12.0, fps=10)}
+# By the name of the class; any other pipeline has AnimateDiff's. VideoCrafter2 has those of its own script, which tells
+# the denoiser of 28 frames a second and saves 10.
+_OF_PIPELINES = {"VideoCrafterPipeline": GenerationDefaults(size=(512, 320), steps=50, guidance_scale=12.0, fps=10)}
 
 
 def generation_defaults(pipe: DiffusionPipeline) -> GenerationDefaults:
-    """The settings in the `world.json` of the folder the pipeline came from, else the model's with the UNet's size.
+    """The settings in the `world.json` of the folder the pipeline came from, else the model's with the UNet's size
+    where it has one.
 
     Raises:
         ByTheWayError: `world.json` is damaged.
@@ -45,10 +46,13 @@ def generation_defaults(pipe: DiffusionPipeline) -> GenerationDefaults:
         settings = dict(world["defaults"])
         settings["size"] = tuple(settings["size"])
         return GenerationDefaults(**settings, vocabulary=frozenset(world["words"]))
+    defaults = _OF_PIPELINES.get(type(pipe).__name__, GenerationDefaults())
     sample_size = pipe.unet.config.sample_size
+    if sample_size is None:
+        return defaults
     height, width = sample_size if isinstance(sample_size, (list, tuple)) else (sample_size, sample_size)
     size = width * pipe.vae_scale_factor, height * pipe.vae_scale_factor
-    return replace(_OF_PIPELINES.get(type(pipe).__name__, GenerationDefaults()), size=size)
+    return replace(defaults, size=size)
 
 
 def preset_for(pipe: Any) -> str:

@@ -327,6 +327,11 @@ class VideoCrafterPipeline(DiffusionPipeline, StableDiffusionMixin):  # type: ig
         for name, count in counts.items():
             if count < 1:
                 raise ByTheWayError(f"{name} is {count}; it must be at least 1.")
+        trained = self.scheduler.config.num_train_timesteps
+        if num_inference_steps >= trained:
+            raise ByTheWayError(
+                f"num_inference_steps is {num_inference_steps}; it must be less than the {trained} of the training."
+            )
 
     def _check_output(self, output_type: str, tensor_inputs: Sequence[str]) -> None:
         if output_type not in OUTPUT_TYPES:
