@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from bytheway.models.registry import PACKAGED, packaged_folder
+from bytheway.arguments import call_default
+from bytheway.models.registry import PACKAGED, KnownModel, Sampling, model_of_parts, packaged_folder
 from bytheway.models.sources import read_json
 
 if TYPE_CHECKING:
@@ -28,14 +30,30 @@ class GenerationDefaults:
     vocabulary: frozenset[str] | None = None
 
 
-# By the name of the class; any other pipeline has AnimateDiff's. VideoCrafter2 has those of its own script, which tells
-# the denoiser of 28 frames a second and saves 10.
-_OF_PIPELINES = {"VideoCrafterPipeline": GenerationDefaults(size=(512, 320), steps=50, guidance_scale=12.0, fps=10)}
+# Frames a second that the makers of a model save, by the first words of its pipelines' names; any other saves 8.
+_FPS: Final = {
+    "VideoCrafter": 10,
+    "StableVideoDiffusion": 7,
+    "I2VGenXL": 16,
+    "Wan": 16,
+    "HunyuanVideo": 15,
+    "LTX": 24,
+    "Mochi": 30,
+}
+# Under these names pipelines keep how many pixels a latent is wide.
+_SCALES: Final = (
+    "vae_scale_factor",
+    "vae_scale_factor_spatial",
+    "vae_spatial_scale_factor",
+    "vae_spatial_compression_ratio",
+)
 
 
 def generation_defaults(pipe: DiffusionPipeline) -> GenerationDefaults:
-    """The settings in the `world.json` of the folder the pipeline came from, else the model's with the UNet's size
-    where it has one.
+    """The settings that suit a pipeline best, from whoever knows them.
+
+    These are the `world.json` in the folder the pipeline came from; the makers of its motion modules (`Sampling`), at
+    the size that the UNet is made for; for models of other kinds, the defaults of the pipeline's call and its denoiser.
 
     Raises:
         ByTheWayError: `world.json` is damaged.
@@ -46,13 +64,43 @@ def generation_defaults(pipe: DiffusionPipeline) -> GenerationDefaults:
         settings = dict(world["defaults"])
         settings["size"] = tuple(settings["size"])
         return GenerationDefaults(**settings, vocabulary=frozenset(world["words"]))
-    defaults = _OF_PIPELINES.get(type(pipe).__name__, GenerationDefaults())
-    sample_size = pipe.unet.config.sample_size
-    if sample_size is None:
-        return defaults
-    height, width = sample_size if isinstance(sample_size, (list, tuple)) else (sample_size, sample_size)
-    size = width * pipe.vae_scale_factor, height * pipe.vae_scale_factor
-    return replace(defaults, size=size)
+    size = _size(pipe)
+    if "motion_adapter" in pipe.config:
+        known = known_model_of(pipe)
+        sampling = known.sampling if known is not None else Sampling()
+        return GenerationDefaults(size=size, steps=sampling.steps, guidance_scale=sampling.guidance_scale)
+    plain = GenerationDefaults()
+    trained = _denoiser_config(pipe)
+    return GenerationDefaults(
+        num_frames=call_default(pipe, "num_frames") or trained.get("num_frames") or trained.get("sample_frames") or 16,
+        size=size,
+        steps=call_default(pipe, "steps") or plain.steps,
+        guidance_scale=call_default(pipe, "guidance_scale") or plain.guidance_scale,
+        fps=next((fps for name, fps in _FPS.items() if type(pipe).__name__.startswith(name)), plain.fps),
+    )
+
+
+def known_model_of(pipe: Any) -> KnownModel | None:
+    """The known model whose motion adapter and ControlNet the pipeline has, None for one that is not known."""
+    adapter, controlnet = (_origin(getattr(pipe, part, None)) for part in ("motion_adapter", "controlnet"))
+    return None if adapter is None else model_of_parts(adapter, controlnet)
+
+
+def pixels_per_latent(pipe: Any) -> int:
+    """How many pixels a latent of the pipeline's VAE is wide and high."""
+    return next(int(getattr(pipe, name)) for name in _SCALES if hasattr(pipe, name))
+
+
+def size_unit(pipe: Any) -> int:
+    """What width and height in pixels must be multiples of: latents, in the patches of a transformer, and of 8."""
+    patch = _denoiser_config(pipe).get("patch_size", 1)
+    return math.lcm(8, pixels_per_latent(pipe) * (patch if isinstance(patch, int) else patch[-1]))
+
+
+def longest_clip(pipe: Any) -> int | None:
+    """How many frames the model can make at most; None where it sets no limit, as with FreeNoise's windows."""
+    windows = getattr(pipe, "free_noise_enabled", False)
+    return None if windows else _denoiser_config(pipe).get("motion_max_seq_length")
 
 
 def preset_for(pipe: Any) -> str:
@@ -65,6 +113,34 @@ def preset_for(pipe: Any) -> str:
 
     preset = architecture_of(denoiser_of(pipe)).preset
     return PACKAGED if _folder(pipe) == packaged_folder() else preset
+
+
+def _size(pipe: Any) -> tuple[int, int]:
+    """Width and height in pixels.
+
+    A denoiser that tells both is made for them; one number is often left from the class it was derived from, so that
+    the pipeline's own default goes first.
+    """
+    config, scale = _denoiser_config(pipe), pixels_per_latent(pipe)
+    sample = config.get("sample_size")
+    sides = sample if isinstance(sample, (list, tuple)) else (config.get("sample_height"), config.get("sample_width"))
+    if all(sides):
+        height, width = sides
+        return width * scale, height * scale
+    width, height = call_default(pipe, "width"), call_default(pipe, "height")
+    if width and height:
+        return width, height
+    return (sample * scale, sample * scale) if sample else GenerationDefaults().size
+
+
+def _denoiser_config(pipe: Any) -> Any:
+    from bytheway.sites import denoiser_of
+
+    return denoiser_of(pipe).config
+
+
+def _origin(component: Any) -> str | None:
+    return None if component is None else component.config.get("_name_or_path")
 
 
 def _folder(pipe: Any) -> Path | None:

@@ -22,7 +22,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from bytheway.errors import ByTheWayError
 from bytheway.files import check_vacant, folder_at_once
 from bytheway.models.checkpoints import kind_of, read_tensors
-from bytheway.models.sources import existing_path, is_hub_id, reading
+from bytheway.models.sources import existing_path, is_hub_id, read_json, reading
 from bytheway.models.videocrafter.official import Part, left_out, text_parts, unet_parts, vae_parts
 from bytheway.models.videocrafter.pipeline import VideoCrafterPipeline
 from bytheway.models.videocrafter.scheduler import VideoCrafterScheduler
@@ -151,16 +151,28 @@ def _assembled(models: Mapping[str, Any], tokenizer: CLIPTokenizer) -> VideoCraf
 
 
 def _tokenizer(source: str | None, text_encoder: Any) -> CLIPTokenizer:
-    name = source or f"{VOCABULARY} (CLIP's vocabulary; bytheway convert takes a folder with --tokenizer instead)"
     if source is not None and existing_path(source) is None and not is_hub_id(source):
         raise ByTheWayError(f"There is no tokenizer {source}: no such folder, and no hub id (owner/name).")
-    length = text_encoder.config.max_position_embeddings
-    with reading(name):
-        tokenizer = CLIPTokenizer.from_pretrained(source or VOCABULARY, model_max_length=length)
-    if len(tokenizer) != text_encoder.config.vocab_size:
+    try:
+        return _clip_tokenizer(source or VOCABULARY, text_encoder.config)
+    except ByTheWayError as error:
+        if source is not None:
+            raise
+        said = str(error).removesuffix(".")
+        raise ByTheWayError(f"{said}, or convert with CLIP's vocabulary in a folder (--tokenizer FOLDER).") from error
+
+
+def _clip_tokenizer(source: str, config: Any) -> CLIPTokenizer:
+    """The tokenizer of a folder or hub repository, for the text encoder of this configuration."""
+    # Where neither is, transformers makes a tokenizer that knows no words.
+    if not any(read_json(source, file) for file in ("tokenizer.json", "vocab.json")):
+        raise ByTheWayError(f"{source} holds no tokenizer: neither tokenizer.json nor vocab.json; give CLIP's.")
+    with reading(source):
+        tokenizer = CLIPTokenizer.from_pretrained(source, model_max_length=config.max_position_embeddings)
+    if len(tokenizer) != config.vocab_size:
         raise ByTheWayError(
-            f"The tokenizer {name} knows {len(tokenizer)} tokens and the text encoder {text_encoder.config.vocab_size};"
-            " give CLIP's."
+            f"The tokenizer {source} knows {len(tokenizer)} tokens and the text encoder {config.vocab_size}; give "
+            "CLIP's."
         )
     return tokenizer
 

@@ -135,7 +135,7 @@ def _name_in_a_block(match: re.Match[str], layers_per_block: int) -> str | None:
 
 def _official_layer(inner: str, n: int, attended: bool) -> tuple[int, str]:
     """The part of its layer that a parameter of a block belongs to, and its name there."""
-    parts = {theirs: 0 for theirs in _RESIDUAL_BLOCK} | {"op": 0, "conv": 3 if attended else 1}
+    parts = dict.fromkeys(_RESIDUAL_BLOCK, 0) | {"op": 0, "conv": 3 if attended else 1}
     for theirs, ours in (_RESIDUAL_BLOCK | _RESAMPLING).items():
         start = ours.format(n=n)
         if inner.startswith(f"{start}."):
