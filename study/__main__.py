@@ -1,0 +1,122 @@
+"""``python -m study``: what ByTheWay does to diorama.
+
+``run`` makes clips and reads them, and goes on where it was broken off, however that was; ``report`` writes tables and
+pictures from what there is; ``swap`` does both for one question alone: when layout and motion are decided.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bytheway.errors import ByTheWayError
+from study.history import note_run
+from study.plan import Extent, Part, plan
+from study.reading import open_judge
+from study.report import swaps, write
+from study.results import Results
+from study.sampling import Sampling
+from study.store import count_unread
+from study.work import Study, run
+from training.diorama.__main__ import SHIPPED
+
+EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence"
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+Out = Annotated[Path, typer.Option(help="Folder of the results.")]
+JudgeFolder = Annotated[Path, typer.Option("--judge", help="Folder of judge.safetensors.")]
+Model = Annotated[Path, typer.Option(help="The diffusers folder of diorama.")]
+Early = Annotated[Path | None, typer.Option(help="The diffusers folder of an early checkpoint.")]
+Seed = Annotated[int, typer.Option(help="Of the prompts and of the first clip.")]
+Steps = Annotated[int, typer.Option(min=1, help="Denoising steps.")]
+Minutes = Annotated[float, typer.Option(help="Begin nothing after this time; the same command goes on.")]
+Processes = Annotated[int, typer.Option(min=1, help="Processes on the CPU, one thread each.")]
+To = Annotated[Path, typer.Option(help="Folder of the tables and pictures.")]
+
+RUNS = Path("runs/study")
+JUDGE = Path("runs/diorama/judge")
+
+
+def _models(model: Path, early: Path | None) -> dict[str, Path]:
+    return {"diorama": model} | ({} if early is None else {"diorama-early": early})
+
+
+def _run(study: Study, parts: list[Part], extent: Extent, minutes: float, processes: int) -> None:
+    units = plan(study.models, parts, extent)
+    study.out.mkdir(parents=True, exist_ok=True)
+    chosen = " ".join(f"--part {part}" for part in parts)
+    sizes = f"--clips {extent.clips} --subset {extent.subset} --pairs {extent.pairs}"
+    early = " --early diorama-early" if "diorama-early" in study.models else ""
+    note_run(study.out, f"python -m study run {chosen} {sizes}{early}", processes)
+    left = run(study, units, processes, minutes)
+    print(f"{left} of {len(units)} units are left; the same command goes on." if left else "Everything is done.")
+
+
+@app.command("run")
+def run_command(
+    out: Out = RUNS,
+    judge: JudgeFolder = JUDGE,
+    model: Model = SHIPPED,
+    early: Early = None,
+    part: Annotated[list[Part] | None, typer.Option(help="Parts to do; may be given again. All by default.")] = None,
+    clips: Annotated[int, typer.Option(min=1, help="Clips of each cell.")] = Extent.clips,
+    subset: Annotated[int, typer.Option(min=1, help="Of these, for bands and sweeps.")] = Extent.subset,
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs of prompts to swap.")] = Extent.pairs,
+    seed: Seed = Sampling.seed,
+    steps: Steps = Sampling.steps,
+    minutes: Minutes = float("inf"),
+    processes: Processes = 2,
+) -> None:
+    """Make clips and read them."""
+    study = Study(out, judge, _models(model, early), Sampling(seed=seed, steps=steps))
+    _run(study, part or list(Part), Extent(clips, subset, pairs), minutes, processes)
+
+
+@app.command("report")
+def report_command(
+    out: Out = RUNS, judge: JudgeFolder = JUDGE, model: Model = SHIPPED, early: Early = None, to: To = EVIDENCE
+) -> None:
+    """Write tables and pictures from the results there are."""
+    _, judge_name = open_judge(judge)
+    results = Results(out, judge_name)
+    unread = count_unread(out, judge_name)
+    if unread:
+        print(f"{unread} blocks of clips are not read by this judge; repeat the run that made them.", file=sys.stderr)
+    write(results, _models(model, early), to)
+    print(f"Written to {to}.")
+
+
+@app.command("swap")
+def swap_command(
+    out: Out = RUNS,
+    judge: JudgeFolder = JUDGE,
+    model: Model = SHIPPED,
+    early: Early = None,
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs of prompts.")] = Extent.pairs,
+    seed: Seed = Sampling.seed,
+    steps: Steps = Sampling.steps,
+    minutes: Minutes = float("inf"),
+    processes: Processes = 2,
+    to: To = EVIDENCE,
+) -> None:
+    """When layout and motion are decided: swap prompts after k steps, and draw the curves (swap.png)."""
+    study = Study(out, judge, _models(model, early), Sampling(seed=seed, steps=steps))
+    _run(study, [Part.SWAP], Extent(pairs=pairs), minutes, processes)
+    to.mkdir(parents=True, exist_ok=True)
+    print(swaps(Results(out, open_judge(judge)[1]), to))
+
+
+def main() -> None:
+    try:
+        app()
+    except ByTheWayError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""What the temporal attention maps of the recorded clips tell: disparity and structure, energy and motion, beta."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from bytheway.window import count_active
+from study.plan import RECORDED_CLIPS
+from study.results import Results
+from study.sampling import Arrays
+from study.statistics import Estimate, mean, mean_difference, spearman
+from study.variants import BOTH, EVERY_STEP, PRESET, VANILLA, Variant
+
+STRUCTURE = "confidence"
+MOTION = ("flow", "motion_range", "path")
+
+
+@dataclass(frozen=True)
+class BlockDisparity:
+    """The disparity of one block to the anchor block, a mean over the active steps (the paper's Figures 2a and 2b).
+
+    Attributes:
+        with_broken, with_confidence: Spearman correlation over vanilla clips.
+        good, bad: of the halves of the clips in which the judge is more and less confident of the subject.
+        bad_less_good: their difference.
+        after: of the maps that the model makes under the preset; `after_guidance`: of the guided ones, those in use.
+        change: `after` less that of vanilla, paired.
+    """
+
+    with_broken: Estimate
+    with_confidence: Estimate
+    good: Estimate
+    bad: Estimate
+    bad_less_good: Estimate
+    after: Estimate
+    after_guidance: Estimate
+    change: Estimate
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Of one model, by block; arrays and lists run over the steps.
+
+    Attributes:
+        disparities: of the blocks that are guided.
+        structure_by_step: Spearman correlation of disparity and confidence.
+        energies: Spearman correlation of the energy in the active steps with each measure of motion.
+        motion_by_step: that of energy and flow.
+        disparity_by_step: means (good half, bad half, under the preset in its active steps).
+        beta_by_step: mean beta where the preset is on in all steps, else in its active ones.
+    """
+
+    n: int
+    active: int
+    disparities: dict[str, BlockDisparity]
+    structure_by_step: dict[str, list[Estimate]]
+    energies: dict[str, dict[str, Estimate]]
+    motion_by_step: dict[str, list[Estimate]]
+    disparity_by_step: dict[str, tuple[list[Estimate], list[Estimate], list[Estimate]]]
+    beta_by_step: dict[str, list[Estimate]]
+
+
+def analyse(results: Results, model: str) -> Attention | None:
+    """None where no vanilla clips were recorded."""
+    vanilla = _recorded(results, model, VANILLA)
+    if not vanilla:
+        return None
+    both = _recorded(results, model, BOTH)
+    disparity, energy = _by_block(vanilla, "disparity"), _by_block(vanilla, "energy")
+    after = _by_block(both, "disparity") if both else {}
+    steps = vanilla["energy"].shape[1]
+    active = count_active(PRESET.active_steps, steps)
+    confidence = vanilla[STRUCTURE]
+    good = np.zeros(len(confidence), bool)
+    good[np.argsort(-confidence, kind="stable")[: len(confidence) // 2]] = True
+    betas = _recorded(results, model, EVERY_STEP) or both
+    return Attention(
+        n=len(confidence),
+        active=active,
+        disparities={
+            block: _disparity(values[:, :active].mean(1), after.get(block), vanilla, both, good)
+            for block, values in disparity.items()
+        },
+        structure_by_step={
+            block: [spearman(values[:, step], confidence) for step in range(steps)]
+            for block, values in disparity.items()
+        },
+        energies={
+            block: {name: spearman(values[:, :active].mean(1), vanilla[name]) for name in MOTION}
+            for block, values in energy.items()
+        },
+        motion_by_step={
+            block: [spearman(values[:, step], vanilla["flow"]) for step in range(steps)]
+            for block, values in energy.items()
+        },
+        disparity_by_step={
+            block: (_over_steps(values[good]), _over_steps(values[~good]), _over_steps(after.get(block)))
+            for block, values in disparity.items()
+        },
+        beta_by_step={block: _over_steps(values) for block, values in _by_block(betas, "beta").items()}
+        if betas
+        else {},
+    )
+
+
+def _disparity(
+    before: np.ndarray, after: np.ndarray | None, vanilla: Arrays, both: Arrays, good: np.ndarray
+) -> BlockDisparity:
+    used = np.array([]) if after is None else after.mean(1)
+    _, here, there = np.intersect1d(vanilla["number"], both.get("number", []), return_indices=True)
+    return BlockDisparity(
+        with_broken=spearman(before, vanilla["broken"]),
+        with_confidence=spearman(before, vanilla[STRUCTURE]),
+        good=mean(before[good]),
+        bad=mean(before[~good]),
+        bad_less_good=mean_difference(before[~good], before[good]),
+        after=mean(used),
+        after_guidance=mean((1 - PRESET.alpha) * used),
+        change=mean(used[there] - before[here]),
+    )
+
+
+def _over_steps(values: np.ndarray | None) -> list[Estimate]:
+    return [] if values is None else [mean(values[:, step]) for step in range(values.shape[1])]
+
+
+def _recorded(results: Results, model: str, variant: Variant) -> Arrays:
+    """Records and readings of the same clips, the first 200; nothing where there are none."""
+    records, readings = results.records(model, variant), results.clips(model, variant)
+    if not records or not readings:
+        return {}
+    number, here, there = np.intersect1d(records.pop("number"), readings.pop("number"), return_indices=True)
+    kept = number < RECORDED_CLIPS
+    sites = records.pop("sites")
+    chosen = {name: values[here[kept]] for name, values in records.items()}
+    return (
+        chosen
+        | {name: values[there[kept]] for name, values in readings.items()}
+        | {
+            "number": number[kept],
+            "sites": sites,
+        }
+    )
+
+
+def _by_block(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """(clips, steps) for each block that has the measure, a mean over its sites, in running order."""
+    blocks = {block: arrays[name][..., arrays["sites"] == block] for block in dict.fromkeys(arrays["sites"].tolist())}
+    return {block: values.mean(-1) for block, values in blocks.items() if not np.isnan(values).any()}

@@ -1,0 +1,160 @@
+"""The figures as pictures (matplotlib)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import pyplot as plt
+
+from study.attention import Attention
+from study.curves import Curve
+from study.results import MEASURES, Comparison
+from study.statistics import Estimate
+from study.variants import PRESET, Axis
+
+matplotlib.use("Agg")
+
+
+def differences(path: Path, comparisons: Mapping[str, Comparison]) -> None:
+    """A small panel for each measure: the treatments' mean differences to vanilla with their intervals, by model."""
+    columns = 4
+    rows = -(-len(MEASURES) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(13, 2.1 * rows), layout="constrained")
+    for panel, (measure, (name, unit)) in zip(axes.flat, MEASURES.items(), strict=False):
+        for number, (model, comparison) in enumerate(comparisons.items()):
+            found = comparison.differences
+            places = np.arange(len(found)) + 0.18 * number
+            _points(panel, places, [row[measure] for row in found.values()], unit, upright=False, label=model)
+            panel.set_yticks(np.arange(len(found)), list(found))
+        panel.axvline(0, color="grey", linewidth=0.8)
+        panel.invert_yaxis()
+        panel.set_title(f"{name}{f', {unit}' if unit else ''}", fontsize=9)
+        panel.tick_params(labelsize=8)
+    for panel in axes.flat[len(MEASURES) :]:
+        panel.axis("off")
+    _finish(figure, axes.flat[0], "difference to vanilla, bootstrap 95 % interval", path)
+
+
+def sweeps(path: Path, found: Mapping[str, Mapping[Axis, Comparison]], measures: Sequence[str]) -> None:
+    """Measures by settings: mean differences to vanilla over the points of a sweep; the preset is marked."""
+    axes_of = list(dict.fromkeys(axis for sweeps in found.values() for axis in sweeps))
+    size = (3 * len(axes_of), 1.9 * len(measures))
+    figure, axes = plt.subplots(
+        len(measures), len(axes_of), figsize=size, layout="constrained", sharey="row", squeeze=False
+    )
+    for column, axis in enumerate(axes_of):
+        for row, measure in enumerate(measures):
+            panel, (name, unit) = axes[row, column], MEASURES[measure]
+            panel.axhline(0, color="grey", linewidth=0.8)
+            for model, sweeps in found.items():
+                if axis not in sweeps:
+                    continue
+                points = sweeps[axis].differences
+                places = np.arange(len(points))
+                _points(panel, places, [figures[measure] for figures in points.values()], unit, label=model)
+                panel.set_xticks(places, list(points), fontsize=7)
+            if row == len(measures) - 1:
+                panel.set_xlabel(f"{axis} (preset: {getattr(PRESET, axis) or 'up_blocks.0'})", fontsize=9)
+            if column == 0:
+                panel.set_ylabel(f"{name.split(' (')[0]}{f', {unit}' if unit else ''}", fontsize=8)
+    _finish(figure, axes[0, 0], "one setting varied about the preset: difference to vanilla", path)
+
+
+def disparity(path: Path, found: Mapping[str, Attention]) -> None:
+    """Mean disparity over the steps of the good and the bad half and under the preset, a row of blocks by model."""
+    blocks = list(dict.fromkeys(block for attention in found.values() for block in attention.disparities))
+    figure, axes = plt.subplots(
+        len(found), len(blocks), figsize=(4.5 * len(blocks), 3 * len(found)), layout="constrained", squeeze=False
+    )
+    for row, (model, attention) in enumerate(found.items()):
+        for column, block in enumerate(blocks):
+            panel = axes[row, column]
+            halves = ("vanilla, more confident half", "vanilla, less confident half", "under the preset, as made")
+            for name, estimates in zip(halves, attention.disparity_by_step[block], strict=True):
+                _band(panel, estimates, name)
+            panel.axvspan(0.5, attention.active + 0.5, color="grey", alpha=0.12)
+            panel.set_title(f"{model}, {block}", fontsize=9)
+            panel.set(xlabel="step", ylabel="disparity to the anchor block")
+    _finish(figure, axes[0, 0], "", path)
+
+
+def correlations(path: Path, found: Mapping[str, Mapping[str, list[Estimate]]], title: str) -> None:
+    """Spearman correlations, blocks by steps, a panel for each model; a dot where the interval leaves out zero."""
+    figure, axes = plt.subplots(len(found), 1, figsize=(9, 2.4 * len(found)), layout="constrained", squeeze=False)
+    for panel, (model, rows) in zip(axes[:, 0], found.items(), strict=True):
+        picture = np.array([[estimate.value for estimate in row] for row in rows.values()])
+        image = panel.imshow(picture, cmap="RdBu_r", vmin=-0.6, vmax=0.6, aspect="auto")
+        sure = np.argwhere([[estimate.differs for estimate in row] for row in rows.values()])
+        panel.plot(sure[:, 1], sure[:, 0], "k.", markersize=3)
+        panel.set_yticks(range(len(rows)), list(rows))
+        ticks = range(0, picture.shape[1], 4)
+        panel.set_xticks(ticks, [str(step + 1) for step in ticks])
+        panel.set(xlabel="step", title=model)
+        figure.colorbar(image, ax=panel, label="Spearman's ρ")
+    figure.suptitle(title, fontsize=10)
+    _save(figure, path)
+
+
+def beta(path: Path, found: Mapping[str, Attention]) -> None:
+    """The adaptive beta over the steps, a line for each block, a panel for each model."""
+    figure, axes = plt.subplots(1, len(found), figsize=(5.5 * len(found), 3.4), layout="constrained", squeeze=False)
+    for panel, (model, attention) in zip(axes[0], found.items(), strict=True):
+        for block, estimates in attention.beta_by_step.items():
+            _band(panel, estimates, block)
+        panel.axhline(PRESET.beta, color="grey", linewidth=0.8, linestyle="--")
+        panel.axvspan(0.5, attention.active + 0.5, color="grey", alpha=0.12)
+        panel.set(xlabel="step", ylabel="mean beta", title=model)
+    _finish(figure, axes[0, 0], "", path)
+
+
+def swaps(path: Path, found: Mapping[str, Mapping[str, Curve]], active: int) -> None:
+    """What clips show whose prompt changes: share that follows the first prompt, by steps before the swap."""
+    figure, axes = plt.subplots(1, len(found), figsize=(6.5 * len(found), 3.8), layout="constrained", squeeze=False)
+    for panel, (model, curves) in zip(axes[0], found.items(), strict=True):
+        for name, curve in curves.items():
+            _band(panel, curve.first, name, first=0, percent=True)
+        panel.axvspan(0, active, color="grey", alpha=0.12)
+        panel.axhline(50, color="grey", linewidth=0.8, linestyle="--")
+        panel.set(xlabel="steps under the first prompt, before the second", title=model)
+        panel.set(ylabel="clips that show the first, %", ylim=(-3, 103))
+    _finish(figure, axes[0, 0], "", path)
+
+
+def _points(
+    panel: Any, places: np.ndarray, estimates: list[Estimate], unit: str, *, upright: bool = True, label: str
+) -> None:
+    scale = 100 if unit == "%" else 1
+    value, low, high = scale * np.array([(e.value, e.low, e.high) for e in estimates]).reshape(-1, 3).T
+    # A basic bootstrap interval need not hold the estimate itself.
+    errors = np.stack([value - low, high - value]).clip(min=0)
+    style: dict[str, Any] = {"fmt": "o", "markersize": 3, "linewidth": 1.2, "label": label}
+    if upright:
+        panel.errorbar(places, value, yerr=errors, **style)
+    else:
+        panel.errorbar(value, places, xerr=errors, **style)
+
+
+def _band(panel: Any, estimates: list[Estimate], label: str, *, first: int = 1, percent: bool = False) -> None:
+    if not estimates:
+        return
+    scale = 100 if percent else 1
+    value, low, high = scale * np.array([(e.value, e.low, e.high) for e in estimates]).T
+    places = np.arange(len(value)) + first
+    (line,) = panel.plot(places, value, linewidth=1.4, marker=".", markersize=3, label=label)
+    panel.fill_between(places, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
+
+
+def _finish(figure: Any, panel: Any, title: str, path: Path) -> None:
+    panel.legend(fontsize=7)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

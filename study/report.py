@@ -1,0 +1,197 @@
+"""Tables and pictures from what is stored, into one folder: `results.md` and the pictures it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from bytheway.files import write_atomically
+from bytheway.window import count_active
+from study import figures, tables
+from study.attention import Attention, analyse
+from study.curves import curves
+from study.history import runs
+from study.results import MEASURES, Comparison, Results
+from study.sheets import write_sheets
+from study.variants import BANDS, CELLS, PRESET, REFERENCE, Axis
+
+SWEPT = ("subject", "broken", "confidence", "to_first", "motion", "motion_range", "jerk", "flow")
+Found = TypeVar("Found")
+
+
+def write(results: Results, models: Mapping[str, Path], to: Path) -> None:
+    """Write `results.md` and its pictures; what has no results yet is left out.
+
+    Args:
+        models: the models' folders by name, for the contact sheets; of others there are none.
+    """
+    to.mkdir(parents=True, exist_ok=True)
+    sections = [
+        _heading(results),
+        _cells(_each(results, lambda model: results.compare(model, CELLS, MEASURES)), to),
+        _sheets(results, models, to),
+        swaps(results, to),
+        _sweeps(_each(results, lambda model: _swept(results, model)), to),
+        _attention(_each(results, lambda model: analyse(results, model)), to),
+        _bands(_each(results, lambda model: results.compare(model, BANDS, MEASURES))),
+    ]
+    write_atomically(to / "results.md", "\n\n".join(filter(None, sections)) + "\n")
+
+
+def swaps(results: Results, to: Path) -> str:
+    """The section of the swapped prompts, with its picture `swap.png`; empty where none were swapped."""
+    found = _each(results, lambda model: curves(results, model))
+    if not found:
+        return ""
+    active = count_active(PRESET.active_steps, results.sampling.steps)
+    figures.swaps(to / "swap.png", found, active)
+    return _section(
+        "When layout and motion are decided",
+        "The prompt gives way to another after k steps; the two differ in every attribute and share a seed. A curve is "
+        "the share of clips that show what the first prompt says, over the pairs in which both prompts alone are read "
+        "right; *track*: clips whose subject is, in the mean over frames, nearer to where the first prompt alone puts "
+        f"it, over all pairs. Grey: the {active} steps in which the preset acts.",
+        "![Share of clips that show the first prompt, by steps before the swap](swap.png)",
+        *_by_model(found, lambda model: tables.swaps(found[model], active)),
+    )
+
+
+def _heading(results: Results) -> str:
+    sampling = results.sampling
+    lines = [(run.command, run.date, run.hardware, run.versions) for run in runs(results.out)]
+    return "\n\n".join(
+        [
+            "# What ByTheWay does to diorama: figures",
+            "Written by `python -m study report`; nothing here is typed by hand. Measured by the judge "
+            f"`{results.judge}` (the first digits of its weights' SHA-256) on clips of {sampling.steps} steps at "
+            f"guidance {sampling.guidance:g}, bfloat16; clip i has seed {sampling.seed} + i. Prompts are half trained, "
+            "half unseen combinations. Square brackets: bootstrap 95 % intervals over prompts; differences are paired "
+            "by prompt and seed, and in bold where their interval leaves out zero. No correction is made for there "
+            "being many.",
+            f"The preset: alpha {PRESET.alpha:g}, beta {PRESET.beta:g}, tau {PRESET.tau}, the first "
+            f"{100 * PRESET.active_steps:g} % of the steps.",
+            tables.table(["command", "date", "hardware", "versions"], dict.fromkeys(lines)),
+        ]
+    )
+
+
+def _cells(found: dict[str, Comparison], to: Path) -> str:
+    if not any(comparison.differences for comparison in found.values()):
+        return ""
+    figures.differences(to / "differences.png", found)
+    return _section(
+        "Structure, motion and accuracy",
+        "*Guidance only*: the preset with beta 1, where the adaptive rule still gives back the energy that guidance "
+        "takes; *motion only*: with alpha 0. *Renders*: true clips of the same scenes, what a perfect model would "
+        "score. *Confidence*: the mean probability that the judge gives the subject it sees in the clip as a whole; "
+        "*broken*: more than 2 of 16 frames in which it is less than half sure of it; *consistency*: cosine between "
+        "the judge's features of frames; *area*: deviation of the subject's area, relative to it; *motion range*: "
+        "largest distance between two positions of its centre; *near-static*: below 2 px; *jerk*: mean third "
+        "difference of its track; *optical flow*: pyramidal Lucas-Kanade, mean over pixels and frames.",
+        "*Fréchet distances* are between Gaussians fitted to the judge's features of these clips and of "
+        f"{REFERENCE.copies} renders of each of their scenes: of the frames' features (mean over a clip) and of the "
+        "features of their succession. They are in the judge's own units and are **not FVD**; basic bootstrap "
+        "intervals, the renders' side fixed.",
+        "![Differences to vanilla](differences.png)",
+        *_by_model(found, lambda model: f"In short (bold: differs from vanilla):\n\n{tables.summary(found[model])}"),
+        *_by_model(found, lambda model: f"{found[model].n} prompts:\n\n{tables.values(found[model])}"),
+        *_by_model(found, lambda model: f"Differences to vanilla, same prompts:\n\n{tables.differences(found[model])}"),
+    )
+
+
+def _sheets(results: Results, models: Mapping[str, Path], to: Path) -> str:
+    written = write_sheets(results, {name: path for name, path in models.items() if name in results.models}, to)
+    if not written:
+        return ""
+    return _section(
+        "Clips",
+        "The first prompts of the study, none left out and none chosen: every second frame, the variants of a prompt "
+        "from the same seed.",
+        *(f"{caption}\n\n![{caption}]({name})" for name, caption in written.items()),
+    )
+
+
+def _swept(results: Results, model: str) -> dict[Axis, Comparison]:
+    """The sweeps that have more than the points they share with the cells."""
+    found = {axis: results.sweep(model, axis, SWEPT) for axis in Axis}
+    return {axis: comparison for axis, comparison in found.items() if comparison and len(comparison.differences) > 2}
+
+
+def _sweeps(found: dict[str, dict[Axis, Comparison]], to: Path) -> str:
+    if not found:
+        return ""
+    figures.sweeps(to / "sweeps.png", found, SWEPT)
+    return _section(
+        "Sweeps",
+        "One setting varied about the preset, the others as they are; differences to vanilla on the same prompts.",
+        "![Sweeps of the settings](sweeps.png)",
+        *(
+            f"### {model}: {axis}, {comparison.n} prompts\n\n{tables.sweep(comparison, SWEPT, _preset(axis))}"
+            for model, sweeps in found.items()
+            for axis, comparison in sweeps.items()
+        ),
+    )
+
+
+def _preset(axis: Axis) -> str:
+    return "up_blocks.0" if axis is Axis.ANCHOR_BLOCK else f"{getattr(PRESET, axis):g}"
+
+
+def _attention(found: dict[str, Attention], to: Path) -> str:
+    if not found:
+        return ""
+    figures.disparity(to / "disparity.png", found)
+    structure = {model: attention.structure_by_step for model, attention in found.items()}
+    motion = {model: attention.motion_by_step for model, attention in found.items()}
+    figures.correlations(to / "structure.png", structure, "disparity and confidence, vanilla")
+    figures.correlations(to / "energy.png", motion, "energy and optical flow, vanilla")
+    texts = [
+        "Maps of the first prompts' clips, those conditioned on the prompt; block means over the active steps (grey in "
+        "the pictures) where no step is named. ρ is Spearman's, over clips.",
+        "**Disparity and structure** (Figure 2a: the larger the disparity to the anchor block, the worse the "
+        "structure; 2b: it falls under the method). The good half are the clips in which the judge is more confident "
+        "of the subject. *As made*: of the maps that the model makes under the preset; *as guided*: of those it uses.",
+        "![Disparity over the steps](disparity.png)\n\n![Correlation with structure](structure.png)",
+        *_by_model(found, lambda model: f"{found[model].n} clips:\n\n{tables.disparity(found[model])}"),
+        "**Energy and motion** (Figure 2c: the more energy, the more motion).",
+        "![Correlation of energy with motion](energy.png)",
+        *_by_model(found, lambda model: tables.energy(found[model])),
+    ]
+    enhanced = {model: attention for model, attention in found.items() if attention.beta_by_step}
+    if enhanced:
+        figures.beta(to / "beta.png", enhanced)
+        texts += [
+            "**The adaptive beta** (Figure 12) over steps and blocks, a mean over clips; of the preset in all steps, "
+            "where that was run.",
+            "![The adaptive beta](beta.png)",
+            *_by_model(enhanced, lambda model: tables.beta(enhanced[model])),
+        ]
+    return _section("Attention maps", *texts)
+
+
+def _bands(found: dict[str, Comparison]) -> str:
+    found = {model: comparison for model, comparison in found.items() if comparison.differences}
+    if not found:
+        return ""
+    return _section(
+        "Bands of the temporal attention",
+        "The decoder's temporal attention, in all steps, with only the low band of its maps (DC, as tau is), only the "
+        "high one, or the high one amplified by the preset's beta (Figure 5: near-static; moving but unstable; rich "
+        "motion).",
+        *_by_model(found, lambda model: f"{found[model].n} prompts:\n\n{tables.values(found[model])}"),
+    )
+
+
+def _each(results: Results, find: Callable[[str], Found | None]) -> dict[str, Found]:
+    """What is found of each model that has it."""
+    every = {model: find(model) for model in results.models}
+    return {model: found for model, found in every.items() if found}
+
+
+def _by_model(found: Mapping[str, object], text: Callable[[str], str]) -> list[str]:
+    return [f"### {model}\n\n{text(model)}" for model in found]
+
+
+def _section(title: str, *texts: str) -> str:
+    return "\n\n".join([f"## {title}", *texts])

@@ -1,0 +1,126 @@
+"""The figures of the study, from what is stored: cells against vanilla, and sweeps. No torch model is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from pathlib import Path
+
+import numpy as np
+
+from study import store
+from study.reading import FRAME_FEATURES, MOTION_FEATURES
+from study.sampling import Arrays
+from study.statistics import Estimate, Frechet, mean
+from study.variants import REFERENCE, RENDERS, VANILLA, WORLD, Axis, Swap, Treatment, Variant, sweep
+
+MEASURES: Mapping[str, tuple[str, str]] = {
+    "subject": ("subject as prompted", "%"),
+    "colour": ("colour as prompted", "%"),
+    "setting": ("setting as prompted", "%"),
+    "motion": ("motion as prompted", "%"),
+    "confidence": ("confidence in the subject", "%"),
+    "broken": ("broken structure", "%"),
+    "consistency": ("consistency, frame to frame", ""),
+    "to_first": ("consistency with the first frame", ""),
+    "area_variation": ("variation of the subject's area", "%"),
+    "motion_range": ("motion range (prompts that move)", "px"),
+    "path": ("path (prompts that move)", "px"),
+    "near_static": ("near-static (prompts that move)", "%"),
+    "jerk": ("jerk", "px"),
+    "flow": ("optical flow", "px/frame"),
+    FRAME_FEATURES: ("Fréchet distance, frames", ""),
+    MOTION_FEATURES: ("Fréchet distance, motion", ""),
+}
+BASELINE = "vanilla"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Treatments by their names, on the n prompts that all of them have: figures, and differences to vanilla.
+
+    `values[name][measure]`; `differences` has no vanilla and no renders.
+    """
+
+    n: int
+    values: dict[str, dict[str, Estimate]]
+    differences: dict[str, dict[str, Estimate]]
+
+
+class Results:
+    """Everything stored in a folder, as one judge reads it."""
+
+    def __init__(self, out: Path, judge: str) -> None:
+        self.out, self.judge = out, judge
+        self.sampling = store.sampling_of(out)
+
+    @cached_property
+    def models(self) -> list[str]:
+        """The names of the models that have vanilla clips or swaps, the shipped one first."""
+        folders = (path.name for path in self.out.iterdir() if path.is_dir() and path.name != WORLD)
+        return sorted(name for name in folders if self.clips(name, VANILLA) or self.swaps(name))
+
+    def clips(self, model: str, treatment: Treatment) -> Arrays:
+        """Readings of one clip for each prompt, (n, ...), and the prompts' `number`s; nothing where none are."""
+        return {
+            name: values if name == "number" else values[:, 0] for name, values in self._load(model, treatment).items()
+        }
+
+    def swaps(self, model: str) -> Arrays:
+        """Readings (pairs, steps + 1, ...) of the clips whose prompt changes, and the pairs' `number`s."""
+        return self._load(model, Swap())
+
+    def records(self, model: str, variant: Variant) -> Arrays:
+        """See `store.load_records`."""
+        return store.load_records(store.Place(self.out, model, variant.key))
+
+    def compare(self, model: str, variants: Mapping[str, Variant], measures: Iterable[str]) -> Comparison | None:
+        """The treatments that have results, vanilla among them, with the renders; None where vanilla has none."""
+        found = {name: self.clips(model, variant) for name, variant in ({BASELINE: VANILLA} | dict(variants)).items()}
+        found = {name: arrays for name, arrays in found.items() if arrays}
+        if BASELINE not in found:
+            return None
+        numbers = reduce(np.intersect1d, [arrays["number"] for arrays in found.values()])
+        chosen = {name: _of(arrays, numbers) for name, arrays in found.items()}
+        renders = self.clips(WORLD, RENDERS)
+        if renders:
+            chosen = {"renders": _of(renders, numbers)} | chosen
+        values = {name: {m: self._value(arrays, m) for m in measures} for name, arrays in chosen.items()}
+        baseline = chosen[BASELINE]
+        differences = {
+            name: {m: self._difference(arrays, baseline, m) for m in measures}
+            for name, arrays in chosen.items()
+            if name not in (BASELINE, "renders")
+        }
+        return Comparison(len(numbers), values, differences)
+
+    def sweep(self, model: str, axis: Axis, measures: Iterable[str]) -> Comparison | None:
+        return self.compare(model, sweep(axis), measures)
+
+    def _value(self, arrays: Arrays, measure: str) -> Estimate:
+        if measure in (FRAME_FEATURES, MOTION_FEATURES):
+            return self._frechet[measure].estimate(arrays[measure])
+        return mean(arrays[measure])
+
+    def _difference(self, arrays: Arrays, baseline: Arrays, measure: str) -> Estimate:
+        if measure in (FRAME_FEATURES, MOTION_FEATURES):
+            return self._frechet[measure].difference(arrays[measure], baseline[measure])
+        return mean(arrays[measure] - baseline[measure])
+
+    @cached_property
+    def _frechet(self) -> dict[str, Frechet]:
+        reference = self._load(WORLD, REFERENCE)
+        return {name: Frechet(reference[name].reshape(-1, reference[name].shape[-1])) for name in _FEATURES}
+
+    def _load(self, model: str, treatment: Treatment) -> Arrays:
+        return store.load_readings(store.Place(self.out, model, treatment.key), self.judge)
+
+
+_FEATURES = (FRAME_FEATURES, MOTION_FEATURES)
+
+
+def _of(arrays: Arrays, numbers: np.ndarray) -> Arrays:
+    """The rows of the prompts that have these numbers."""
+    which = np.isin(arrays["number"], numbers)
+    return {name: values[which] for name, values in arrays.items()}

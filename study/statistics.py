@@ -1,0 +1,142 @@
+"""Estimates with their uncertainty: bootstrap 95 % intervals over prompts, from scipy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+from scipy.stats import bootstrap, rankdata
+
+from training.diorama.measures import mean_interval
+
+RESAMPLES = 2000
+FRECHET_RESAMPLES = 400
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure from n prompts and its bootstrap 95 % interval; all NaN where there was nothing to estimate from."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def differs(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+
+NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
+
+
+def mean(values: np.ndarray) -> Estimate:
+    """The mean of values (n,), those that are NaN left out; interval of percentiles."""
+    values = values[~np.isnan(values)].astype(float)
+    if not len(values):
+        return NOTHING
+    return Estimate(float(values.mean()), *mean_interval(values), len(values))
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> Estimate:
+    """Spearman's rank correlation of x and y (n,), pairs with a NaN left out; interval of percentiles."""
+    whole = ~(np.isnan(x) | np.isnan(y))
+    x, y = x[whole], y[whole]
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return NOTHING
+    found = bootstrap(
+        (x, y),
+        _rank_correlation,
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    value = float(_rank_correlation(x, y))
+    return Estimate(value, float(found.confidence_interval.low), float(found.confidence_interval.high), len(x))
+
+
+def _rank_correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Along an axis; 0 where all are equal, as can happen in a resample."""
+    a, b = (rankdata(values, axis=axis) for values in (x, y))
+    a, b = (ranks - ranks.mean(axis, keepdims=True) for ranks in (a, b))
+    size = np.sqrt((a * a).sum(axis) * (b * b).sum(axis))
+    together = (a * b).sum(axis)
+    return np.where(size > 0, together / np.where(size > 0, size, 1), 0)
+
+
+class Frechet:
+    """Fréchet distances of sets of features to a reference set, both taken for Gaussian:
+
+    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). Resampling repeats clips, which raises a distance: the intervals are
+    the bootstrap's basic ones, which take that out. The reference is not resampled.
+    """
+
+    def __init__(self, reference: np.ndarray) -> None:
+        """`reference`: (m, features)."""
+        self.mean = reference.mean(0)
+        self.covariance = np.cov(reference, rowvar=False)
+        values, vectors = eigh(self.covariance)
+        self.root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+
+    def distance(self, features: np.ndarray) -> float:
+        """Of (n, features); the root of the product by the eigenvalues of a symmetric matrix that is similar to it."""
+        covariance = np.cov(features, rowvar=False)
+        shared = eigh(self.root @ covariance @ self.root, eigvals_only=True)
+        apart = np.square(features.mean(0) - self.mean).sum()
+        traces = np.trace(covariance) + np.trace(self.covariance)
+        return float(apart + traces - 2 * np.sqrt(shared.clip(min=0)).sum())
+
+    def estimate(self, features: np.ndarray) -> Estimate:
+        return self._resampled(lambda which: self.distance(features[which]), len(features))
+
+    def difference(self, features: np.ndarray, baseline: np.ndarray) -> Estimate:
+        """How much farther `features` are than `baseline`, both (n, features) of the same prompts."""
+        return self._resampled(
+            lambda which: self.distance(features[which]) - self.distance(baseline[which]), len(features)
+        )
+
+    def _resampled(self, statistic: Callable[[np.ndarray], float], n: int) -> Estimate:
+        return _over_prompts(statistic, n, "basic", FRECHET_RESAMPLES)
+
+
+def crossing(shares: np.ndarray, level: float) -> Estimate:
+    """Where the mean over n of curves (n, points) first reaches a level, in points, interpolated."""
+
+    def first_reached(which: np.ndarray) -> float:
+        curve = shares[which].mean(0)
+        reached = np.flatnonzero(curve >= level)
+        if not len(reached):
+            return float(shares.shape[1] - 1)
+        k = reached[0]
+        return float(k if k == 0 else k - (curve[k] - level) / (curve[k] - curve[k - 1]))
+
+    return _over_prompts(first_reached, len(shares), "percentile", RESAMPLES)
+
+
+def mean_difference(one: np.ndarray, other: np.ndarray) -> Estimate:
+    """mean(one) - mean(other) of two independent sets, each resampled."""
+    if min(len(one), len(other)) < 2:
+        return NOTHING
+
+    def apart(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.asarray(a.mean(axis) - b.mean(axis))
+
+    rng = np.random.default_rng(0)
+    found = bootstrap((one, other), apart, n_resamples=RESAMPLES, method="percentile", rng=rng).confidence_interval
+    return Estimate(float(apart(one, other)), float(found.low), float(found.high), len(one) + len(other))
+
+
+def _over_prompts(statistic: Callable[[np.ndarray], float], n: int, method: str, resamples: int) -> Estimate:
+    """A statistic of the numbers of n prompts, resampled."""
+    if n < 2:
+        return NOTHING
+    everything = np.arange(n)
+    rng = np.random.default_rng(0)
+    found = bootstrap((everything,), statistic, vectorized=False, n_resamples=resamples, method=method, rng=rng)
+    interval = found.confidence_interval
+    return Estimate(statistic(everything), float(interval.low), float(interval.high), n)

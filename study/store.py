@@ -1,0 +1,146 @@
+"""Where results lie: one file of latents for each block of prompts, one of readings beside it for each judge.
+
+`<out>/<model>/<treatment>/<first>-<stop>.npz`, `<first>-<stop>.<judge>.npz`; a file is there wholly or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bytheway.errors import ByTheWayError
+from bytheway.files import write_atomically
+from study.sampling import RECORDED, Arrays, Sampling
+
+
+@dataclass(frozen=True)
+class Place:
+    """A treatment of a model, in a store."""
+
+    out: Path
+    model: str
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        return self.out / self.model / self.key
+
+    def samples(self, first: int, stop: int) -> Path:
+        return self.folder / f"{first:05d}-{stop:05d}.npz"
+
+    def readings(self, first: int, stop: int, judge: str) -> Path:
+        return self.folder / f"{first:05d}-{stop:05d}.{judge}.npz"
+
+    def lock(self, first: int, stop: int) -> Path:
+        return self.out / "locks" / f"{self.model}-{self.key}-{first:05d}-{stop:05d}.lock"
+
+
+def save_arrays(path: Path, arrays: Arrays) -> None:
+    """Write beside `path`, then move into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{os.getpid()}.npz")
+    np.savez(draft, allow_pickle=False, **arrays)
+    draft.replace(path)
+
+
+def load_arrays(path: Path, names: tuple[str, ...] | None = None) -> Arrays:
+    """The arrays of a file, or those of them that are named."""
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in names or stored.files}
+
+
+def load_readings(place: Place, judge: str) -> Arrays:
+    """Everything that the judge has read of a treatment, arrays (n, clips of a prompt, ...); none where nothing is.
+
+    `number` (n,) are the prompts' numbers, ascending.
+    """
+    files = {numbers: place.readings(*numbers, judge) for numbers in _blocks(place)}
+    return _joined({numbers: load_arrays(path) for numbers, path in files.items() if path.exists()})
+
+
+def load_records(place: Place) -> Arrays:
+    """Energies, disparities and betas (n, steps, sites) of the clips that were recorded, by `number` as above.
+
+    `sites` (sites,) are the names of the blocks.
+    """
+    found: dict[tuple[int, int], Arrays] = {}
+    sites = np.array([])
+    for numbers in _blocks(place):
+        with np.load(place.samples(*numbers), allow_pickle=False) as stored:
+            if "sites" in stored:
+                sites = stored["sites"]
+                found[numbers] = {name: stored[name] for name in RECORDED}
+    return _joined(found) | {"sites": sites} if found else {}
+
+
+def load_first(place: Place, count: int) -> np.ndarray | None:
+    """Latents of the first prompts, (count, C, F, h, w); None where they are not all there."""
+    blocks = [numbers for numbers in _blocks(place) if numbers[0] < count]
+    found = _joined({numbers: load_arrays(place.samples(*numbers), ("latents",)) for numbers in blocks})
+    if not found or not np.array_equal(found["number"][:count], np.arange(count)):
+        return None
+    return found["latents"][:count]
+
+
+def count_unread(out: Path, judge: str) -> int:
+    """Blocks of samples that this judge has not read."""
+    samples = [path for path in out.glob("*/*/*.npz") if path.name.count(".") == 1 and not path.name.startswith(".")]
+    return sum(not path.with_suffix(f".{judge}.npz").exists() for path in samples)
+
+
+def claim(out: Path, models: Mapping[str, Path], sampling: Sampling) -> None:
+    """Note how clips are sampled, and the weights of the models, in `study.json`.
+
+    Raises:
+        ByTheWayError: the store holds clips that were sampled otherwise, or by other weights under the same name.
+    """
+    path = out / "study.json"
+    noted: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    weights = {name: _fingerprint(folder) for name, folder in models.items()}
+    facts = {f"weights of {name}": value for name, value in weights.items()} | asdict(sampling)
+    differ = [name for name, value in facts.items() if noted.get(name, value) != value]
+    if differ:
+        raise ByTheWayError(f"{out} holds results with other {', '.join(differ)}; choose another folder with --out.")
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(noted | facts, indent=1) + "\n")
+
+
+def sampling_of(out: Path) -> Sampling:
+    """How the stored clips were sampled."""
+    path = out / "study.json"
+    if not path.exists():
+        raise ByTheWayError(f"{out} holds no results; python -m study run makes them.")
+    noted = json.loads(path.read_text())
+    return Sampling(**{field.name: noted[field.name] for field in fields(Sampling)})
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*/*.safetensors")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _blocks(place: Place) -> Iterator[tuple[int, int]]:
+    for path in sorted(place.folder.glob("[0-9]*-[0-9]*.npz")):
+        first, _, rest = path.name.partition("-")
+        stop, suffix = rest.split(".", 1)
+        if suffix == "npz":
+            yield int(first), int(stop)
+
+
+def _joined(blocks: dict[tuple[int, int], Arrays]) -> Arrays:
+    """Blocks of prompts as one; a prompt that is in several counts once."""
+    if not blocks:
+        return {}
+    numbers = np.concatenate([np.arange(*block) for block in blocks])
+    number, where = np.unique(numbers, return_index=True)
+    names = next(iter(blocks.values()))
+    return {"number": number} | {name: np.concatenate([a[name] for a in blocks.values()])[where] for name in names}

@@ -1,0 +1,152 @@
+"""The figures as Markdown tables. A difference whose interval leaves out zero is in bold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from study.attention import MOTION, Attention
+from study.curves import Curve
+from study.results import MEASURES, Comparison
+from study.statistics import Estimate
+
+SUMMARY = ("subject", "motion", "broken", "to_first", "motion_range", "jerk")
+
+
+def summary(comparison: Comparison) -> str:
+    """The README's table: a line for each treatment, its means, and the differences to vanilla that are no chance."""
+    lines = []
+    for name, values in comparison.values.items():
+        differences = comparison.differences.get(name, {})
+        cells = [_short(measure, values[measure], differences.get(measure)) for measure in SUMMARY]
+        lines.append([name, *cells])
+    return table(["", *(MEASURES[measure][0] for measure in SUMMARY)], lines)
+
+
+def values(comparison: Comparison) -> str:
+    """Measures by treatments: means with their intervals."""
+    return _by_measure(comparison.values, bold=False)
+
+
+def differences(comparison: Comparison) -> str:
+    """Measures by treatments: mean differences to vanilla, paired, with their intervals."""
+    return _by_measure(comparison.differences, bold=True)
+
+
+def sweep(comparison: Comparison, measures: Sequence[str], preset: str) -> str:
+    """Points of a sweep by measures: mean differences to vanilla; the preset is marked."""
+    lines = [
+        [f"{point} (preset)" if point == preset else point, *(_figure(row[m], _unit(m), bold=True) for m in measures)]
+        for point, row in comparison.differences.items()
+    ]
+    return table(["", *(MEASURES[m][0] for m in measures)], lines)
+
+
+def disparity(attention: Attention) -> str:
+    """The paper's Figures 2a and 2b, by block."""
+    heads = [
+        "block",
+        "ρ with broken",
+        "ρ with confidence",
+        "good half",
+        "bad half",
+        "bad less good",
+        "under the preset, as made",
+        "as guided",
+        "as made, less vanilla",
+    ]
+    lines = [
+        [
+            block,
+            *(_figure(e, "", bold=True) for e in (found.with_broken, found.with_confidence)),
+            *(_figure(e, "") for e in (found.good, found.bad)),
+            _figure(found.bad_less_good, "", bold=True),
+            *(_figure(e, "") for e in (found.after, found.after_guidance)),
+            _figure(found.change, "", bold=True),
+        ]
+        for block, found in attention.disparities.items()
+    ]
+    return table(heads, lines)
+
+
+def energy(attention: Attention) -> str:
+    """The paper's Figure 2c, by block."""
+    lines = [
+        [block, *(_figure(found[name], "", bold=True) for name in MOTION)]
+        for block, found in attention.energies.items()
+    ]
+    return table(["block", *(f"ρ with {MEASURES[name][0]}" for name in MOTION)], lines)
+
+
+def beta(attention: Attention) -> str:
+    """The adaptive beta (the paper's Figure 12): blocks by some of the steps."""
+    steps = max((len(row) for row in attention.beta_by_step.values()), default=0)
+    shown = sorted({*range(0, steps, max(1, steps // 8)), steps - 1} - {-1})
+    lines = [[block, *(_figure(row[k], "") for k in shown)] for block, row in attention.beta_by_step.items()]
+    return table(["block", *(f"step {k + 1}" for k in shown)], lines)
+
+
+def swaps(curves: Mapping[str, Curve], active: int) -> str:
+    """When attributes are decided, in steps, and what is decided once the method has done its steps."""
+    lines = [
+        [
+            name,
+            str(curve.n),
+            _figure(curve.decided, "steps"),
+            _figure(curve.first[active], "%"),
+            _figure(curve.second[active], "%"),
+        ]
+        for name, curve in curves.items()
+    ]
+    heads = ["attribute", "pairs", "half decided after"]
+    return table([*heads, *(f"swap after {active}: shows the {which}" for which in ("first", "second"))], lines)
+
+
+def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [heads, ["---"] * len(heads), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _by_measure(columns: Mapping[str, Mapping[str, Estimate]], *, bold: bool) -> str:
+    measures = next(iter(columns.values()), {})
+    lines = [
+        [MEASURES[m][0] + (f", {_unit(m)}" if _unit(m) else ""), *(_bare(row[m], m, bold) for row in columns.values())]
+        for m in measures
+    ]
+    return table(["", *columns], lines)
+
+
+def _unit(measure: str) -> str:
+    return MEASURES[measure][1]
+
+
+def _bare(estimate: Estimate, measure: str, bold: bool) -> str:
+    """Without the unit, which the line's head tells."""
+    return (
+        _figure(estimate, _unit(measure), bold=bold).replace(f" {_unit(measure)} ", " ")
+        if _unit(measure)
+        else (_figure(estimate, "", bold=bold))
+    )
+
+
+def _short(measure: str, value: Estimate, difference: Estimate | None) -> str:
+    unit = _unit(measure)
+    text = _number(value.value, unit) + (f" {unit}" if unit else "")
+    if difference is not None and difference.differs:
+        return f"**{text}** ({_number(difference.value, unit, signed=True)})"
+    return text
+
+
+def _figure(estimate: Estimate, unit: str, *, bold: bool = False) -> str:
+    """``value unit [low, high]``; signed and perhaps bold where it is a difference or a correlation."""
+    if math.isnan(estimate.value):
+        return "–"
+    value, low, high = (_number(v, unit, signed=bold) for v in (estimate.value, estimate.low, estimate.high))
+    if bold and estimate.differs:
+        value = f"**{value}**"
+    return f"{value}{f' {unit}' if unit else ''} [{low}, {high}]"
+
+
+def _number(value: float, unit: str, *, signed: bool = False) -> str:
+    number = f"{100 * value:.1f}" if unit == "%" else f"{value:.3f}" if unit == "" else f"{value:.2f}"
+    return f"+{number}" if signed and value > 0 else number

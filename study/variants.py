@@ -1,0 +1,132 @@
+"""How clips are made: as the model is, with FreeInit, under some settings of the method, with filtered maps; and others
+that are no samples of a prompt: clips whose prompt changes on the way, and renders.
+
+Every treatment has a key that says all about it. Results are stored under their keys, so that a sweep shares the points
+that other parts have made, and a change of the preset leaves the rest valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal
+
+from bytheway.config import PRESETS, ByTheWayConfig
+from bytheway.models.registry import PACKAGED
+
+Band = Literal["low", "high", "amplified"]
+
+PRESET: Final = PRESETS[PACKAGED]
+FREE_INIT_ITERATIONS = 3
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of sampling a prompt.
+
+    Attributes:
+        config: settings of the method; None: it is off. With `band`, tells the band (tau) and the amplification (beta).
+        free_init: FreeInit with three iterations.
+        band: what is kept of the maps of the decoder's temporal attention, in all steps (the paper's Figure 5).
+    """
+
+    config: ByTheWayConfig | None = None
+    free_init: bool = False
+    band: Band | None = None
+
+    @property
+    def key(self) -> str:
+        if self.free_init:
+            return "free_init"
+        if self.config is None:
+            return "vanilla"
+        c = self.config
+        if self.band is not None:
+            gain = f"-beta{c.beta:g}" if self.band == "amplified" else ""
+            return f"{self.band}-tau{c.tau}{gain}"
+        return (
+            f"alpha{c.alpha:g}-beta{c.beta:g}-tau{c.tau}-active{c.active_steps:g}-{c.beta_rule}"
+            f"-{c.anchor_block or 'auto'}"
+        )
+
+    @property
+    def recorded(self) -> bool:
+        """Whether its first clips come with a record: vanilla, the preset, and the preset in all steps."""
+        if self.free_init or self.band is not None:
+            return False
+        return self.config is None or self.config.replace(active_steps=PRESET.active_steps) == PRESET
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Clips whose prompt gives way to another after k steps, for every k from none to all."""
+
+    key: str = "swap"
+
+
+@dataclass(frozen=True)
+class Renders:
+    """True clips of the prompts' scenes: `copies` of each, from a stream of random numbers of their own."""
+
+    key: str
+    copies: int
+    stream: int
+
+
+Treatment = Variant | Swap | Renders
+
+WORLD = "world"
+"""Stands in place of a model where the renderer is meant."""
+RENDERS = Renders("renders", 1, 1)
+REFERENCE = Renders("reference", 4, 2)
+
+VANILLA = Variant()
+BOTH = Variant(PRESET)
+EVERY_STEP = Variant(PRESET.replace(active_steps=1.0))
+CELLS: Final[Mapping[str, Variant]] = {
+    "vanilla": VANILLA,
+    "+FreeInit": Variant(free_init=True),
+    "guidance only": Variant(PRESET.replace(beta=1.0)),
+    "motion only": Variant(PRESET.replace(alpha=0.0)),
+    "both": BOTH,
+}
+BANDS: Final[Mapping[str, Variant]] = {
+    "vanilla": VANILLA,
+    "low band only": Variant(PRESET, band="low"),
+    "high band only": Variant(PRESET, band="high"),
+    "high band amplified": Variant(PRESET, band="amplified"),
+}
+
+
+class Axis(StrEnum):
+    """A setting that is varied about the preset."""
+
+    ALPHA = "alpha"
+    BETA = "beta"
+    TAU = "tau"
+    ACTIVE_STEPS = "active_steps"
+    ANCHOR_BLOCK = "anchor_block"
+
+
+_POINTS: Final[Mapping[Axis, tuple[float, ...]]] = {
+    Axis.ALPHA: (0, 0.2, 0.4, 0.6, 0.8, 1),
+    Axis.BETA: (1, 1.25, 1.5, 2, 3, 5, 10),
+    Axis.TAU: (0, 2, 4, 5, 6, 7),
+    Axis.ACTIVE_STEPS: (0.1, 0.2, 0.4, 0.6, 1),
+}
+# The preset's own choice for diorama is up_blocks.0, the coarsest decoder block; up_blocks.2, the last, guides nothing.
+_ANCHORS: Final[Mapping[str, str | None]] = {
+    "mid_block": "mid_block",
+    "up_blocks.0": None,
+    "up_blocks.1": "up_blocks.1",
+}
+
+
+def sweep(axis: Axis) -> dict[str, Variant]:
+    """The preset with one of its settings varied, by the value of that setting; the preset is among them."""
+    if axis is Axis.ANCHOR_BLOCK:
+        return {name: Variant(PRESET.replace(anchor_block=block)) for name, block in _ANCHORS.items()}
+    points = sorted({*_POINTS[axis], getattr(PRESET, axis)})
+    whole = axis is Axis.TAU
+    return {f"{point:g}": Variant(PRESET.replace(**{axis: int(point) if whole else point})) for point in points}

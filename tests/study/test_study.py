@@ -1,0 +1,192 @@
+"""The whole study on a model with random weights and an untrained judge: runs, what is left of one, reports."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from bytheway.errors import ByTheWayError
+from study.__main__ import app
+from study.curves import TRACK, curves
+from study.plan import Extent, Part, Unit, plan
+from study.reading import FRAME_FEATURES, MOTION_FEATURES, open_judge, read
+from study.report import write
+from study.results import MEASURES, Results
+from study.sampling import Arrays, Sampling
+from study.store import Place, claim, count_unread, load_arrays, load_readings, load_records, save_arrays
+from study.variants import BOTH, CELLS, REFERENCE, RENDERS, VANILLA, WORLD, Axis, Swap, sweep
+from study.work import Study, run
+from training.diorama.judge import FACTORS
+from training.diorama.measures import prompts
+from training.diorama.world import render
+
+SAMPLING = Sampling(seed=5, steps=2)
+EXTENT = Extent(clips=3, subset=2, pairs=2)
+PARTS = [Part.CELLS, Part.SWAP]
+
+
+@pytest.fixture(scope="module")
+def study(model_folder: Path, judge_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Cells and swaps, and of the sweeps that of the anchor block."""
+    made = Study(tmp_path_factory.mktemp("study") / "out", judge_folder, {"diorama": model_folder}, SAMPLING)
+    anchors = [Unit("diorama", variant, 0, 3) for variant in sweep(Axis.ANCHOR_BLOCK).values()]
+    assert run(made, plan(made.models, PARTS, EXTENT) + anchors, processes=1, minutes=5) == 0
+    return made
+
+
+@pytest.fixture
+def copy(study: Study, tmp_path: Path) -> Iterator[Study]:
+    """The study's results once more, to be spoilt."""
+    shutil.copytree(study.out, tmp_path / "out")
+    return Study(tmp_path / "out", study.judge, study.models, study.sampling)
+
+
+@pytest.fixture(scope="module")
+def results(study: Study) -> Results:
+    return Results(study.out, open_judge(study.judge)[1])
+
+
+def contents(study: Study) -> dict[str, Arrays]:
+    return {str(path.relative_to(study.out)): load_arrays(path) for path in sorted(study.out.glob("*/*/*.npz"))}
+
+
+def test_readings_of_renders_are_those_of_the_world(judge_folder: Path) -> None:
+    judge, _ = open_judge(judge_folder)
+    scenes = [scene for scene, _ in prompts(3, 0)]
+    clips = 2 * render(scenes, torch.Generator().manual_seed(0)).frames - 1
+    seen = read(judge, clips, scenes)
+    assert {len(values) for values in seen.values()} == {3}
+    assert set(MEASURES) <= set(seen)
+    assert seen["centre"].shape == (3, 16, 2)
+    assert seen[FRAME_FEATURES].shape == seen[MOTION_FEATURES].shape == (3, 96)
+    assert ((seen["confidence"] > 1 / 8) & (seen["confidence"] <= 1)).all()
+    frozen = read(judge, clips[:, :1].expand(-1, 16, -1, -1, -1), scenes)
+    assert frozen["consistency"] == pytest.approx(1, abs=1e-5)
+    assert frozen["to_first"] == pytest.approx(1, abs=1e-5)
+    assert frozen["flow"] == pytest.approx(0, abs=1e-6)
+    assert (seen["to_first"] < 1).any()
+
+
+def test_a_run_leaves_readings_of_everything(study: Study, results: Results) -> None:
+    for variant in CELLS.values():
+        assert results.clips("diorama", variant)["number"].tolist() == [0, 1, 2]
+    assert results.clips(WORLD, RENDERS)["subject"].shape == (3,)
+    place = Place(study.out, WORLD, REFERENCE.key)
+    assert load_readings(place, results.judge)["subject"].shape == (3, REFERENCE.copies)
+    assert results.swaps("diorama")["labels"].shape == (2, 3, len(FACTORS))
+    assert load_records(Place(study.out, "diorama", VANILLA.key))["energy"].shape[:2] == (3, 2)
+    assert load_records(Place(study.out, "diorama", CELLS["+FreeInit"].key)) == {}
+    assert results.models == ["diorama"]
+
+
+def test_what_is_lost_is_made_again_and_is_the_same(copy: Study) -> None:
+    before = contents(copy)
+    vanilla = Place(copy.out, "diorama", VANILLA.key)
+    _, judge = open_judge(copy.judge)
+    vanilla.samples(0, 3).unlink()
+    vanilla.readings(0, 3, judge).unlink()
+    Place(copy.out, "diorama", BOTH.key).readings(0, 3, judge).unlink()
+    (vanilla.folder / ".123.npz").write_bytes(b"half a file")
+    units = plan(copy.models, PARTS, EXTENT)
+    assert run(copy, units, processes=1, minutes=0) == 2, "no time, nothing is begun"
+    assert run(copy, units, processes=1, minutes=5) == 0
+    after = contents(copy)
+    assert after.keys() == before.keys()
+    for name, arrays in before.items():
+        for key, values in arrays.items():
+            assert np.array_equal(values, after[name][key], equal_nan=values.dtype.kind == "f"), (name, key)
+
+
+def test_another_judge_reads_what_is_there(copy: Study, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(copy.judge / "judge.safetensors")
+    (tmp_path / "judge").mkdir()
+    save_file({name: values + 0.01 for name, values in weights.items()}, tmp_path / "judge" / "judge.safetensors")
+    _, name = open_judge(tmp_path / "judge")
+    place = Place(copy.out, "diorama", VANILLA.key)
+    made = place.samples(0, 3).stat().st_mtime_ns
+    assert count_unread(copy.out, open_judge(copy.judge)[1]) == 0
+    assert count_unread(copy.out, name) > 5
+    again = Study(copy.out, tmp_path / "judge", copy.models, SAMPLING)
+    assert run(again, [Unit("diorama", VANILLA, 0, 3)], processes=1, minutes=5) == 0
+    assert place.readings(0, 3, name).exists()
+    assert place.samples(0, 3).stat().st_mtime_ns == made
+
+
+def test_other_weights_or_seeds_are_kept_apart(copy: Study, tmp_path: Path) -> None:
+    with pytest.raises(ByTheWayError, match="other seed"):
+        claim(copy.out, copy.models, Sampling(seed=6, steps=2))
+    other = tmp_path / "model" / "unet"
+    other.mkdir(parents=True)
+    (other / "weights.safetensors").write_bytes(b"others")
+    with pytest.raises(ByTheWayError, match="other weights of diorama"):
+        claim(copy.out, {"diorama": other.parent}, SAMPLING)
+    claim(copy.out, {"diorama-early": other.parent}, SAMPLING)
+    claim(copy.out, copy.models, SAMPLING)
+
+
+def test_blocks_are_joined_by_number(tmp_path: Path) -> None:
+    place = Place(tmp_path, "m", "k")
+    save_arrays(place.readings(16, 18, "j"), {"x": np.array([[2.0], [3.0]])})
+    save_arrays(place.readings(0, 2, "j"), {"x": np.array([[0.0], [1.0]])})
+    save_arrays(place.readings(0, 1, "j"), {"x": np.array([[0.0]])})
+    for first, stop in ((16, 18), (0, 2), (0, 1)):
+        save_arrays(place.samples(first, stop), {"latents": np.zeros(stop - first)})
+    found = load_readings(place, "j")
+    assert found["number"].tolist() == [0, 1, 16, 17]
+    assert found["x"][:, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_differences_are_paired_with_vanilla(results: Results) -> None:
+    found = results.compare("diorama", CELLS, MEASURES)
+    assert found is not None
+    assert found.n == 3
+    assert list(found.values) == ["renders", *CELLS]
+    assert list(found.differences) == list(CELLS)[1:]
+    before, after = (results.clips("diorama", variant)["jerk"] for variant in (VANILLA, BOTH))
+    assert found.differences["both"]["jerk"].value == pytest.approx((after - before).mean())
+    assert found.values["vanilla"]["jerk"].value == pytest.approx(before.mean())
+
+
+def test_curves_end_at_the_prompts_themselves(results: Results) -> None:
+    found = curves(results, "diorama")
+    assert list(found) == [*FACTORS, TRACK]
+    track = found[TRACK]
+    assert track.first[0].value == 0
+    assert track.first[-1].value == 1
+    assert track.second[0].value == 1
+    assert len(track.first) == SAMPLING.steps + 1
+
+
+def test_the_report_holds_every_section(study: Study, results: Results, tmp_path: Path) -> None:
+    write(results, study.models, tmp_path)
+    text = (tmp_path / "results.md").read_text()
+    for picture in ("differences", "swap", "sweeps", "disparity", "structure", "energy", "beta"):
+        assert f"({picture}.png)" in text
+        assert (tmp_path / f"{picture}.png").stat().st_size > 5000
+    assert (tmp_path / "vanilla_enhanced-diorama.png").exists() == (EXTENT.clips >= 6)
+    assert "3 prompts" in text
+    assert "anchor_block" in text
+    assert "mid_block" in text
+
+
+def test_the_command_line(study: Study, model_folder: Path, tmp_path: Path) -> None:
+    base = ["--out", str(tmp_path / "out"), "--judge", str(study.judge), "--model", str(model_folder)]
+    small = ["--steps", "2", "--processes", "1"]
+    done = CliRunner().invoke(app, ["swap", *base, *small, "--pairs", "1", "--to", str(tmp_path / "docs")])
+    assert done.exit_code == 0, done.output
+    assert "Everything is done." in done.output
+    assert (tmp_path / "docs" / "swap.png").exists()
+    assert Swap().key in {path.name for path in (tmp_path / "out" / "diorama").iterdir()}
+    late = CliRunner().invoke(app, ["run", *base, *small, "--part", "bands", "--subset", "2", "--minutes", "0"])
+    assert "4 of 4 units are left" in late.output
+    report = CliRunner().invoke(app, ["report", *base, "--to", str(tmp_path / "docs")])
+    assert report.exit_code == 0, report.output
+    text = (tmp_path / "docs" / "results.md").read_text()
+    assert "python -m study run --part swap" in text
+    assert str(tmp_path) not in text
