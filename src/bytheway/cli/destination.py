@@ -17,17 +17,21 @@ COMFORTABLE = 256  # pixels; smaller videos are unpleasant to watch
 
 @dataclass(frozen=True)
 class Destination:
-    """The files of `count` clips: one is `output` itself, several are numbered from 1; None: named after the prompt."""
+    """The files of `count` clips: one is `output` itself, several are numbered from 1; None: named after the prompt.
+
+    Where `output` is a `folder`, they are 0001.mp4, 0002.mp4 and so on in it.
+    """
 
     output: Path | None
     record: Path | None
     scale: int | None
     count: int
+    folder: bool = False
 
     def check(self, fps: float | None) -> None:
         """Raise ByTheWayError for a place that cannot be written, while nothing has been computed yet."""
         for index in range(self.count):
-            check_output(self._numbered(self.output or Path("clip.mp4"), index), 8.0 if fps is None else fps)
+            check_output(self._place(index) or Path("clip.mp4"), 8.0 if fps is None else fps)
         if self.record is not None:
             if self.record.suffix not in (".csv", ".jsonl"):
                 raise ByTheWayError(f"{self.record} is no name for a record; let it end in .csv or .jsonl.")
@@ -35,7 +39,7 @@ class Destination:
 
     def save(self, clip: Clip, index: int, settings: Mapping[str, Any]) -> Path:
         """Write a clip, and its record where one is wanted; returns where the clip is."""
-        path = self._numbered(self.output, index) if self.output else _named_after(clip.settings)
+        path = self._place(index) or _named_after(clip.settings)
         frames = clip.shown()
         scale = self.scale or (factor_to_reach(frames, COMFORTABLE) if path.suffix else 1)
         save_video(enlarge(frames, scale), path, clip.fps, {**settings, "scale": scale})
@@ -44,6 +48,11 @@ class Destination:
             record.parent.mkdir(parents=True, exist_ok=True)
             clip.record.save(record)
         return path
+
+    def _place(self, index: int) -> Path | None:
+        if self.output is None:
+            return None
+        return self.output / f"{index + 1:04d}.mp4" if self.folder else self._numbered(self.output, index)
 
     def _numbered(self, path: Path, index: int) -> Path:
         return path if self.count == 1 else path.with_name(f"{path.stem}-{index + 1}{path.suffix}")
