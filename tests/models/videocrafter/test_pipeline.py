@@ -209,6 +209,13 @@ def test_saved_and_loaded_again(pipe, tmp_path):
     assert_close(run(loaded), run(pipe), rtol=0, atol=0)
 
 
+def test_loaded_from_the_hub(pipe, tmp_path, publish):
+    pipe.save_pretrained(tmp_path)
+    publish("someone/videocrafter2", tmp_path)
+    loaded = VideoCrafterPipeline.from_pretrained("someone/videocrafter2", revision="main")
+    assert_close(loaded.unet.state_dict(), pipe.unet.state_dict(), rtol=0, atol=0)
+
+
 def test_a_folder_brings_no_code_of_its_own(pipe, tmp_path, monkeypatch):
     pipe.save_pretrained(tmp_path / "model")
     code = "open(__file__ + '.ran', 'w')\nfrom bytheway.models.videocrafter import VideoCrafterUNet\n"
@@ -237,6 +244,10 @@ def test_a_folder_brings_no_code_of_its_own(pipe, tmp_path, monkeypatch):
         ({"prompt": 7}, "prompt is 7; give a text or a list of texts"),
         ({"prompt": []}, r"prompt is \[\]; give a text or a list of texts"),
         ({"negative_prompt": [BALL, STAR]}, "2 negative prompts are given for 1 prompts"),
+        (
+            {"prompt": None, "prompt_embeds": torch.zeros(1, 8, 32)},
+            r"shape \(1, 8, 32\), the negative one \(1, 16, 32\)",
+        ),
         ({"height": 15}, "15x16 pixels; give a height and a width that 2 divides"),
         ({"width": 0}, "16x0 pixels"),
         ({"num_frames": 0}, "num_frames is 0; it must be at least 1"),

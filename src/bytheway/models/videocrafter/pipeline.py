@@ -13,6 +13,7 @@ from diffusers.pipelines.pipeline_utils import StableDiffusionMixin
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from diffusers.video_processor import VideoProcessor
+from huggingface_hub import snapshot_download
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -75,6 +76,20 @@ class VideoCrafterPipeline(DiffusionPipeline, StableDiffusionMixin):  # type: ig
         self.register_modules(vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler)
         self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.video_processor = VideoProcessor(do_resize=False, vae_scale_factor=self.vae_scale_factor)
+
+    @classmethod
+    def download(cls, pretrained_model_name: str, **settings: Any) -> str:
+        """The local folder of a saved pipeline on the hub, fetched where it is not there; `from_pretrained` calls it.
+
+        diffusers' own refuses a pipeline with components that neither diffusers nor the repository defines.
+
+        Args:
+            settings: cache_dir, force_download, local_files_only, revision and token count, as in diffusers.
+        """
+        known = ("cache_dir", "force_download", "local_files_only", "revision", "token")
+        chosen = {name: settings[name] for name in known if settings.get(name) is not None}
+        patterns = ["*.json", "*.txt", "*.safetensors"]
+        return str(snapshot_download(pretrained_model_name, allow_patterns=patterns, **chosen))
 
     @property
     def guidance_scale(self) -> float:
@@ -214,6 +229,11 @@ class VideoCrafterPipeline(DiffusionPipeline, StableDiffusionMixin):  # type: ig
         else:
             if negative_prompt_embeds is None:
                 negative_prompt_embeds = self._encode(negative_prompt or "", device)
+            if negative_prompt_embeds.shape[1:] != prompt_embeds.shape[1:]:
+                raise ByTheWayError(
+                    f"prompt_embeds has the shape {tuple(prompt_embeds.shape)}, the negative one "
+                    f"{tuple(negative_prompt_embeds.shape)}; give both with the same tokens and channels."
+                )
             negative_prompt_embeds = negative_prompt_embeds.expand(len(prompt_embeds), -1, -1)
             negative_prompt_embeds = self._for_videos(negative_prompt_embeds, num_videos_per_prompt, device)
         return self._for_videos(prompt_embeds, num_videos_per_prompt, device), negative_prompt_embeds
@@ -240,7 +260,8 @@ class VideoCrafterPipeline(DiffusionPipeline, StableDiffusionMixin):  # type: ig
             latents = randn_tensor(shape, generator=generator, device=device, dtype=dtype)
         elif tuple(latents.shape) != shape:
             raise ByTheWayError(f"The latents have the shape {tuple(latents.shape)}; this run needs {shape}.")
-        return latents.to(device, dtype) * self.scheduler.init_noise_sigma
+        start: Tensor = latents.to(device, dtype) * self.scheduler.init_noise_sigma
+        return start
 
     def decode_latents(self, latents: Tensor, decode_chunk_size: int = 4) -> Tensor:
         """Latents as videos (videos, 3, frames, height, width), in float32 and about [-1, 1].
@@ -249,7 +270,8 @@ class VideoCrafterPipeline(DiffusionPipeline, StableDiffusionMixin):  # type: ig
         """
         frames = (latents / self.vae.config.scaling_factor).transpose(1, 2).flatten(0, 1).to(self.vae.dtype)
         decoded = [self.vae.decode(chunk).sample.float() for chunk in frames.split(decode_chunk_size)]
-        return torch.cat(decoded).unflatten(0, (len(latents), -1)).transpose(1, 2)
+        video: Tensor = torch.cat(decoded).unflatten(0, (len(latents), -1)).transpose(1, 2)
+        return video
 
     def _encode(self, prompt: str | list[str] | None, device: torch.device) -> Tensor:
         prompts = [prompt] if isinstance(prompt, str) else prompt
@@ -299,7 +321,8 @@ class VideoCrafterPipeline(DiffusionPipeline, StableDiffusionMixin):  # type: ig
             listed = isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)
             if texts is not None and not isinstance(texts, str) and not listed:
                 raise ByTheWayError(f"{name} is {texts!r}; give a text or a list of texts.")
-        count = 1 if isinstance(prompt, str) else len(prompt if prompt_embeds is None else prompt_embeds)
+        prompts: Any = [prompt] if isinstance(prompt, str) else prompt_embeds if prompt is None else prompt
+        count = len(prompts)
         negative = negative_prompt if isinstance(negative_prompt, list) else negative_prompt_embeds
         if negative is not None and len(negative) not in (1, count):
             raise ByTheWayError(f"{len(negative)} negative prompts are given for {count} prompts; give one for each.")

@@ -27,7 +27,7 @@ class VideoCrafterScheduler(DDIMScheduler):  # type: ignore[misc]
     # What a saved pipeline names as the place to find the class: not this file, which may be split or moved.
     __module__ = "bytheway.models.videocrafter"
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         num_train_timesteps: int = 1000,

@@ -47,8 +47,9 @@ class VideoCrafterUNet(UNet3DConditionModel):  # type: ignore[misc]
     # What a saved pipeline names as the place to find the class: not this file, which may be split or moved.
     __module__ = "bytheway.models.videocrafter"
 
-    @wraps(UNet3DConditionModel.__init__)
+    # diffusers reads the arguments off the signature, for configurations.
+    @wraps(UNet3DConditionModel.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        timesteps = self.time_embedding.linear_1
-        self.time_embedding = TimestepAndFpsEmbedding(timesteps.in_features, timesteps.out_features, self.config.act_fn)
+        channels = self.config.block_out_channels[0]
+        self.time_embedding = TimestepAndFpsEmbedding(channels, 4 * channels, self.config.act_fn)
