@@ -1,6 +1,7 @@
 """What each site of a pipeline should compute, from its weights and the definition, with whole maps."""
 
 import torch
+from torch import nn
 
 from bytheway import ByTheWayConfig, method
 from bytheway.sites import find_sites
@@ -9,15 +10,16 @@ from bytheway.sites import find_sites
 class Watch:
     """Input and output of every site of one denoiser, call by call, while the context lasts."""
 
-    def __init__(self, denoiser, config=None):
+    def __init__(self, denoiser, config=None, attentions=None):
         self.denoiser = denoiser
         self.config = config or ByTheWayConfig()
+        self.attentions = attentions
         self.seen = {}
 
     def __enter__(self):
         self.handles = [
             site.module.register_forward_hook(self.note(site.path), with_kwargs=True)
-            for site in find_sites(self.denoiser, self.config)
+            for site in find_sites(self.denoiser, self.config, self.attentions)
         ]
         return self
 
@@ -49,21 +51,23 @@ def explicit_map(module, hidden_states, size):
 
 def explicit_output(module, hidden_states, attn):
     value = module.to_v(hidden_states).unflatten(-1, (module.heads, -1)).transpose(1, 2)
-    return module.to_out[0]((attn.flatten(0, 1) @ value).transpose(1, 2).flatten(2))
+    project = module.to_out[0] if isinstance(module.to_out, nn.ModuleList) else module.to_out
+    return project((attn.flatten(0, 1) @ value).transpose(1, 2).flatten(2))
 
 
-def check_enhanced_sites(denoiser, seen, config, sizes, conditional):
+def check_enhanced_sites(denoiser, seen, config, sizes, conditional, attentions=None):
     """Every call that was seen is the paper's form: the n-th of a site is guided by the n-th of its anchor.
 
     Args:
         sizes: height and width of each block that takes part.
         conditional: see `method.bytheway_map`.
+        attentions: see `find_sites`.
 
     Returns:
         how many calls were checked.
     """
     anchors, checked = {}, 0
-    for site in find_sites(denoiser, config):
+    for site in find_sites(denoiser, config, attentions):
         for number, (hidden_states, output) in enumerate(seen[site.path]):
             own = own_output(site.module, hidden_states)
             if site.role == "observed":

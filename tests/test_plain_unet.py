@@ -1,0 +1,135 @@
+"""A denoiser that diffusers does not have, whose temporal self-attentions are given one by one: the example."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from torch import nn
+
+from bytheway import (
+    ByTheWayConfig,
+    ByTheWayError,
+    TemporalAttention,
+    apply_bytheway,
+    enhanced,
+    observe,
+    remove_bytheway,
+)
+from bytheway.sites import find_sites
+from examples import plain_unet
+from examples.plain_unet import SITES
+from tests.explicit import Watch, check_enhanced_sites
+
+CONFIG = ByTheWayConfig(active_steps=1.0)
+WITHOUT_SIZE = [TemporalAttention(site.path, site.block) for site in SITES]
+
+
+@pytest.fixture(scope="module")
+def unet():
+    return plain_unet.make_unet()
+
+
+@pytest.fixture
+def loop():
+    scheduler = DDIMScheduler(clip_sample=False)
+    return {"scheduler": scheduler, "classifier_free_guidance": False}
+
+
+def sample(unet, loop, steps=2, **changes):
+    return plain_unet.sample(unet, loop["scheduler"], steps, **changes)
+
+
+def test_the_example_runs(capsys):
+    plain_unet.main()
+    header, *rows, last = capsys.readouterr().out.splitlines()
+    assert header.split() == ["step", "block", "energy", "after", "disparity", "beta"]
+    assert [row.split()[:2] for row in rows] == [["0", "coarse"], ["0", "fine"], ["1", "coarse"], ["1", "fine"]]
+    for row in rows:
+        _, block, energy, after, disparity, beta = row.split()
+        assert float(after) >= float(energy) - 1e-3
+        assert float(beta) >= 1.5
+        assert (disparity == "-") == (block == "coarse")
+    assert float(last.split()[4]) > 0
+
+
+@pytest.mark.parametrize(("guided", "conditional"), [(False, [0, 1]), (True, [1, 1])])
+def test_sites_compute_the_papers_form(unet, loop, guided, conditional):
+    loop["classifier_free_guidance"] = guided
+    with Watch(unet, CONFIG, SITES) as watch, enhanced(unet, CONFIG, sites=SITES, record=False, **loop):
+        sample(unet, loop, steps=1, videos=2)
+    sizes = {"coarse": (4, 4), "fine": (8, 8)}
+    assert check_enhanced_sites(unet, watch.seen, CONFIG, sizes, conditional, SITES) == 2
+
+
+def test_on_and_off(unet, loop):
+    vanilla = sample(unet, loop)
+    apply_bytheway(unet, CONFIG, sites=SITES, **loop)
+    assert (sample(unet, loop) - vanilla).abs().max() > 1e-2
+    remove_bytheway(unet)
+    assert torch.equal(sample(unet, loop), vanilla)
+    with enhanced(unet, CONFIG, sites=SITES, **loop, alpha=0, beta=1):
+        torch.testing.assert_close(sample(unet, loop), vanilla, rtol=1e-3, atol=1e-4)
+    with observe(unet, sites=SITES, **loop) as run:
+        assert torch.equal(sample(unet, loop), vanilla)
+    assert [row.block for row in run.record.rows()] == ["coarse", "fine"] * 2
+
+
+def test_the_settings_name_another_anchor(unet):
+    found = find_sites(unet, CONFIG.replace(anchor_block="fine"), SITES)
+    assert [site.role for site in found] == ["observed", "anchor"]
+
+
+def test_other_attentions_for_other_settings(unet, loop):
+    """Whoever is given more attentions than the last gets them hooked too."""
+    apply_bytheway(unet, CONFIG.replace(alpha=0), sites=SITES[:1], **loop)
+    first = sample(unet, loop)
+    with enhanced(unet, CONFIG, sites=SITES, record=False, **loop):
+        assert (sample(unet, loop) - first).abs().max() > 1e-3
+    assert torch.equal(sample(unet, loop), first)
+    remove_bytheway(unet)
+
+
+def test_without_height_and_width_there_is_motion_enhancement_alone(unet, loop):
+    config = CONFIG.replace(alpha=0)
+    with enhanced(unet, config, sites=SITES, record=False, **loop):
+        expected = sample(unet, loop)
+    with enhanced(unet, config, sites=WITHOUT_SIZE, **loop) as run:
+        torch.testing.assert_close(sample(unet, loop), expected)
+    assert {row.disparity for row in run.record.rows()} == {None}
+    with pytest.raises(ByTheWayError, match=r"height and width of fine\.attention.*transformer.*alpha=0"):
+        apply_bytheway(unet, CONFIG, sites=WITHOUT_SIZE)
+
+
+class Fused(nn.Module):
+    """An attention that makes query, key and value in one piece."""
+
+    heads = 4
+
+    def __init__(self):
+        super().__init__()
+        self.to_qkv = nn.Linear(8, 24)
+
+
+@pytest.mark.parametrize(
+    ("sites", "words"),
+    [
+        ([], "sites is empty"),
+        ([TemporalAttention("attic", "coarse")], "'attic'.*PlainUNet has no such module"),
+        ([TemporalAttention("fine.attention", "fine", "attic")], "'attic'.*PlainUNet has no such module"),
+        ([TemporalAttention("fine", "fine")], "fine has no heads, to_q, to_k, to_v, to_out"),
+    ],
+)
+def test_sites_that_are_none(unet, sites, words):
+    with pytest.raises(ByTheWayError, match=words):
+        apply_bytheway(unet, CONFIG, sites=sites)
+    assert not hasattr(unet, "_bytheway")
+
+
+def test_a_fused_attention_says_what_it_lacks():
+    unet = nn.ModuleDict({"attention": Fused()})
+    with pytest.raises(ByTheWayError, match="attention has no to_q, to_k, to_v, to_out"):
+        find_sites(unet, CONFIG, [TemporalAttention("attention", "only")])
+
+
+def test_an_unknown_denoiser_is_told_about_sites(unet):
+    with pytest.raises(ByTheWayError, match=r"PlainUNet is no video denoiser.*sites="):
+        apply_bytheway(unet)
