@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AnimateDiffPipeline, DDIMScheduler, MotionAdapter, StableDiffusionXLPipeline
+from diffusers import AnimateDiffPipeline, DDIMScheduler, MotionAdapter
 from safetensors.torch import load_file, save_file
 
 from bytheway import ByTheWayError
@@ -133,13 +133,13 @@ def test_motion_adapter_that_does_not_exist(image_folder: Path) -> None:
 def test_other_image_model_with_motion_adapter(image_folder: Path, adapter_folder: Path) -> None:
     index = image_folder / "model_index.json"
     content = json.loads(index.read_text())
-    content["_class_name"] = StableDiffusionXLPipeline.__name__
-    content["text_encoder_2"] = ["transformers", "CLIPTextModelWithProjection"]
+    content["_class_name"] = "LDMTextToImagePipeline"
+    content["unet"] = ["diffusers", "UNet2DModel"]
     index.write_text(json.dumps(content))
     refused(
         image_folder,
         motion_adapter=str(adapter_folder),
-        because="is a StableDiffusionXLPipeline, which bytheway does not know",
+        because="is a LDMTextToImagePipeline, which bytheway does not know",
     )
 
 

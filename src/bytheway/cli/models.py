@@ -9,8 +9,10 @@ def command() -> None:
         from bytheway.cli.tables import print_table
         from bytheway.models import known_models
 
-        header = ("name", "architecture", "preset", "present", "comes from")
         print_table(
-            header,
-            ((m.name, m.architecture, m.preset, "yes" if m.present else "no", m.source) for m in known_models()),
+            ("name", "architecture", "preset", "present", "comes from"),
+            (
+                (m.name, m.architecture, m.preset_in_words, "yes" if m.present else "no", m.source)
+                for m in known_models()
+            ),
         )

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bytheway.arguments import takes
 from bytheway.cli.destination import Destination
 from bytheway.cli.progress import RunProgress
 from bytheway.cli.tables import note, print_settings, print_table
 from bytheway.config import PRESETS, ByTheWayConfig
 from bytheway.errors import ByTheWayError
-from bytheway.generate import Clip, Request, complete, generate, unknown_words
+from bytheway.generate import Clip, Request, changes_to_inputs, complete, generate, unknown_words
 from bytheway.models import load, preset_for
+from bytheway.models.conditioned import Condition
 
 
 @dataclass(frozen=True)
@@ -27,20 +29,34 @@ class ModelChoice:
     lora: tuple[str, ...]
     device: str | None
     dtype: str | None
+    condition: Condition | None = None
+    controlnet: str | None = None
 
     def load(self) -> Any:
         """The pipeline, on its device, without progress bars of its own."""
         note(f"Loading {self.model}")
         quieten_libraries()
         pipe = load(
-            self.model, motion_adapter=self.motion_adapter, lora=self.lora, device=self.device, dtype=self.dtype
+            self.model,
+            motion_adapter=self.motion_adapter,
+            lora=self.lora,
+            condition=self.condition,
+            controlnet=self.controlnet,
+            device=self.device,
+            dtype=self.dtype,
         )
         pipe.set_progress_bar_config(disable=True)
         return pipe
 
     def settings(self) -> dict[str, Any]:
         """What a clip says about its model."""
-        return {"model": self.model, "motion_adapter": self.motion_adapter, "lora": list(self.lora)}
+        return {
+            "model": self.model,
+            "motion_adapter": self.motion_adapter,
+            "lora": list(self.lora),
+            "condition": self.condition,
+            "controlnet": self.controlnet,
+        }
 
 
 def run(
@@ -56,6 +72,8 @@ def run(
     pipe = choice.load()
     request = complete(replace(request, config=settings_for(pipe)), pipe)
     destination.check(request.fps)
+    for change in changes_to_inputs(request):
+        note(change)
     _warn_of_unknown_words(pipe, choice.model, request.prompts)
     made: list[tuple[Path, Clip]] = []
     try:
@@ -110,7 +128,23 @@ def drawn_seed() -> int:
     return seed
 
 
+def condition_of(request: Request) -> Condition | None:
+    """What the clips start from beside the prompt.
+
+    Raises:
+        ByTheWayError: from images and from sketches, which are two different models.
+    """
+    if request.video is not None:
+        return "video"
+    kinds: set[Condition] = {"sketch" if still.sketch else "image" for still in request.images}
+    if len(kinds) > 1:
+        raise ByTheWayError("A clip starts from images or from sketches, not from both; leave one kind out.")
+    return kinds.pop() if kinds else None
+
+
 def _warn_of_unknown_words(pipe: Any, model: str, prompts: tuple[str, ...]) -> None:
+    if not takes(pipe, "prompt"):
+        note(f"Warning: {model} reads no prompts; the clip is only named after it.", "yellow")
     words = dict.fromkeys(word for prompt in prompts for word in unknown_words(pipe, prompt))
     if words:
         note(
@@ -133,7 +167,9 @@ def _run_settings(clip: Clip, model: str) -> dict[str, str]:
     """What the clips of a run have in common, in words."""
     s = clip.settings
     free_init = ", FreeInit" if s["free_init"] else ""
+    starts = s["images"] or ([f"{s['video']}, strength {s['strength']:g}"] if s["video"] else [])
     return {
+        **({"from": ", ".join(starts)} if starts else {}),
         "clip": f"{s['num_frames']} frames of {s['width']}x{s['height']}, {s['fps']:g} a second",
         "model": f"{model}, {s['steps']} steps of {s['scheduler']}, guidance {s['guidance_scale']:g}{free_init}, "
         f"{s['dtype']} on {s['device']}",

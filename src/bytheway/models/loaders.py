@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from bytheway.errors import ByTheWayError
 from bytheway.models.checkpoints import kind_of, read_tensors
+from bytheway.models.conditioned import Condition, conditioned
+from bytheway.models.defaults import known_model_of
 from bytheway.models.lora import add_loras
 from bytheway.models.motion import animate, load_motion_adapter
 from bytheway.models.placement import resolve_device, resolve_dtype
 from bytheway.models.registry import PACKAGED, close_names, find_model, known_models, packaged_folder
-from bytheway.models.sources import existing_path, hub_file, is_hub_id, read_json, reading
+from bytheway.models.sources import downloaded, existing_path, is_hub_id, read_json, reading
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +33,8 @@ def load(
     *,
     motion_adapter: str | None = None,
     lora: Sequence[str] = (),
+    condition: Condition | None = None,
+    controlnet: str | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
 ) -> DiffusionPipeline:
@@ -39,8 +43,12 @@ def load(
     Args:
         model: a name of `known_models()`, a folder with a `model_index.json`, a hub id (`owner/name`), or a
             checkpoint of Stable Diffusion 1.5 or VideoCrafter2 (.safetensors, .ckpt).
-        motion_adapter: for image models: a folder, hub id or file of AnimateDiff's motion modules.
-        lora: folders, hub ids or files of LoRAs, each optionally followed by `=weight`.
+        motion_adapter: for image models: a folder, hub id or file of AnimateDiff's motion modules; a file of a hub
+            repository is `owner/name:file`.
+        lora: folders, hub ids or files of LoRAs, each optionally followed by `=weight`; they come on top of those that
+            belong to the motion adapter.
+        condition: what clips start from beside the prompt: "image", "sketch" or "video".
+        controlnet: for images and sketches: SparseCtrl's weights, a known name, folder or hub id.
         device: where to put it; by default the accelerator of this machine, else the CPU.
         dtype: float32, float16 or bfloat16; by default float16 on CUDA and float32 elsewhere.
 
@@ -52,15 +60,19 @@ def load(
     >>> pipe = load("model.safetensors", motion_adapter="guoyww/animatediff-motion-adapter-v1-5-3")  # doctest: +SKIP
     """
     target = resolve_device(device)
-    pipe = _pipeline(model, motion_adapter, resolve_dtype(dtype, target))
-    add_loras(pipe, lora)
+    precision = resolve_dtype(dtype, target)
+    named = find_model(model)
+    pipe = _pipeline(model, motion_adapter, precision)
+    pipe = conditioned(pipe, condition, controlnet or (named.controlnet if named else None), precision)
+    known = known_model_of(pipe)
+    add_loras(pipe, [*(known.lora if known else ()), *lora])
     return pipe.to(target)
 
 
 def _pipeline(model: str, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:
     known = find_model(model)
     if known is not None and known.base is not None and known.checkpoint is not None:
-        return _from_checkpoint(_downloaded(known.base, known.checkpoint), motion_adapter, dtype)
+        return _from_checkpoint(downloaded(known.base, known.checkpoint), motion_adapter, dtype)
     if known is not None and known.base is not None:
         return _from_diffusers(known.base, motion_adapter or known.motion_adapter, dtype)
     if known is not None:
@@ -84,13 +96,6 @@ def _packaged() -> str:
     return str(folder)
 
 
-def _downloaded(repository: str, file: str) -> Path:
-    path = hub_file(repository, file)
-    if path is None:
-        raise ByTheWayError(f"{repository} has no {file} any more; give the checkpoint file itself.")
-    return path
-
-
 def _unknown(model: str) -> str:
     close = close_names(model)
     if close:
@@ -108,14 +113,14 @@ def _from_diffusers(location: str, motion_adapter: str | None, dtype: torch.dtyp
         if motion_adapter is not None:
             raise ByTheWayError(_WITH_MOTION.format(model=location, motion_adapter=motion_adapter))
         return _from_class(location, index["_class_name"], dtype)
-    if _denoiser(index) != "UNet2DConditionModel" or "text_encoder_2" in index:
+    if _denoiser(index) != "UNet2DConditionModel":
         raise ByTheWayError(
-            f"{location} is a {index.get('_class_name')}, which bytheway does not know; give an AnimateDiff pipeline, "
-            "or a Stable Diffusion 1.5 model with a motion adapter."
+            f"{location} is a {index.get('_class_name')}, which bytheway does not know; give a video pipeline, or a "
+            "Stable Diffusion 1.5 or XL model with a motion adapter."
         )
     if motion_adapter is None:
         raise ByTheWayError(f"{location} holds an image model ({index.get('_class_name')}); {_GIVE_MOTION}")
-    return _animate(location, motion_adapter, dtype)
+    return _animate(location, "text_encoder_2" in index, motion_adapter, dtype)
 
 
 def _no_index(location: str) -> str:
@@ -156,13 +161,16 @@ def _from_class(location: str, class_name: str, dtype: torch.dtype) -> Diffusion
         return pipeline_class.from_pretrained(location, dtype=dtype)
 
 
-def _animate(location: str, motion_adapter: str, dtype: torch.dtype) -> DiffusionPipeline:
-    """An image model of the Stable Diffusion 1.5 family with a motion adapter."""
-    from diffusers import StableDiffusionPipeline
+def _animate(location: str, is_xl: bool, motion_adapter: str, dtype: torch.dtype) -> DiffusionPipeline:
+    """An image model of the Stable Diffusion 1.5 or XL family with a motion adapter."""
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
     adapter = load_motion_adapter(motion_adapter, dtype)
     with reading(location):
-        image = StableDiffusionPipeline.from_pretrained(location, dtype=dtype, **_WITHOUT_SAFETY_CHECKER)
+        if is_xl:
+            image = StableDiffusionXLPipeline.from_pretrained(location, dtype=dtype)
+        else:
+            image = StableDiffusionPipeline.from_pretrained(location, dtype=dtype, **_WITHOUT_SAFETY_CHECKER)
     return animate(image, location, adapter, motion_adapter)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bytheway.errors import ByTheWayError
 from bytheway.models.checkpoints import diffusers_motion_names, kind_of, read_tensors
-from bytheway.models.sources import existing_path, hub_file, is_hub_id, reading
+from bytheway.models.sources import downloaded, existing_path, hub_file, hub_file_of, is_hub_id, reading
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -20,6 +20,8 @@ _FILES = ("pytorch_lora_weights.safetensors", "diffusion_pytorch_model.safetenso
 
 def add_loras(pipe: DiffusionPipeline, loras: Sequence[str]) -> None:
     """Puts LoRAs on the pipeline, each a folder, hub id or file, followed by `=weight` where it is not 1.
+
+    A file of a hub repository is named `owner/name:file`.
 
     Raises:
         ByTheWayError: one cannot be found or read, does not fit the pipeline, or peft is not installed.
@@ -82,12 +84,13 @@ def _find(source: str) -> Path:
         if len(candidates) != 1:
             raise ByTheWayError(f"{source} holds {len(candidates)} files that may be the LoRA; give the file itself.")
         return candidates[0]
+    in_repository = hub_file_of(source)
+    if in_repository is not None:
+        return downloaded(*in_repository)
     if not is_hub_id(source):
         raise ByTheWayError(f"There is no LoRA {source}: no such file or folder, and no hub id (owner/name).")
     for file in _FILES:
         found = hub_file(source, file)
         if found is not None:
             return found
-    raise ByTheWayError(
-        f"{source} holds neither {_FILES[0]} nor {_FILES[1]}; download its LoRA file and give its path."
-    )
+    raise ByTheWayError(f"{source} holds neither {_FILES[0]} nor {_FILES[1]}; name the LoRA's file as {source}:FILE.")

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bytheway.errors import ByTheWayError
 from bytheway.models.checkpoints import diffusers_motion_names, kind_of, motion_adapter_config, read_tensors
-from bytheway.models.sources import existing_path, is_hub_id, read_json, reading
+from bytheway.models.registry import Sampling, model_of_parts
+from bytheway.models.sources import downloaded, existing_path, hub_file_of, is_hub_id, read_json, reading
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import AnimateDiffPipeline, MotionAdapter, StableDiffusionPipeline
+    from diffusers import DiffusionPipeline, MotionAdapter
 
-# What AnimateDiff was trained with, and what its motion modules need of a base model's scheduler.
-_SCHEDULER = {"beta_schedule": "linear", "clip_sample": False, "steps_offset": 1, "timestep_spacing": "linspace"}
+# The pipeline with motion of an image model's.
+_ANIMATED = {
+    "StableDiffusionPipeline": "AnimateDiffPipeline",
+    "StableDiffusionXLPipeline": "AnimateDiffSDXLPipeline",
+}
 
 
 def load_motion_adapter(source: str, dtype: torch.dtype) -> MotionAdapter:
     """The motion adapter in a folder, a hub repository, or a file in AnimateDiff's or diffusers' naming.
+
+    A file of a hub repository is named `owner/name:file`.
 
     Raises:
         ByTheWayError: there is none there, or it cannot be read.
     """
     from diffusers import MotionAdapter
 
-    path = existing_path(source)
+    hub_file = hub_file_of(source)
+    path = downloaded(*hub_file) if hub_file is not None else existing_path(source)
     if path is not None and path.is_file():
-        return _from_file(path).to(dtype)
+        adapter = _from_file(path).to(dtype)
+        adapter.register_to_config(_name_or_path=source)
+        return adapter
     if path is None and not is_hub_id(source):
         raise ByTheWayError(f"There is no motion adapter {source}: no such file or folder, and no hub id (owner/name).")
     config = read_json(source, "config.json")
@@ -37,34 +47,40 @@ def load_motion_adapter(source: str, dtype: torch.dtype) -> MotionAdapter:
         return MotionAdapter.from_pretrained(source, dtype=dtype)
 
 
-def animate(
-    image: StableDiffusionPipeline, image_name: str, adapter: MotionAdapter, adapter_name: str
-) -> AnimateDiffPipeline:
-    """The text-to-video pipeline of an image model and a motion adapter, with the scheduler that AnimateDiff wants.
+def animate(image: Any, image_name: str, adapter: MotionAdapter, adapter_name: str) -> DiffusionPipeline:
+    """The pipeline of an image model and a motion adapter, with the scheduler that the adapter's makers use.
 
     Raises:
-        ByTheWayError: the adapter was made for a UNet of other widths or depth.
+        ByTheWayError: the adapter was made for a UNet of other widths or depth, or this version of diffusers does not
+            have its pipeline.
     """
-    from diffusers import AnimateDiffPipeline, DDIMScheduler
+    import diffusers
 
+    _check_fit(image, image_name, adapter, adapter_name)
+    known = model_of_parts(adapter_name)
+    sampling = known.sampling if known is not None else Sampling()
+    scheduler = getattr(diffusers, sampling.scheduler).from_config(image.scheduler.config, **sampling.settings)
+    # PIA's motion modules come with a convolution that takes an image beside the latents.
+    name = "PIAPipeline" if adapter.config.conv_in_channels else _ANIMATED[type(image).__name__]
+    pipeline_class = getattr(diffusers, name, None)
+    if pipeline_class is None:
+        raise ByTheWayError(f"{adapter_name} needs {name}, which this version of diffusers does not have.")
+    known_parts = inspect.signature(pipeline_class.__init__).parameters
+    parts = {part: component for part, component in image.components.items() if part in known_parts}
+    pipe = pipeline_class(**parts | {"motion_adapter": adapter, "scheduler": scheduler})
+    pipe.register_to_config(_name_or_path=image_name)
+    return pipe
+
+
+def _check_fit(image: Any, image_name: str, adapter: MotionAdapter, adapter_name: str) -> None:
     unet, made_for = image.unet.config, adapter.config
     widths, layers = list(unet.block_out_channels), unet.layers_per_block
     if list(made_for.block_out_channels) != widths or made_for.motion_layers_per_block != layers:
         raise ByTheWayError(
             f"The motion adapter {adapter_name} does not fit {image_name}: it was made for a UNet of widths "
             f"{list(made_for.block_out_channels)} with {made_for.motion_layers_per_block} layers a block, this one has "
-            f"{widths} with {layers}; AnimateDiff's adapters go with Stable Diffusion 1.5 models."
+            f"{widths} with {layers}; take an adapter for this kind of image model (Stable Diffusion 1.5 or XL)."
         )
-    pipe = AnimateDiffPipeline(
-        vae=image.vae,
-        text_encoder=image.text_encoder,
-        tokenizer=image.tokenizer,
-        unet=image.unet,
-        motion_adapter=adapter,
-        scheduler=DDIMScheduler.from_config(image.scheduler.config, **_SCHEDULER),
-    )
-    pipe.register_to_config(_name_or_path=image_name)
-    return pipe
 
 
 def _from_file(path: Path) -> MotionAdapter:

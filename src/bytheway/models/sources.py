@@ -12,12 +12,31 @@ from typing import Any
 from bytheway.errors import ByTheWayError
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+_HUB_FILE = re.compile(rf"({_HUB_ID.pattern}):(\S+)")
 CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 
 
 def is_hub_id(name: str) -> bool:
     """Whether `name` reads as `owner/name`, an id of the hub, rather than as a path."""
     return _HUB_ID.fullmatch(name) is not None and not name.endswith(CHECKPOINT_SUFFIXES)
+
+
+def hub_file_of(name: str) -> tuple[str, str] | None:
+    """Repository and file of `owner/name:file`, None where the name reads otherwise."""
+    match = _HUB_FILE.fullmatch(name)
+    return (match[1], match[2]) if match else None
+
+
+def downloaded(repository: str, file: str) -> Path:
+    """The file of a hub repository, from the local cache or fetched.
+
+    Raises:
+        ByTheWayError: there is none, or it cannot be reached.
+    """
+    path = hub_file(repository, file)
+    if path is None:
+        raise ByTheWayError(f"{repository} on the hub has no file {file}; check the name.")
+    return path
 
 
 def existing_path(name: str) -> Path | None:

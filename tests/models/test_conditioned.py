@@ -1,0 +1,127 @@
+"""Pipelines that start from images or a video, made of those that do not."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import (
+    AnimateDiffPipeline,
+    AnimateDiffSparseControlNetPipeline,
+    AnimateDiffVideoToVideoPipeline,
+    SparseControlNetModel,
+)
+
+from bytheway import ByTheWayError
+from bytheway.models import generation_defaults, load
+from bytheway.models.defaults import known_model_of
+from tests import family
+
+Publish = Callable[[str, Path], None]
+
+
+@pytest.fixture(scope="module")
+def sparse_pipe() -> Any:
+    return family.sparse_controlnet()[0]
+
+
+@pytest.fixture
+def controlnet_folder(sparse_pipe: Any, tmp_path: Path) -> Path:
+    sparse_pipe.controlnet.save_pretrained(tmp_path / "sparse")
+    return tmp_path / "sparse"
+
+
+@pytest.fixture
+def text_folder(masters: Path, pipeline_factory: Callable[..., Any]) -> Path:
+    """The tiny text-to-video pipeline whose parts those of `tests.family` have."""
+    if not (masters / "text").exists():
+        pipeline_factory().save_pretrained(masters / "text")
+    return masters / "text"
+
+
+def refused(folder: Path, because: str, **options: Any) -> None:
+    with pytest.raises(ByTheWayError, match=re.escape(because)) as refusal:
+        load(str(folder), device="cpu", **options)
+    assert "\n" not in str(refusal.value)
+
+
+def test_images_bring_sparsectrl(text_folder: Path, controlnet_folder: Path, sparse_pipe: Any) -> None:
+    pipe = load(str(text_folder), condition="image", controlnet=str(controlnet_folder), device="cpu")
+    assert isinstance(pipe, AnimateDiffSparseControlNetPipeline)
+    assert pipe.config._name_or_path == str(text_folder)
+    pipe.set_progress_bar_config(disable=True)
+    _, call = family.sparse_controlnet()
+    made, expected = (made_by(one, call) for one in (pipe, sparse_pipe))
+    torch.testing.assert_close(made, expected)
+
+
+def made_by(pipe: Any, call: dict[str, Any]) -> torch.Tensor:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return pipe(**call, num_inference_steps=1, generator=torch.Generator().manual_seed(0)).frames
+
+
+def test_a_controlnet_of_the_hub(text_folder: Path, controlnet_folder: Path, publish: Publish) -> None:
+    publish("guoyww/animatediff-sparsectrl-scribble", controlnet_folder)
+    for name in ("sparsectrl-scribble", "guoyww/animatediff-sparsectrl-scribble"):
+        pipe = load(str(text_folder), controlnet=name, device="cpu")
+        assert isinstance(pipe.controlnet, SparseControlNetModel)
+
+
+def test_a_video_brings_video_to_video(text_folder: Path) -> None:
+    pipe = load(str(text_folder), condition="video", device="cpu")
+    assert isinstance(pipe, AnimateDiffVideoToVideoPipeline)
+    assert load(str(text_folder), device="cpu").__class__ is AnimateDiffPipeline
+
+
+def test_a_pipeline_that_takes_images_is_kept(tmp_path: Path) -> None:
+    family.pia()[0].save_pretrained(tmp_path / "pia")
+    assert type(load(str(tmp_path / "pia"), condition="image", device="cpu")).__name__ == "PIAPipeline"
+
+
+def test_refusals(text_folder: Path, controlnet_folder: Path, tmp_path: Path) -> None:
+    refused(text_folder, "does not start from an image; leave it out", condition="image")
+    refused(text_folder, "There is no ControlNet 'nowhere'; give sparsectrl-rgb, sparsectrl", controlnet="nowhere")
+    refused(text_folder, "holds no SparseCtrl", controlnet=str(text_folder))
+    refused(text_folder, "takes no SparseCtrl", condition="video", controlnet="sparsectrl-rgb")
+    refused(text_folder, "somebody/sparse is not on this machine", controlnet="somebody/sparse")
+    config = controlnet_folder / "config.json"
+    config.write_text(config.read_text().replace('"cross_attention_dim": 32', '"cross_attention_dim": 48'))
+    refused(
+        text_folder,
+        "does not fit this model: its cross_attention_dim is 48, the model's is 32",
+        controlnet=str(controlnet_folder),
+    )
+
+
+def test_a_damaged_controlnet(text_folder: Path, controlnet_folder: Path) -> None:
+    weights = controlnet_folder / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    refused(text_folder, "damaged or cut short", controlnet=str(controlnet_folder))
+
+
+def test_a_known_name_is_base_adapter_controlnet_and_lora(
+    image_folder: Path,
+    adapter_folder: Path,
+    tmp_path: Path,
+    publish: Publish,
+    pipeline_factory: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SparseCtrl's LoRA comes along, and its authors' guidance."""
+    added: list[list[str]] = []
+    monkeypatch.setattr("bytheway.models.loaders.add_loras", lambda pipe, loras: added.append(loras))
+    publish("SG161222/Realistic_Vision_V5.1_noVAE", image_folder)
+    publish("guoyww/animatediff-motion-adapter-v1-5-3", adapter_folder)
+    pipe = load("animatediff", lora=["mine=0.5"], device="cpu")
+    assert added == [["mine=0.5"]]
+    assert known_model_of(pipe).name == "animatediff"
+    family.sparse_controlnet()[0].controlnet.save_pretrained(tmp_path / "sparse")
+    publish("guoyww/animatediff-sparsectrl-rgb", tmp_path / "sparse")
+    pipe = load("sparsectrl-rgb", lora=["mine=0.5"], device="cpu")
+    assert isinstance(pipe, AnimateDiffSparseControlNetPipeline)
+    assert added[1] == ["guoyww/animatediff-motion-lora-v1-5-3", "mine=0.5"]
+    assert known_model_of(pipe).name == "sparsectrl-rgb"
+    assert (generation_defaults(pipe).steps, generation_defaults(pipe).guidance_scale) == (25, 8.5)
