@@ -4,12 +4,16 @@ import re
 
 import pytest
 import torch
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module
+from diffusers import FlowMatchEulerDiscreteScheduler, LTX2VideoTransformer3DModel
+from diffusers.models.attention_dispatch import _AttentionBackendRegistry
+from peft import LoraConfig
 from torch.nn import functional as F
 
 from bytheway import ByTheWayConfig, ByTheWayError, apply_bytheway, enhanced, observe, remove_bytheway
 from bytheway.joint import VideoTokens, circulant, filter_frames_
-from bytheway.sites import denoisers_of
-from tests.joint_models import FACTORIES
+from bytheway.sites import TemporalAttention, architecture_of, denoisers_of
+from tests.joint_models import FACTORIES, embeddings, seeded
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:In CPU autocast"),
@@ -101,3 +105,358 @@ def test_the_video_is_that_of_filtered_maps(tiny, name, monkeypatch):
 
         monkeypatch.setattr(denoiser, "forward", with_maps)
     torch.testing.assert_close(generate(pipe, call), video, rtol=1e-4, atol=1e-5)
+
+
+class Watch:
+    """Of each call of each value projection (fused or not): its path, and which tokens' values are not its own."""
+
+    def __init__(self, *denoisers):
+        self.seen = []
+        self.handles = [
+            module.register_forward_hook(self.note(f"{number}.{path}"))
+            for number, denoiser in enumerate(denoisers)
+            for path, module in denoiser.named_modules()
+            if re.search(r"\.(to_v|add_v_proj|to_qkv|to_kv)$", path)
+        ]
+
+    def note(self, path):
+        def hook(module, args, output):
+            own = F.linear(*args, module.weight, module.bias)
+            self.seen.append((path, (output != own).any(-1).any(0)))
+
+        return hook
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for handle in self.handles:
+            handle.remove()
+
+    def active_calls(self, path):
+        return [bool(changed.any()) for seen, changed in self.seen if seen == path]
+
+
+SELF_ATTENTIONS = {
+    "cogvideox": r"transformer_blocks\.\d\.attn1\.to_v",
+    "wan": r"blocks\.\d\.attn1\.to_v",
+    "wan_image2video": r"blocks\.\d\.attn1\.to_v",
+    "hunyuanvideo": r"(single_)?transformer_blocks\.\d\.attn\.to_v",
+    "ltx_condition": r"transformer_blocks\.\d\.attn1\.to_v",
+    "mochi": r"transformer_blocks\.\d\.attn1\.to_v",
+}
+
+
+@pytest.mark.parametrize(("name", "pattern"), SELF_ATTENTIONS.items())
+def test_only_values_of_the_video_are_filtered(tiny, name, pattern):
+    """Not those of the text, of a keyframe, in cross-attention, or in what refines the text."""
+    pipe, call, _ = tiny(name)
+    start, frames, per_frame = TOKENS.get(name, (0, 4, 6))
+    with enhanced(pipe, ALWAYS), Watch(pipe.transformer) as watch:
+        generate(pipe, call)
+    for path, changed in watch.seen:
+        expected = torch.zeros_like(changed)
+        if re.fullmatch(rf"0\.{pattern}", path):
+            expected[start : start + frames * per_frame] = True
+        assert torch.equal(changed, expected)
+
+
+def first_layer(pipe):
+    """The path of the first value projection, as `Watch` has it."""
+    paths = (path for path, _ in pipe.transformer.named_modules())
+    return "0." + next(path for path in paths if re.fullmatch(r"(transformer_)?blocks\.0\.attn1?\.to_v", path))
+
+
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [
+        ("cogvideox", [True] * 2 + [False] * 2),
+        ("cogvideox_video2video", [True, False]),
+        # An unconditional and a conditional call a step.
+        ("wan", [True] * 4 + [False] * 4),
+        ("wan_first_frame", [True] * 4 + [False] * 4),
+        ("wan_video2video", [True] * 2 + [False] * 2),
+        ("hunyuanvideo", [True] * 2 + [False] * 2),
+        ("ltx_image2video", [True] * 2 + [False] * 2),
+        ("ltx_condition", [True] * 2 + [False] * 2),
+        ("mochi", [True] * 2 + [False] * 2),
+    ],
+)
+def test_the_first_steps_are_active(tiny, name, calls):
+    pipe, call, _ = tiny(name)
+    with enhanced(pipe, ALWAYS, active_steps=0.5), Watch(pipe.transformer) as watch:
+        generate(pipe, call, num_inference_steps=4)
+    assert watch.active_calls(first_layer(pipe)) == calls
+
+
+@pytest.mark.parametrize("name", ["mochi", "hunyuanvideo", "wan_first_frame"])
+def test_half_precision_does_not_hide_the_step(name):
+    """Pipelines round the timestep, or make one for each token: in bfloat16 neighbours become equal."""
+    pipe, call = FACTORIES[name]()
+    pipe.to(torch.bfloat16)
+    call = {key: value.bfloat16() if key.endswith("embeds") else value for key, value in call.items()}
+    with enhanced(pipe, ALWAYS, active_steps=0.2), Watch(pipe.transformer) as watch:
+        assert generate(pipe, call, num_inference_steps=40).isfinite().all()
+    calls = watch.active_calls(first_layer(pipe))
+    assert calls == [True] * (len(calls) // 5) + [False] * (len(calls) - len(calls) // 5)
+
+
+@pytest.mark.parametrize("active_steps", [0.25, 0.75])
+def test_both_transformers_of_wan(tiny, active_steps):
+    pipe, call, vanilla = tiny("wan_2_2")
+    with enhanced(pipe, ALWAYS, active_steps=active_steps), Watch(pipe.transformer, pipe.transformer_2) as watch:
+        video = generate(pipe, call)
+    steps = [watch.active_calls(f"{n}.blocks.0.attn1.to_v")[::2] for n in (0, 1)]
+    assert steps == {0.25: [[True, False], [False, False]], 0.75: [[True, True], [True, False]]}[active_steps]
+    assert not torch.equal(video, vanilla)
+    assert torch.equal(generate(pipe, call), vanilla)
+
+
+def test_the_second_transformer_alone(tiny):
+    pipe, call, _ = tiny("wan_2_2")
+    with enhanced(pipe.transformer_2, ALWAYS, active_steps=0.75), Watch(pipe.transformer, pipe.transformer_2) as watch:
+        generate(pipe, call)
+    assert [watch.active_calls(f"{n}.blocks.0.attn1.to_v")[::2] for n in (0, 1)] == [[False, False], [True, False]]
+
+
+def traces(pipe):
+    """What hooks could leave behind."""
+    return [
+        (path, sorted(vars(module)), len(module._forward_pre_hooks), len(module._forward_hooks))
+        for denoiser in denoisers_of(pipe)
+        for path, module in denoiser.named_modules()
+    ]
+
+
+@everywhere
+def test_remove_leaves_no_trace(tiny, name):
+    pipe, call, vanilla = tiny(name)
+    before = traces(pipe)
+    apply_bytheway(pipe, ALWAYS)
+    assert not torch.equal(generate(pipe, call), vanilla)
+    remove_bytheway(pipe)
+    assert traces(pipe) == before
+    assert torch.equal(generate(pipe, call), vanilla)
+
+
+@pytest.mark.parametrize("name", TEXT_TO_VIDEO)
+def test_nothing_to_do_is_vanilla_bit_for_bit(tiny, name):
+    pipe, call, vanilla = tiny(name)
+    for changes in ({"beta": 1.0}, {"active_steps": 0.0}):
+        with enhanced(pipe, ALWAYS.replace(**changes)):
+            assert torch.equal(generate(pipe, call), vanilla)
+    image = generate(pipe, call, num_frames=1)
+    with enhanced(pipe, ALWAYS):
+        assert torch.equal(generate(pipe, call, num_frames=1), image)
+
+
+@pytest.mark.parametrize("name", ["cogvideox", "wan", "wan_image2video", "hunyuanvideo", "ltx"])
+@pytest.mark.parametrize("fused_first", [False, True])
+def test_fused_projections(tiny, name, fused_first):
+    _, call, vanilla = tiny(name)
+    pipe, _ = FACTORIES[name]()
+    with enhanced(tiny(name)[0], ALWAYS):
+        expected = generate(tiny(name)[0], call)
+    if fused_first:
+        pipe.transformer.fuse_qkv_projections()
+    apply_bytheway(pipe, ALWAYS)
+    torch.testing.assert_close(generate(pipe, call), expected, rtol=1e-4, atol=1e-5)
+    pipe.transformer.fuse_qkv_projections()
+    torch.testing.assert_close(generate(pipe, call), expected, rtol=1e-4, atol=1e-5)
+    pipe.transformer.unfuse_qkv_projections()
+    torch.testing.assert_close(generate(pipe, call), expected, rtol=1e-4, atol=1e-5)
+    remove_bytheway(pipe)
+    torch.testing.assert_close(generate(pipe, call), vanilla, rtol=1e-4, atol=1e-5)
+
+
+def test_the_processor_of_fused_projections_uses_them():
+    """Else the test above would say nothing of `to_qkv`."""
+    for name in ("cogvideox", "wan"):
+        pipe, call = FACTORIES[name]()
+        pipe.transformer.fuse_qkv_projections()
+        with Watch(pipe.transformer) as watch:
+            generate(pipe, call)
+        assert any(path.endswith("to_qkv") for path, _ in watch.seen)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        *((name, backend) for name in ("wan", "hunyuanvideo", "ltx") for backend in ("native", "_native_math")),
+        # These do not know the masks of the others' texts.
+        ("wan", "_native_flash"),
+        ("wan", "flex"),
+    ],
+)
+def test_every_attention_backend(tiny, name, backend, monkeypatch):
+    pipe, call, _ = tiny(name)
+    # Choosing one for a model makes it everybody's.
+    monkeypatch.setattr(_AttentionBackendRegistry, "_active_backend", _AttentionBackendRegistry._active_backend)
+    with enhanced(pipe, ALWAYS):
+        expected = generate(pipe, call)
+        pipe.transformer.set_attention_backend(backend)
+        try:
+            video = generate(pipe, call)
+        finally:
+            pipe.transformer.reset_attention_backend()
+    torch.testing.assert_close(video, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_lora_in_the_projections():
+    """Put in after the method was applied: the projection that carries the hook is now inside another."""
+    pipe, call = FACTORIES["wan"]()
+    apply_bytheway(pipe, ALWAYS)
+    generate(pipe, call)
+    pipe.transformer.add_adapter(LoraConfig(r=2, target_modules=["to_v"], init_lora_weights=False))
+    with_lora = generate(pipe, call)
+    remove_bytheway(pipe)
+    vanilla = generate(pipe, call)
+    assert (with_lora - vanilla).abs().max() > 1e-2
+    pipe.transformer.fuse_lora()
+    with enhanced(pipe, ALWAYS):
+        torch.testing.assert_close(generate(pipe, call), with_lora, rtol=1e-3, atol=1e-4)
+
+
+def test_hooks_of_accelerate_outlive_it():
+    """Sequential offloading puts its hooks on the very same projections."""
+    pipe, call = FACTORIES["wan"]()
+    projections = [block.attn1.to_v for block in pipe.transformer.blocks]
+    add_hook_to_module(projections[0], AlignDevicesHook("cpu"))
+    vanilla = generate(pipe, call)
+    apply_bytheway(pipe, ALWAYS)
+    video = generate(pipe, call)
+    add_hook_to_module(projections[1], AlignDevicesHook("cpu"))
+    forwards = [vars(projection)["forward"] for projection in projections]
+    assert torch.equal(generate(pipe, call), video)
+    remove_bytheway(pipe)
+    assert torch.equal(generate(pipe, call), vanilla)
+    assert vars(projections[1])["forward"] is forwards[1]
+    assert all(hasattr(projection, "_hf_hook") and "forward" in vars(projection) for projection in projections)
+
+
+def test_regional_compilation_has_no_graph_breaks(tiny):
+    """Graphs made before the method was applied do not serve after, nor the other way round."""
+    _, call, vanilla = tiny("wan")
+    with enhanced(tiny("wan")[0], ALWAYS, active_steps=0.5):
+        expected = generate(tiny("wan")[0], call)
+    torch._dynamo.reset()
+    pipe, _ = FACTORIES["wan"]()
+    pipe.transformer.compile_repeated_blocks(fullgraph=True, backend="eager")
+    torch.testing.assert_close(generate(pipe, call), vanilla, rtol=1e-4, atol=1e-5)
+    apply_bytheway(pipe, ALWAYS.replace(active_steps=0.5))
+    torch.testing.assert_close(generate(pipe, call), expected, rtol=1e-4, atol=1e-5)
+    remove_bytheway(pipe)
+    torch.testing.assert_close(generate(pipe, call), vanilla, rtol=1e-4, atol=1e-5)
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_a_video_alone_is_the_video_in_a_batch(tiny, factor):
+    pipe, call, _ = tiny("cogvideox")
+    batch = {key: torch.cat([value] * factor) if key.endswith("embeds") else value for key, value in call.items()}
+    generators = [torch.Generator().manual_seed(seed) for seed in range(factor)]
+    with enhanced(pipe, ALWAYS):
+        alone = generate(pipe, call)
+        together = generate(pipe, batch, generator=generators)
+    torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_presets_have_motion_enhancement_alone(tiny, name):
+    pipe, call, vanilla = tiny(name)
+    config = ByTheWayConfig.for_pipeline(pipe)
+    assert (config.alpha, config.beta) == (0, 1.5)
+    with enhanced(pipe) as run:
+        assert not torch.equal(generate(pipe, call), vanilla)
+    assert run.config == config
+    # There are no temporal maps to measure.
+    assert run.record.rows() == []
+
+
+def test_what_cannot_be(tiny):
+    pipe, _, _ = tiny("cogvideox")
+    before = traces(pipe)
+    with pytest.raises(ByTheWayError, match=r"alpha is 0\.6, and CogVideoX attends .* give alpha=0"):
+        apply_bytheway(pipe, ByTheWayConfig())
+    with pytest.raises(ByTheWayError, match=r"anchor_block and guided_blocks .* leave them out"):
+        apply_bytheway(pipe, ALWAYS.replace(anchor_block="transformer_blocks.0"))
+    with pytest.raises(ByTheWayError, match="no temporal maps"), observe(pipe):
+        pass
+    with enhanced(pipe, ALWAYS), pytest.raises(ByTheWayError, match="sites= lists temporal attentions"):
+        apply_bytheway(pipe, ALWAYS, sites=[TemporalAttention("transformer_blocks.0.attn1", "transformer_blocks.0")])
+    assert traces(pipe) == before
+
+
+def test_a_denoiser_without_blocks_is_named():
+    pipe, _ = FACTORIES["cogvideox"](num_layers=0)
+    with pytest.raises(ByTheWayError, match=r"This CogVideoXTransformer3DModel has no self-attention .*attn1"):
+        apply_bytheway(pipe)
+
+
+def test_tokens_that_are_missing():
+    with pytest.raises(ByTheWayError, match="given 7 tokens where 4 frames of 2 should be"):
+        filter_frames_(torch.zeros(1, 7, 3), torch.eye(4), VideoTokens(0, 4, 2))
+
+
+def coords(*clips):
+    """(1, 3, tokens): clips of these moments, of two rows and three columns."""
+    grids = [torch.cartesian_prod(torch.tensor(moments), torch.arange(2.0), torch.arange(3.0)).T for moments in clips]
+    return torch.cat(grids, 1)[None]
+
+
+@pytest.mark.parametrize(
+    ("clips", "video"),
+    [
+        ([[0.0, 1.0, 9.0]], (0, 3, 6)),
+        ([[8.0], [0.0, 1.0, 9.0]], (6, 3, 6)),
+        ([[8.0, 16.0], [24.0], [0.0, 1.0, 9.0, 17.0]], (18, 4, 6)),
+        # Windows of long videos: overlap, guidance and a reference follow.
+        ([[0.0, 1.0, 9.0, 17.0], [0.0, 1.0], [-8.0]], (0, 4, 6)),
+        ([[0.0]], (0, 1, 6)),
+    ],
+)
+def test_the_video_among_packed_clips(clips, video):
+    architecture = architecture_of(FACTORIES["ltx"]()[0].transformer)
+    assert architecture.video_tokens(None, {"video_coords": coords(*clips)}) == video
+
+
+def test_ltx2_has_its_audio_left_alone():
+    denoiser = seeded(
+        LTX2VideoTransformer3DModel,
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        cross_attention_dim=16,
+        audio_in_channels=4,
+        audio_out_channels=4,
+        audio_num_attention_heads=2,
+        audio_attention_head_dim=4,
+        audio_cross_attention_dim=8,
+        num_layers=1,
+        caption_channels=8,
+    )
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    scheduler.set_timesteps(2)
+    # Three frames of 2 x 2 tokens, and a keyframe after them.
+    inputs = {
+        "hidden_states": embeddings(1, 16, 4),
+        "audio_hidden_states": embeddings(1, 5, 4),
+        "encoder_hidden_states": embeddings(1, 6, 8),
+        "audio_encoder_hidden_states": embeddings(1, 6, 8),
+        "timestep": scheduler.timesteps[:1],
+        "num_frames": 3,
+        "height": 2,
+        "width": 2,
+        "audio_num_frames": 5,
+        "video_coords": denoiser.rope.prepare_video_coords(1, 4, 2, 2, torch.device("cpu")),
+    }
+    assert ByTheWayConfig.for_pipeline(denoiser).alpha == 0
+    with enhanced(denoiser, ALWAYS, scheduler=scheduler), Watch(denoiser) as watch, torch.no_grad():
+        denoiser(**inputs)
+    for path, changed in watch.seen:
+        expected = torch.zeros_like(changed)
+        if path == "0.transformer_blocks.0.attn1.to_v":
+            expected[:12] = True
+        assert torch.equal(changed, expected)

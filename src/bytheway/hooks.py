@@ -213,12 +213,17 @@ class Hook(ModelHook):  # type: ignore[misc]
         self.module = module
         self.brought_registry = not hasattr(module, "_diffusers_hook")
         HookRegistry.check_if_exists_or_initialize(module).register_hook(self, HOOK_NAME)
+        self.forward = module.forward
         return self
 
     def detach(self) -> None:
         """Leave the module as it was, down to its attributes."""
         registry = self.module._diffusers_hook
+        # Hooks of accelerate (sequential offloading) that came later are no part of the registry, and go around it.
+        around = self.module.forward if vars(self.module).get("_old_forward") is self.forward else None
         registry.remove_hook(HOOK_NAME, recurse=False)
+        if around is not None:
+            self.module._old_forward, self.module.forward = self.module.forward, around
         if self.brought_registry and not registry.hooks:
             del self.module._diffusers_hook
         forward = vars(self.module).get("forward")

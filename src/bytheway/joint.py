@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -63,42 +64,44 @@ class JointArchitecture:
     video_tokens: Callable[[Any, Inputs], VideoTokens]
 
 
+def patch_size(config: Any) -> tuple[int, int, int]:
+    """Latent frames, rows and columns in a token, by a denoiser's config."""
+    if isinstance(config.patch_size, int):
+        return getattr(config, "patch_size_t", None) or 1, config.patch_size, config.patch_size
+    frames, height, width = config.patch_size
+    return frames, height, width
+
+
 def _of_cogvideox(config: Any, inputs: Inputs) -> VideoTokens:
-    """(batch, F, channels, height, width); the text comes first. An image condition is in the channels."""
+    """(batch, F, channels, height, width); the text comes first. An image is in the channels."""
     _, frames, _, height, width = inputs["hidden_states"].shape
-    patch = (config.patch_size_t or 1, config.patch_size, config.patch_size)
-    return _patched(frames, height, width, patch, start=inputs["encoder_hidden_states"].shape[1])
+    return _patched(config, frames, height, width, start=inputs["encoder_hidden_states"].shape[1])
 
 
-def _of_wan(config: Any, inputs: Inputs) -> VideoTokens:
-    """Video alone: text, and the image's embedding, are in the cross-attention. An image is in the channels."""
-    return _patched(*inputs["hidden_states"].shape[2:], config.patch_size)
+def _of_latents(config: Any, inputs: Inputs) -> VideoTokens:
+    """(batch, channels, F, height, width); nothing comes before the video.
 
-
-def _of_hunyuan_video(config: Any, inputs: Inputs) -> VideoTokens:
-    """Video alone, or followed by the text (single stream). The first frame may be an image's (token replace)."""
-    patch = (config.patch_size_t, config.patch_size, config.patch_size)
-    return _patched(*inputs["hidden_states"].shape[2:], patch)
-
-
-def _of_mochi(config: Any, inputs: Inputs) -> VideoTokens:
-    """Video alone: the text has projections of its own."""
-    return _patched(*inputs["hidden_states"].shape[2:], (1, config.patch_size, config.patch_size))
+    Wan: text, and the embedding of an image, are in the cross-attention; the image itself is in the channels, or in
+    the first frame. HunyuanVideo: text has projections of its own, or follows the video (single stream); an image is
+    in the channels, or takes the place of the first frame. Mochi: text has projections of its own.
+    """
+    return _patched(config, *inputs["hidden_states"].shape[2:])
 
 
 def _of_ltx(config: Any, inputs: Inputs) -> VideoTokens:
     """Packed already; the call tells the grid, or where each token is (keyframes then come beside the video)."""
     if inputs.get("video_coords") is not None:
         return _longest_run(inputs["video_coords"])
+    return _of_grid(config, inputs)
+
+
+def _of_grid(config: Any, inputs: Inputs) -> VideoTokens:
+    """Packed already; the call tells the grid. LTX-2: keyframes and references follow, audio goes by itself."""
     return VideoTokens(0, inputs["num_frames"], inputs["height"] * inputs["width"])
 
 
-def _of_ltx2(config: Any, inputs: Inputs) -> VideoTokens:
-    """Packed already; keyframes and references come after the video. Audio has attentions of its own."""
-    return VideoTokens(0, inputs["num_frames"], inputs["height"] * inputs["width"])
-
-
-def _patched(frames: int, height: int, width: int, patch: tuple[int, int, int], start: int = 0) -> VideoTokens:
+def _patched(config: Any, frames: int, height: int, width: int, start: int = 0) -> VideoTokens:
+    patch = patch_size(config)
     return VideoTokens(start, frames // patch[0], (height // patch[1]) * (width // patch[2]))
 
 
@@ -113,7 +116,7 @@ def _longest_run(video_coords: Tensor) -> VideoTokens:
     per_frame = first_places[1] if len(first_places) > 1 else len(times)
     moments = times[::per_frame].tolist()
     starts = [0, *(n for n in range(1, len(moments)) if moments[n] <= moments[n - 1]), len(moments)]
-    runs = [(stop - start, start) for start, stop in zip(starts, starts[1:], strict=False)]
+    runs = [(stop - start, start) for start, stop in pairwise(starts)]
     frames, start = max(runs)
     return VideoTokens(start * per_frame, frames, per_frame)
 
@@ -122,17 +125,17 @@ _ATTN1: Final = re.compile(r"transformer_blocks\.\d+\.attn1")
 
 JOINT_ARCHITECTURES: Final[tuple[JointArchitecture, ...]] = (
     JointArchitecture("CogVideoX", ("CogVideoXTransformer3DModel",), _ATTN1, "cogvideox", _of_cogvideox),
-    JointArchitecture("Wan", ("WanTransformer3DModel",), re.compile(r"blocks\.\d+\.attn1"), "wan", _of_wan),
+    JointArchitecture("Wan", ("WanTransformer3DModel",), re.compile(r"blocks\.\d+\.attn1"), "wan", _of_latents),
     JointArchitecture(
         "HunyuanVideo",
         ("HunyuanVideoTransformer3DModel",),
         re.compile(r"(single_)?transformer_blocks\.\d+\.attn"),
         "hunyuanvideo",
-        _of_hunyuan_video,
+        _of_latents,
     ),
     JointArchitecture("LTX-Video", ("LTXVideoTransformer3DModel",), _ATTN1, "ltx", _of_ltx),
-    JointArchitecture("LTX-2", ("LTX2VideoTransformer3DModel",), _ATTN1, "ltx", _of_ltx2),
-    JointArchitecture("Mochi", ("MochiTransformer3DModel",), _ATTN1, "mochi", _of_mochi),
+    JointArchitecture("LTX-2", ("LTX2VideoTransformer3DModel",), _ATTN1, "ltx", _of_grid),
+    JointArchitecture("Mochi", ("MochiTransformer3DModel",), _ATTN1, "mochi", _of_latents),
 )
 
 
