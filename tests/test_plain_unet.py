@@ -100,13 +100,26 @@ def test_without_height_and_width_there_is_motion_enhancement_alone(unet, loop):
 
 
 class Fused(nn.Module):
-    """An attention that makes query, key and value in one piece."""
+    """Makes query, key and value in one piece; equal to the attention that it is made from."""
 
-    heads = 4
-
-    def __init__(self):
+    def __init__(self, attention):
         super().__init__()
-        self.to_qkv = nn.Linear(8, 24)
+        self.heads = attention.heads
+        projections = attention.to_q, attention.to_k, attention.to_v
+        self.qkv = nn.Linear(attention.to_q.in_features, 3 * attention.to_q.out_features)
+        self.qkv.weight.data = torch.cat([projection.weight for projection in projections])
+        self.qkv.bias.data = torch.cat([projection.bias for projection in projections])
+        self.proj = attention.to_out
+
+
+class FusedWithNames(Fused):
+    """The names that the method looks for, as properties."""
+
+    to_q = property(lambda self: lambda rows: self.qkv(rows).chunk(3, dim=-1)[0])
+    to_k = property(lambda self: lambda rows: self.qkv(rows).chunk(3, dim=-1)[1])
+    to_v = property(lambda self: lambda rows: self.qkv(rows).chunk(3, dim=-1)[2])
+    to_out = property(lambda self: self.proj)
+    forward = plain_unet.FrameAttention.forward
 
 
 @pytest.mark.parametrize(
@@ -124,10 +137,29 @@ def test_sites_that_are_none(unet, sites, words):
     assert not hasattr(unet, "_bytheway")
 
 
-def test_a_fused_attention_says_what_it_lacks():
-    unet = nn.ModuleDict({"attention": Fused()})
+def test_a_fused_attention_says_what_it_lacks(unet):
+    fused = nn.ModuleDict({"attention": Fused(unet.fine.attention)})
     with pytest.raises(ByTheWayError, match="attention has no to_q, to_k, to_v, to_out"):
-        find_sites(unet, CONFIG, [TemporalAttention("attention", "only")])
+        find_sites(fused, CONFIG, [TemporalAttention("attention", "only")])
+
+
+def test_names_may_be_properties(unet, loop):
+    fused = plain_unet.make_unet()
+    for mixer in (fused.coarse, fused.fine):
+        mixer.attention = FusedWithNames(mixer.attention)
+    with enhanced(unet, CONFIG, sites=SITES, **loop), enhanced(fused, CONFIG, sites=SITES, **loop):
+        torch.testing.assert_close(sample(fused, loop), sample(unet, loop), rtol=1e-3, atol=1e-4)
+
+
+def test_a_scale_of_its_own_counts(unet, loop):
+    scaled = plain_unet.make_unet()
+    for mixer in (scaled.coarse, scaled.fine):
+        mixer.attention.scale = 1.0
+        root = (mixer.attention.to_q.out_features / mixer.attention.heads) ** 0.5
+        mixer.attention.to_q.weight.data /= root
+        mixer.attention.to_q.bias.data /= root
+    with enhanced(unet, CONFIG, sites=SITES, **loop), enhanced(scaled, CONFIG, sites=SITES, **loop):
+        torch.testing.assert_close(sample(scaled, loop), sample(unet, loop), rtol=1e-3, atol=1e-4)
 
 
 def test_an_unknown_denoiser_is_told_about_sites(unet):
