@@ -10,11 +10,21 @@ import typer
 
 from bytheway.cli.errors import reported
 
-OUTPUT, MODEL, METHOD, SAMPLING = "Output", "Model", "Method", "Sampling"
+OUTPUT, MODEL, START, METHOD, SAMPLING = "Output", "Model", "Start", "Method", "Sampling"
 
 
 def command(
-    prompts: Annotated[list[str], typer.Argument(metavar="PROMPT", help="What the clip shows; one clip for each.")],
+    prompts: Annotated[
+        list[str] | None, typer.Argument(metavar="PROMPT", help="What the clip shows; one clip for each.")
+    ] = None,
+    prompts_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Prompts from a text file, one a line. Their clips are 0001.mp4, 0002.mp4, ... in the folder --output "
+            "(default: the file's name without its ending).",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -89,6 +99,44 @@ def command(
             rich_help_panel=MODEL,
         ),
     ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE[@FRAME]",
+            help="An image that the clip shows in that frame, 0 by default, -1 for the last. Repeatable.",
+            rich_help_panel=START,
+        ),
+    ] = None,
+    sketch: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE[@FRAME]",
+            help="A sketch that the clip follows in that frame. Repeatable.",
+            rich_help_panel=START,
+        ),
+    ] = None,
+    controlnet: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="SparseCtrl's weights for images or sketches: sparsectrl-rgb, sparsectrl-scribble, hub id or folder. "
+            "Default: the one of the two that fits, where the model needs it.",
+            rich_help_panel=START,
+        ),
+    ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A video that the clip is made from, frame by frame.", rich_help_panel=START),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0..1",
+            help="How far from the video: that share of the steps is run.",
+            rich_help_panel=START,
+            show_default="the model's",
+        ),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -153,14 +201,21 @@ def command(
     """Make clips of prompts, with the method and its settings chosen by the model."""
     with reported():
         from bytheway.cli.destination import Destination
-        from bytheway.cli.run import ModelChoice, drawn_seed, method_settings, run, size_of
+        from bytheway.cli.prompts import read_prompts
+        from bytheway.cli.run import ModelChoice, condition_of, drawn_seed, method_settings, run, size_of
+        from bytheway.conditioning import read_footage, read_still
+        from bytheway.errors import ByTheWayError
         from bytheway.generate import Request
 
+        if bool(prompts) == (prompts_file is not None):
+            raise ByTheWayError("Give either prompts or a file of them (--prompts-file).")
+        if prompts_file is not None:
+            prompts, output = list(read_prompts(prompts_file)), output or prompts_file.with_suffix("")
         chosen = {"alpha": alpha, "beta": beta, "tau": tau, "active_steps": active_steps}
         settings_for = partial(method_settings, preset, config, chosen, not no_enhance)
         width, height = size_of(size)
         request = Request(
-            prompts=tuple(prompts),
+            prompts=tuple(prompts or ()),
             seed=drawn_seed() if seed is None else seed,
             config=settings_for(None),
             negative_prompt=negative_prompt,
@@ -174,7 +229,15 @@ def command(
             compare=compare,
             free_init=free_init,
             record=record is not None,
+            images=(
+                *(read_still(text) for text in image or ()),
+                *(read_still(text, sketch=True) for text in sketch or ()),
+            ),
+            video=read_footage(video) if video is not None else None,
+            strength=strength,
         )
-        destination = Destination(output, record, scale, len(prompts) * num_videos)
+        count = len(request.prompts) * num_videos
+        destination = Destination(output, record, scale, count, folder=prompts_file is not None)
         destination.check(fps)
-        run(ModelChoice(model, motion_adapter, tuple(lora or ()), device, dtype), request, settings_for, destination)
+        choice = ModelChoice(model, motion_adapter, tuple(lora or ()), device, dtype, condition_of(request), controlnet)
+        run(choice, request, settings_for, destination)

@@ -1,0 +1,160 @@
+"""Runs of pipelines that start from images or a video, and of those with other calls than AnimateDiff's."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bytheway.conditioning import Footage, Still
+from bytheway.config import ByTheWayConfig
+from bytheway.errors import ByTheWayError
+from bytheway.generate import Request, Step, changes_to_inputs, complete, generate
+from tests import architectures, family
+
+REQUEST = Request(prompts=("a red ball bounces",), seed=7, num_frames=4, width=16, height=16, steps=2)
+CONFIG = ByTheWayConfig(alpha=0.6, beta=4.0, tau=7, active_steps=0.5)
+
+
+def image(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8))
+
+
+def footage(frames: int = 6, fps: float = 5.0) -> Footage:
+    return Footage(np.stack([np.asarray(image(seed)) for seed in range(frames)]), fps, "in.gif")
+
+
+FIRST = Still(image(0), "cat.png")
+LAST = Still(image(1), "dog.png", -1)
+
+
+@pytest.fixture(scope="module")
+def sparse() -> Any:
+    return family.sparse_controlnet()[0]
+
+
+@pytest.fixture(scope="module")
+def video_to_video() -> Any:
+    return family.video_to_video()[0]
+
+
+@pytest.fixture(scope="module")
+def pia() -> Any:
+    return family.pia()[0]
+
+
+def frames_of(pipe: Any, request: Request, on_step: Callable[[Step], None] = lambda step: None) -> Any:
+    return next(generate(pipe, request, on_step)).frames
+
+
+def test_images_steer_their_frames(sparse: Any) -> None:
+    """The result depends on prompt, seed and images alone, though SparseCtrl draws from torch's own generator."""
+    request = replace(REQUEST, images=(FIRST, LAST), config=CONFIG)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    clip = next(generate(sparse, request))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    np.testing.assert_array_equal(frames_of(sparse, request), clip.frames)
+    other = replace(request, images=(FIRST, replace(LAST, frame=1)))
+    assert (frames_of(sparse, other) != clip.frames).any()
+    assert clip.settings["images"] == ["cat.png@0", "dog.png@3"]
+    assert (clip.settings["video"], clip.settings["strength"]) == (None, None)
+
+
+def test_a_video_is_the_start_for_its_share_of_the_steps(video_to_video: Any) -> None:
+    seen: list[Step] = []
+    request = replace(REQUEST, num_frames=None, steps=4, video=footage(), strength=0.5, config=CONFIG)
+    clip = next(generate(video_to_video, request, seen.append))
+    assert clip.frames.shape == (6, 16, 16, 3)
+    assert [(step.done, step.steps, step.active) for step in seen] == [(0, 2, 1), (1, 2, 1), (2, 2, 1)]
+    assert (clip.settings["video"], clip.settings["strength"], clip.fps) == ("in.gif", 0.5, 5.0)
+    completed = complete(replace(request, strength=None, num_frames=3), video_to_video)
+    assert (completed.strength, completed.num_frames) == (0.8, 3)
+
+
+def test_an_image_is_the_start_of_pia(pia: Any) -> None:
+    clip = frames_of(pia, replace(REQUEST, images=(FIRST,), config=CONFIG))
+    assert clip.shape == (4, 16, 16, 3)
+    assert (frames_of(pia, replace(REQUEST, images=(replace(LAST, frame=0),), config=CONFIG)) != clip).any()
+
+
+def test_what_is_done_to_the_inputs_is_said() -> None:
+    request = replace(REQUEST, images=(FIRST, Still(image(0).crop((0, 0, 16, 16)), "small.png", 1)))
+    assert changes_to_inputs(request) == ["cat.png is 32x24; it is scaled and cut to 16x16."]
+    assert changes_to_inputs(replace(REQUEST, video=footage())) == [
+        "in.gif has 6 frames; the first 4 are used.",
+        "in.gif is 32x24; it is scaled and cut to 16x16.",
+    ]
+    assert changes_to_inputs(REQUEST) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"images": (FIRST,), "video": footage()}, "from images or from a video, not from both"),
+        ({"strength": 0.5}, "give the video"),
+        ({"video": footage(), "strength": 0.0}, "strength is 0; it must be greater than 0"),
+        ({"video": footage(), "strength": 1.5}, "strength is 1.5; it must be"),
+    ],
+)
+def test_impossible_starts(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ByTheWayError, match=said):
+        replace(REQUEST, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("sparse", {}, "starts from an image; give one"),
+        ("sparse", {"images": (replace(FIRST, frame=4),)}, "is to be in frame 4, but the clip has the frames 0 to 3"),
+        ("sparse", {"images": (FIRST, replace(LAST, frame=-4))}, "Two images are for the same frame"),
+        ("pia", {"images": (FIRST, LAST)}, "takes one image, for frame 0, and no others"),
+        ("pia", {"images": (LAST,)}, "takes one image, for frame 0"),
+        ("video_to_video", {}, "starts from a video; give one"),
+        ("video_to_video", {"images": (FIRST,)}, "takes no image"),
+        ("video_to_video", {"video": footage(3)}, "in.gif has 3 frames; 4 cannot be made from it"),
+        ("video_to_video", {"video": footage(), "strength": 0.2}, "A strength of 0.2 leaves none of 2 steps"),
+        ("sparse", {"video": footage()}, "takes no video"),
+    ],
+)
+def test_starts_that_do_not_fit_the_model(
+    name: str, changes: dict[str, Any], said: str, request: pytest.FixtureRequest
+) -> None:
+    with pytest.raises(ByTheWayError, match=said):
+        complete(replace(REQUEST, **changes), request.getfixturevalue(name))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' Euler with numpy 2
+@pytest.mark.parametrize("name", ["text_to_video", "video_to_video", "stable_video_diffusion"])
+def test_calls_unlike_animatediffs(name: str) -> None:
+    """No FreeInit, no FreeNoise; steps told in the old way; no prompt, and guidance by frame."""
+    if name not in architectures.ARCHITECTURES:
+        pytest.skip("this diffusers does not have it")
+    pipe, call = architectures.ARCHITECTURES[name](frames=4)
+    starts: dict[str, Any] = (
+        {"images": (FIRST,)} if "image" in call else {"video": footage()} if "video" in call else {}
+    )
+    seen: list[Step] = []
+    request = replace(REQUEST, width=32, steps=2, config=CONFIG.replace(alpha=0.1), **starts)
+    clip = next(generate(pipe, request, seen.append))
+    assert clip.frames.shape == (4, 16, 32, 3)
+    steps = 1 if "video" in call else 2
+    assert [(step.done, step.steps) for step in seen] == [(done, steps) for done in range(steps + 1)]
+    assert clip.settings["free_init"] is False
+    with pytest.raises(ByTheWayError, match="cannot be run with FreeInit"):
+        complete(replace(request, free_init=True), pipe)
+
+
+def test_defaults_of_calls_unlike_animatediffs() -> None:
+    if "stable_video_diffusion" not in architectures.ARCHITECTURES:
+        pytest.skip("this diffusers does not have it")
+    pipe, _ = architectures.ARCHITECTURES["stable_video_diffusion"](frames=4)
+    asked = complete(Request(prompts=("a",), seed=1, images=(FIRST,)), pipe)
+    assert (asked.num_frames, asked.width, asked.height, asked.steps) == (4, 1024, 576, 25)
+    assert (asked.guidance_scale, asked.fps) == (3.0, 7.0)
+    with pytest.raises(ByTheWayError, match="takes no negative prompt"):
+        complete(Request(prompts=("a",), seed=1, images=(FIRST,), negative_prompt="snow"), pipe)
