@@ -86,9 +86,6 @@ def _masked(call: dict[str, Any]) -> dict[str, Any]:
     return {**call, "prompt_attention_mask": mask, "negative_prompt_attention_mask": negative}
 
 
-# ---------------------------------------------------------------------------------------------------------- CogVideoX
-
-
 def _cogvideox_transformer(**changes: Any) -> Any:
     settings: dict[str, Any] = {
         "num_attention_heads": 2,
@@ -146,9 +143,6 @@ def cogvideox_video2video(**changes: Any) -> Tiny:
     pipe = _cogvideox_pipe(CogVideoXVideoToVideoPipeline, **changes)
     video = [picture(48, 32, shade=8 * n) for n in range(13)]
     return pipe, _guided(12, height=32, width=48, video=video, strength=0.5, num_inference_steps=4)
-
-
-# ---------------------------------------------------------------------------------------------------------------- Wan
 
 
 def _wan_transformer(seed: int = 0, **changes: Any) -> Any:
@@ -220,9 +214,6 @@ def wan_video2video(**changes: Any) -> Tiny:
     pipe = _wan_pipe(WanVideoToVideoPipeline, transformer=_wan_transformer(**changes))
     video = [picture(48, 32, shade=8 * n) for n in range(13)]
     return pipe, _guided(12, height=32, width=48, video=video, strength=0.5, num_inference_steps=4)
-
-
-# ------------------------------------------------------------------------------------------------------- HunyuanVideo
 
 
 def _hunyuanvideo_pipe(pipeline_class: Any, components: dict[str, Any], **changes: Any) -> Any:
@@ -307,9 +298,6 @@ def hunyuanvideo_image2video_concat(**changes: Any) -> Tiny:
     return pipe, _hunyuanvideo_call(image=picture(48, 32))
 
 
-# ---------------------------------------------------------------------------------------------------------- LTX-Video
-
-
 def _ltx_pipe(pipeline_class: Any, **changes: Any) -> Any:
     settings: dict[str, Any] = {
         "in_channels": 8,
@@ -359,9 +347,6 @@ def ltx_image2video(**changes: Any) -> Tiny:
 def ltx_condition(**changes: Any) -> Tiny:
     """An image as a keyframe: its tokens come before those of the video, which knows nothing of its grid."""
     return _ltx_pipe(LTXConditionPipeline, **changes), _ltx_call(image=picture(64, 32), frame_index=8)
-
-
-# -------------------------------------------------------------------------------------------------------------- Mochi
 
 
 def mochi(**changes: Any) -> Tiny:

@@ -4,15 +4,13 @@ import re
 
 import pytest
 import torch
-from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 from diffusers import FlowMatchEulerDiscreteScheduler, LTX2VideoTransformer3DModel
-from diffusers.models.attention_dispatch import _AttentionBackendRegistry
-from peft import LoraConfig
 from torch.nn import functional as F
 
 from bytheway import ByTheWayConfig, ByTheWayError, apply_bytheway, enhanced, observe, remove_bytheway
 from bytheway.joint import VideoTokens, circulant, filter_frames_
 from bytheway.sites import TemporalAttention, architecture_of, denoisers_of
+from tests.joint_checks import ALWAYS, TOKENS, Watch, dense, first_layer, generate, tiny, traces
 from tests.joint_models import FACTORIES, embeddings, seeded
 
 pytestmark = [
@@ -20,58 +18,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation"),
 ]
 
-ALWAYS = ByTheWayConfig(alpha=0, beta=2.5, tau=1, active_steps=1.0)
-# Of each run: tokens before the video, latent frames, tokens of a frame; at 32x48 pixels, LTX-Video at 32x64.
-TOKENS = {
-    "cogvideox": (5, 4, 6),
-    "cogvideox_1_5": (5, 4, 6),
-    "cogvideox_image2video": (5, 4, 6),
-    "cogvideox_video2video": (5, 4, 6),
-    "ltx": (0, 4, 8),
-    "ltx_image2video": (0, 4, 8),
-    "ltx_condition": (8, 4, 8),
-}
 TEXT_TO_VIDEO = ("cogvideox", "wan", "hunyuanvideo", "ltx", "mochi")
 everywhere = pytest.mark.parametrize("name", FACTORIES)
-
-
-def generate(pipe, call, **changes):
-    return pipe(**{**call, "generator": torch.Generator().manual_seed(0), **changes}).frames
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    """Pipelines by name, and what they make by themselves; shared by tests that leave them as they found them."""
-    made = {}
-
-    def of(name):
-        if name not in made:
-            pipe, call = FACTORIES[name]()
-            made[name] = pipe, call, generate(pipe, call)
-        return made[name]
-
-    return of
-
-
-def dense(video, beta, tau):
-    """Scaled dot product attention by its map, whose keys are filtered along the frames by FFT where it is joint."""
-    start, frames, per_frame = video
-    stop = start + frames * per_frame
-    k = torch.arange(frames)
-    gain = torch.where(torch.minimum(k, frames - k) >= max(frames / 2 - tau, 1), beta, 1.0).double()[:, None]
-
-    def attention(query, key, value, attn_mask=None, **_):
-        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
-        if attn_mask is not None:
-            scores = scores.masked_fill(~attn_mask, -torch.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
-        attn = scores.softmax(-1)
-        if query.shape[-2] == key.shape[-2] >= stop:
-            keys = attn[..., start:stop].unflatten(-1, (frames, per_frame)).double()
-            filtered = torch.fft.ifft(torch.fft.fft(keys, dim=-2) * gain, dim=-2).real.flatten(-2)
-            attn = torch.cat([attn[..., :start], filtered.to(attn.dtype), attn[..., stop:]], -1)
-        return attn @ value
-
-    return attention
 
 
 @pytest.mark.parametrize(("video", "tokens"), [((3, 5, 4), 25), ((0, 6, 2), 12), ((0, 4, 3), 17), ((2, 1, 7), 9)])
@@ -89,7 +37,7 @@ def test_filtering_the_values_is_filtering_the_map(video, tokens, tau):
 
 
 @everywhere
-def test_the_video_is_that_of_filtered_maps(tiny, name, monkeypatch):
+def test_the_video_is_that_of_filtered_maps(name, monkeypatch):
     pipe, call, vanilla = tiny(name)
     with enhanced(pipe, ALWAYS):
         video = generate(pipe, call)
@@ -107,36 +55,6 @@ def test_the_video_is_that_of_filtered_maps(tiny, name, monkeypatch):
     torch.testing.assert_close(generate(pipe, call), video, rtol=1e-4, atol=1e-5)
 
 
-class Watch:
-    """Of each call of each value projection (fused or not): its path, and which tokens' values are not its own."""
-
-    def __init__(self, *denoisers):
-        self.seen = []
-        self.handles = [
-            module.register_forward_hook(self.note(f"{number}.{path}"))
-            for number, denoiser in enumerate(denoisers)
-            for path, module in denoiser.named_modules()
-            if re.search(r"\.(to_v|add_v_proj|to_qkv|to_kv)$", path)
-        ]
-
-    def note(self, path):
-        def hook(module, args, output):
-            own = F.linear(*args, module.weight, module.bias)
-            self.seen.append((path, (output != own).any(-1).any(0)))
-
-        return hook
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for handle in self.handles:
-            handle.remove()
-
-    def active_calls(self, path):
-        return [bool(changed.any()) for seen, changed in self.seen if seen == path]
-
-
 SELF_ATTENTIONS = {
     "cogvideox": r"transformer_blocks\.\d\.attn1\.to_v",
     "wan": r"blocks\.\d\.attn1\.to_v",
@@ -148,7 +66,7 @@ SELF_ATTENTIONS = {
 
 
 @pytest.mark.parametrize(("name", "pattern"), SELF_ATTENTIONS.items())
-def test_only_values_of_the_video_are_filtered(tiny, name, pattern):
+def test_only_values_of_the_video_are_filtered(name, pattern):
     """Not those of the text, of a keyframe, in cross-attention, or in what refines the text."""
     pipe, call, _ = tiny(name)
     start, frames, per_frame = TOKENS.get(name, (0, 4, 6))
@@ -159,12 +77,6 @@ def test_only_values_of_the_video_are_filtered(tiny, name, pattern):
         if re.fullmatch(rf"0\.{pattern}", path):
             expected[start : start + frames * per_frame] = True
         assert torch.equal(changed, expected)
-
-
-def first_layer(pipe):
-    """The path of the first value projection, as `Watch` has it."""
-    paths = (path for path, _ in pipe.transformer.named_modules())
-    return "0." + next(path for path in paths if re.fullmatch(r"(transformer_)?blocks\.0\.attn1?\.to_v", path))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +94,7 @@ def first_layer(pipe):
         ("mochi", [True] * 2 + [False] * 2),
     ],
 )
-def test_the_first_steps_are_active(tiny, name, calls):
+def test_the_first_steps_are_active(name, calls):
     pipe, call, _ = tiny(name)
     with enhanced(pipe, ALWAYS, active_steps=0.5), Watch(pipe.transformer) as watch:
         generate(pipe, call, num_inference_steps=4)
@@ -202,7 +114,7 @@ def test_half_precision_does_not_hide_the_step(name):
 
 
 @pytest.mark.parametrize("active_steps", [0.25, 0.75])
-def test_both_transformers_of_wan(tiny, active_steps):
+def test_both_transformers_of_wan(active_steps):
     pipe, call, vanilla = tiny("wan_2_2")
     with enhanced(pipe, ALWAYS, active_steps=active_steps), Watch(pipe.transformer, pipe.transformer_2) as watch:
         video = generate(pipe, call)
@@ -212,24 +124,15 @@ def test_both_transformers_of_wan(tiny, active_steps):
     assert torch.equal(generate(pipe, call), vanilla)
 
 
-def test_the_second_transformer_alone(tiny):
+def test_the_second_transformer_alone():
     pipe, call, _ = tiny("wan_2_2")
     with enhanced(pipe.transformer_2, ALWAYS, active_steps=0.75), Watch(pipe.transformer, pipe.transformer_2) as watch:
         generate(pipe, call)
     assert [watch.active_calls(f"{n}.blocks.0.attn1.to_v")[::2] for n in (0, 1)] == [[False, False], [True, False]]
 
 
-def traces(pipe):
-    """What hooks could leave behind."""
-    return [
-        (path, sorted(vars(module)), len(module._forward_pre_hooks), len(module._forward_hooks))
-        for denoiser in denoisers_of(pipe)
-        for path, module in denoiser.named_modules()
-    ]
-
-
 @everywhere
-def test_remove_leaves_no_trace(tiny, name):
+def test_remove_leaves_no_trace(name):
     pipe, call, vanilla = tiny(name)
     before = traces(pipe)
     apply_bytheway(pipe, ALWAYS)
@@ -240,7 +143,7 @@ def test_remove_leaves_no_trace(tiny, name):
 
 
 @pytest.mark.parametrize("name", TEXT_TO_VIDEO)
-def test_nothing_to_do_is_vanilla_bit_for_bit(tiny, name):
+def test_nothing_to_do_is_vanilla_bit_for_bit(name):
     pipe, call, vanilla = tiny(name)
     for changes in ({"beta": 1.0}, {"active_steps": 0.0}):
         with enhanced(pipe, ALWAYS.replace(**changes)):
@@ -250,109 +153,8 @@ def test_nothing_to_do_is_vanilla_bit_for_bit(tiny, name):
         assert torch.equal(generate(pipe, call, num_frames=1), image)
 
 
-@pytest.mark.parametrize("name", ["cogvideox", "wan", "wan_image2video", "hunyuanvideo", "ltx"])
-@pytest.mark.parametrize("fused_first", [False, True])
-def test_fused_projections(tiny, name, fused_first):
-    _, call, vanilla = tiny(name)
-    pipe, _ = FACTORIES[name]()
-    with enhanced(tiny(name)[0], ALWAYS):
-        expected = generate(tiny(name)[0], call)
-    if fused_first:
-        pipe.transformer.fuse_qkv_projections()
-    apply_bytheway(pipe, ALWAYS)
-    torch.testing.assert_close(generate(pipe, call), expected, rtol=1e-4, atol=1e-5)
-    pipe.transformer.fuse_qkv_projections()
-    torch.testing.assert_close(generate(pipe, call), expected, rtol=1e-4, atol=1e-5)
-    pipe.transformer.unfuse_qkv_projections()
-    torch.testing.assert_close(generate(pipe, call), expected, rtol=1e-4, atol=1e-5)
-    remove_bytheway(pipe)
-    torch.testing.assert_close(generate(pipe, call), vanilla, rtol=1e-4, atol=1e-5)
-
-
-def test_the_processor_of_fused_projections_uses_them():
-    """Else the test above would say nothing of `to_qkv`."""
-    for name in ("cogvideox", "wan"):
-        pipe, call = FACTORIES[name]()
-        pipe.transformer.fuse_qkv_projections()
-        with Watch(pipe.transformer) as watch:
-            generate(pipe, call)
-        assert any(path.endswith("to_qkv") for path, _ in watch.seen)
-
-
-@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-@pytest.mark.parametrize(
-    ("name", "backend"),
-    [
-        *((name, backend) for name in ("wan", "hunyuanvideo", "ltx") for backend in ("native", "_native_math")),
-        # These do not know the masks of the others' texts.
-        ("wan", "_native_flash"),
-        ("wan", "flex"),
-    ],
-)
-def test_every_attention_backend(tiny, name, backend, monkeypatch):
-    pipe, call, _ = tiny(name)
-    # Choosing one for a model makes it everybody's.
-    monkeypatch.setattr(_AttentionBackendRegistry, "_active_backend", _AttentionBackendRegistry._active_backend)
-    with enhanced(pipe, ALWAYS):
-        expected = generate(pipe, call)
-        pipe.transformer.set_attention_backend(backend)
-        try:
-            video = generate(pipe, call)
-        finally:
-            pipe.transformer.reset_attention_backend()
-    torch.testing.assert_close(video, expected, rtol=1e-3, atol=1e-4)
-
-
-def test_lora_in_the_projections():
-    """Put in after the method was applied: the projection that carries the hook is now inside another."""
-    pipe, call = FACTORIES["wan"]()
-    apply_bytheway(pipe, ALWAYS)
-    generate(pipe, call)
-    pipe.transformer.add_adapter(LoraConfig(r=2, target_modules=["to_v"], init_lora_weights=False))
-    with_lora = generate(pipe, call)
-    remove_bytheway(pipe)
-    vanilla = generate(pipe, call)
-    assert (with_lora - vanilla).abs().max() > 1e-2
-    pipe.transformer.fuse_lora()
-    with enhanced(pipe, ALWAYS):
-        torch.testing.assert_close(generate(pipe, call), with_lora, rtol=1e-3, atol=1e-4)
-
-
-def test_hooks_of_accelerate_outlive_it():
-    """Sequential offloading puts its hooks on the very same projections."""
-    pipe, call = FACTORIES["wan"]()
-    projections = [block.attn1.to_v for block in pipe.transformer.blocks]
-    add_hook_to_module(projections[0], AlignDevicesHook("cpu"))
-    vanilla = generate(pipe, call)
-    apply_bytheway(pipe, ALWAYS)
-    video = generate(pipe, call)
-    add_hook_to_module(projections[1], AlignDevicesHook("cpu"))
-    forwards = [vars(projection)["forward"] for projection in projections]
-    assert torch.equal(generate(pipe, call), video)
-    remove_bytheway(pipe)
-    assert torch.equal(generate(pipe, call), vanilla)
-    assert vars(projections[1])["forward"] is forwards[1]
-    assert all(hasattr(projection, "_hf_hook") and "forward" in vars(projection) for projection in projections)
-
-
-def test_regional_compilation_has_no_graph_breaks(tiny):
-    """Graphs made before the method was applied do not serve after, nor the other way round."""
-    _, call, vanilla = tiny("wan")
-    with enhanced(tiny("wan")[0], ALWAYS, active_steps=0.5):
-        expected = generate(tiny("wan")[0], call)
-    torch._dynamo.reset()
-    pipe, _ = FACTORIES["wan"]()
-    pipe.transformer.compile_repeated_blocks(fullgraph=True, backend="eager")
-    torch.testing.assert_close(generate(pipe, call), vanilla, rtol=1e-4, atol=1e-5)
-    apply_bytheway(pipe, ALWAYS.replace(active_steps=0.5))
-    torch.testing.assert_close(generate(pipe, call), expected, rtol=1e-4, atol=1e-5)
-    remove_bytheway(pipe)
-    torch.testing.assert_close(generate(pipe, call), vanilla, rtol=1e-4, atol=1e-5)
-    torch._dynamo.reset()
-
-
 @pytest.mark.parametrize("factor", [2, 3])
-def test_a_video_alone_is_the_video_in_a_batch(tiny, factor):
+def test_a_video_alone_is_the_video_in_a_batch(factor):
     pipe, call, _ = tiny("cogvideox")
     batch = {key: torch.cat([value] * factor) if key.endswith("embeds") else value for key, value in call.items()}
     generators = [torch.Generator().manual_seed(seed) for seed in range(factor)]
@@ -363,7 +165,7 @@ def test_a_video_alone_is_the_video_in_a_batch(tiny, factor):
 
 
 @pytest.mark.parametrize("name", FACTORIES)
-def test_presets_have_motion_enhancement_alone(tiny, name):
+def test_presets_have_motion_enhancement_alone(name):
     pipe, call, vanilla = tiny(name)
     config = ByTheWayConfig.for_pipeline(pipe)
     assert (config.alpha, config.beta) == (0, 1.5)
@@ -374,7 +176,7 @@ def test_presets_have_motion_enhancement_alone(tiny, name):
     assert run.record.rows() == []
 
 
-def test_what_cannot_be(tiny):
+def test_what_cannot_be():
     pipe, _, _ = tiny("cogvideox")
     before = traces(pipe)
     with pytest.raises(ByTheWayError, match=r"alpha is 0\.6, and CogVideoX attends .* give alpha=0"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,8 @@ import typer
 from bytheway.cli.errors import reported
 
 if TYPE_CHECKING:
+    from bytheway.joint import JointArchitecture
+    from bytheway.models import GenerationDefaults
     from bytheway.sites import Site
 
 
@@ -21,29 +24,60 @@ def command(
         str | None, typer.Option(metavar="NAME", help="Motion modules for an image model: hub id, folder or file.")
     ] = None,
 ) -> None:
-    """List a model's temporal attentions: block, resolution, heads, and their part in the method."""
+    """List the attentions that the method acts in: block, resolution, heads, and their part in it."""
     with reported():
         from bytheway.cli.run import ModelChoice, in_words
         from bytheway.cli.tables import print_settings, print_table
         from bytheway.config import PRESETS
+        from bytheway.joint import JointArchitecture
         from bytheway.models import generation_defaults, preset_for
         from bytheway.sites import architecture_of, denoiser_of, find_sites
 
         pipe = ModelChoice(model, motion_adapter, (), "cpu", None).load()
         preset = preset_for(pipe)
         denoiser = denoiser_of(pipe)
-        sites = find_sites(denoiser, PRESETS[preset])
+        architecture = architecture_of(denoiser)
         defaults = generation_defaults(pipe)
-        print_table(("block", "sites", "resolution", "heads", "role"), _blocks(sites, defaults.size, pipe))
         summary = {
-            "architecture": f"{architecture_of(denoiser).name} ({type(denoiser).__name__})",
+            "architecture": f"{architecture.name} ({type(denoiser).__name__})",
             "preset": f"{preset}: {in_words(PRESETS[preset])}",
             "clip": f"{defaults.num_frames} frames of {defaults.size[0]}x{defaults.size[1]}, {defaults.fps:g} a second",
             "sampling": f"{defaults.steps} steps, guidance {defaults.guidance_scale:g}",
         }
+        if isinstance(architecture, JointArchitecture):
+            frames, width, height = _grid(pipe, defaults)
+            rows = _layers(pipe, architecture, f"{width}x{height}")
+            summary["tokens"] = f"{frames * width * height} of the video, {frames} latent frames of {width}x{height}"
+        else:
+            rows = _blocks(find_sites(denoiser, PRESETS[preset]), defaults.size, pipe)
+        print_table(("block", "sites", "resolution", "heads", "role"), rows)
         if defaults.vocabulary is not None:
             summary["words"] = ", ".join(sorted(defaults.vocabulary))
         print_settings(model, summary)
+
+
+def _layers(pipe: Any, architecture: JointArchitecture, resolution: str) -> Iterator[tuple[object, ...]]:
+    """A row for each list of blocks whose attention is joint: there are dozens of them, all alike."""
+    from bytheway.joint import value_projections
+    from bytheway.sites import denoisers_of
+
+    for denoiser in denoisers_of(pipe):
+        attentions: Any = {path.rpartition(".")[0] for path in value_projections(denoiser, architecture)}
+        kinds = Counter((path.partition(".")[0], denoiser.get_submodule(path).heads) for path in sorted(attentions))
+        for (kind, heads), count in kinds.items():
+            yield kind, count, resolution, heads, "motion"
+
+
+def _grid(pipe: Any, defaults: GenerationDefaults) -> tuple[int, int, int]:
+    """Frames, width and height of the usual clip in tokens."""
+    from bytheway.joint import patch_size
+    from bytheway.models.defaults import latent_frames, pixels_per_latent
+    from bytheway.sites import denoiser_of
+
+    patch = patch_size(denoiser_of(pipe).config)
+    frames, scale = latent_frames(pipe, defaults.num_frames), pixels_per_latent(pipe)
+    width, height = defaults.size
+    return math.ceil(frames / patch[0]), width // scale // patch[2], height // scale // patch[1]
 
 
 def _blocks(sites: list[Site], size: tuple[int, int], pipe: Any) -> Iterator[tuple[object, ...]]:

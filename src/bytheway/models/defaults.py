@@ -47,6 +47,8 @@ _SCALES: Final = (
     "vae_spatial_scale_factor",
     "vae_spatial_compression_ratio",
 )
+# And under these, how many frames a latent one stands for.
+_FRAME_SCALES: Final = ("vae_scale_factor_temporal", "vae_temporal_scale_factor", "vae_temporal_compression_ratio")
 
 
 def generation_defaults(pipe: DiffusionPipeline) -> GenerationDefaults:
@@ -89,6 +91,12 @@ def known_model_of(pipe: Any) -> KnownModel | None:
 def pixels_per_latent(pipe: Any) -> int:
     """How many pixels a latent of the pipeline's VAE is wide and high."""
     return next(int(getattr(pipe, name)) for name in _SCALES if hasattr(pipe, name))
+
+
+def latent_frames(pipe: Any, num_frames: int) -> int:
+    """How many latent frames a clip has; all but the first stand for several each, where the VAE compresses time."""
+    scale = next((int(getattr(pipe, name)) for name in _FRAME_SCALES if hasattr(pipe, name)), 1)
+    return (num_frames - 1) // scale + 1
 
 
 def size_unit(pipe: Any) -> int:
