@@ -19,7 +19,7 @@ def mean_flow(clips: Tensor) -> Tensor:
     """How much clips (n, F, 3, H, W) in [-1, 1] move: (n,), pixels per frame, the mean over pixels and frames."""
     grey = 0.5 + 0.5 * clips.mean(2, keepdim=True)
     flow = optical_flow(grey[:, :-1].flatten(0, 1), grey[:, 1:].flatten(0, 1))
-    lengths = flow.norm(dim=1).unflatten(0, (len(clips), -1))
+    lengths: Tensor = flow.norm(dim=1).unflatten(0, (len(clips), -1))
     return lengths.mean((1, 2, 3))
 
 

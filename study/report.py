@@ -77,7 +77,7 @@ def _heading(results: Results) -> str:
 
 
 def _cells(found: dict[str, Comparison], to: Path) -> str:
-    if not any(comparison.differences for comparison in found.values()):
+    if not found:
         return ""
     figures.differences(to / "differences.png", found)
     return _section(
@@ -171,7 +171,6 @@ def _attention(found: dict[str, Attention], to: Path) -> str:
 
 
 def _bands(found: dict[str, Comparison]) -> str:
-    found = {model: comparison for model, comparison in found.items() if comparison.differences}
     if not found:
         return ""
     return _section(

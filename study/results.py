@@ -76,10 +76,10 @@ class Results:
         return store.load_records(store.Place(self.out, model, variant.key))
 
     def compare(self, model: str, variants: Mapping[str, Variant], measures: Iterable[str]) -> Comparison | None:
-        """The treatments that have results, vanilla among them, with the renders; None where vanilla has none."""
+        """The treatments that have results, and the renders; None where there is nothing to be compared with vanilla."""
         found = {name: self.clips(model, variant) for name, variant in ({BASELINE: VANILLA} | dict(variants)).items()}
         found = {name: arrays for name, arrays in found.items() if arrays}
-        if BASELINE not in found:
+        if BASELINE not in found or len(found) == 1:
             return None
         numbers = reduce(np.intersect1d, [arrays["number"] for arrays in found.values()])
         chosen = {name: _of(arrays, numbers) for name, arrays in found.items()}

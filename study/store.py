@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import numpy as np
 from bytheway.errors import ByTheWayError
 from bytheway.files import write_atomically
 from study.sampling import RECORDED, Arrays, Sampling
+
+SAMPLES = "npz"
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ def load_readings(place: Place, judge: str) -> Arrays:
 
     `number` (n,) are the prompts' numbers, ascending.
     """
-    files = {numbers: place.readings(*numbers, judge) for numbers in _blocks(place)}
-    return _joined({numbers: load_arrays(path) for numbers, path in files.items() if path.exists()})
+    blocks = _blocks(place, f"{judge}.npz")
+    return _joined({numbers: load_arrays(place.readings(*numbers, judge)) for numbers in blocks})
 
 
 def load_records(place: Place) -> Arrays:
@@ -72,7 +74,7 @@ def load_records(place: Place) -> Arrays:
     """
     found: dict[tuple[int, int], Arrays] = {}
     sites = np.array([])
-    for numbers in _blocks(place):
+    for numbers in _blocks(place, SAMPLES):
         with np.load(place.samples(*numbers), allow_pickle=False) as stored:
             if "sites" in stored:
                 sites = stored["sites"]
@@ -82,7 +84,7 @@ def load_records(place: Place) -> Arrays:
 
 def load_first(place: Place, count: int) -> np.ndarray | None:
     """Latents of the first prompts, (count, C, F, h, w); None where they are not all there."""
-    blocks = [numbers for numbers in _blocks(place) if numbers[0] < count]
+    blocks = [numbers for numbers in _blocks(place, SAMPLES) if numbers[0] < count]
     found = _joined({numbers: load_arrays(place.samples(*numbers), ("latents",)) for numbers in blocks})
     if not found or not np.array_equal(found["number"][:count], np.arange(count)):
         return None
@@ -91,7 +93,7 @@ def load_first(place: Place, count: int) -> np.ndarray | None:
 
 def count_unread(out: Path, judge: str) -> int:
     """Blocks of samples that this judge has not read."""
-    samples = [path for path in out.glob("*/*/*.npz") if path.name.count(".") == 1 and not path.name.startswith(".")]
+    samples = (path for path in out.glob("*/*/[0-9]*.npz") if path.name.count(".") == 1)
     return sum(not path.with_suffix(f".{judge}.npz").exists() for path in samples)
 
 
@@ -128,12 +130,11 @@ def _fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _blocks(place: Place) -> Iterator[tuple[int, int]]:
-    for path in sorted(place.folder.glob("[0-9]*-[0-9]*.npz")):
-        first, _, rest = path.name.partition("-")
-        stop, suffix = rest.split(".", 1)
-        if suffix == "npz":
-            yield int(first), int(stop)
+def _blocks(place: Place, ending: str) -> list[tuple[int, int]]:
+    """First and stop of the files with an ending: samples with npz, readings with their judge's before it."""
+    names = (path.name.split(".", 1) for path in place.folder.glob("[0-9]*.npz"))
+    chosen = sorted(numbers.split("-") for numbers, rest in names if rest == ending)
+    return [(int(first), int(stop)) for first, stop in chosen]
 
 
 def _joined(blocks: dict[tuple[int, int], Arrays]) -> Arrays:

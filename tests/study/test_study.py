@@ -10,6 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from bytheway.errors import ByTheWayError
+from study import statistics
 from study.__main__ import app
 from study.curves import TRACK, curves
 from study.plan import Extent, Part, Unit, plan
@@ -18,7 +19,7 @@ from study.report import write
 from study.results import MEASURES, Results
 from study.sampling import Arrays, Sampling
 from study.store import Place, claim, count_unread, load_arrays, load_readings, load_records, save_arrays
-from study.variants import BOTH, CELLS, REFERENCE, RENDERS, VANILLA, WORLD, Axis, Swap, sweep
+from study.variants import BANDS, BOTH, CELLS, REFERENCE, RENDERS, VANILLA, WORLD, Axis, Swap, sweep
 from study.work import Study, run
 from training.diorama.judge import FACTORS
 from training.diorama.measures import prompts
@@ -27,6 +28,11 @@ from training.diorama.world import render
 SAMPLING = Sampling(seed=5, steps=2)
 EXTENT = Extent(clips=3, subset=2, pairs=2)
 PARTS = [Part.CELLS, Part.SWAP]
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "FRECHET_RESAMPLES", 9)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +57,7 @@ def results(study: Study) -> Results:
 
 
 def contents(study: Study) -> dict[str, Arrays]:
-    return {str(path.relative_to(study.out)): load_arrays(path) for path in sorted(study.out.glob("*/*/*.npz"))}
+    return {str(path.relative_to(study.out)): load_arrays(path) for path in sorted(study.out.glob("*/*/[0-9]*.npz"))}
 
 
 def test_readings_of_renders_are_those_of_the_world(judge_folder: Path) -> None:
@@ -135,15 +141,14 @@ def test_blocks_are_joined_by_number(tmp_path: Path) -> None:
     save_arrays(place.readings(16, 18, "j"), {"x": np.array([[2.0], [3.0]])})
     save_arrays(place.readings(0, 2, "j"), {"x": np.array([[0.0], [1.0]])})
     save_arrays(place.readings(0, 1, "j"), {"x": np.array([[0.0]])})
-    for first, stop in ((16, 18), (0, 2), (0, 1)):
-        save_arrays(place.samples(first, stop), {"latents": np.zeros(stop - first)})
+    save_arrays(place.readings(2, 3, "another"), {"x": np.array([[9.0]])})
     found = load_readings(place, "j")
     assert found["number"].tolist() == [0, 1, 16, 17]
     assert found["x"][:, 0].tolist() == [0, 1, 2, 3]
 
 
 def test_differences_are_paired_with_vanilla(results: Results) -> None:
-    found = results.compare("diorama", CELLS, MEASURES)
+    found = results.compare("diorama", CELLS, ["jerk", FRAME_FEATURES])
     assert found is not None
     assert found.n == 3
     assert list(found.values) == ["renders", *CELLS]
@@ -151,6 +156,9 @@ def test_differences_are_paired_with_vanilla(results: Results) -> None:
     before, after = (results.clips("diorama", variant)["jerk"] for variant in (VANILLA, BOTH))
     assert found.differences["both"]["jerk"].value == pytest.approx((after - before).mean())
     assert found.values["vanilla"]["jerk"].value == pytest.approx(before.mean())
+    distances = [found.values[name][FRAME_FEATURES].value for name in ("vanilla", "both")]
+    assert found.differences["both"][FRAME_FEATURES].value == pytest.approx(distances[1] - distances[0])
+    assert results.compare("diorama", BANDS, ["jerk"]) is None
 
 
 def test_curves_end_at_the_prompts_themselves(results: Results) -> None:
