@@ -103,7 +103,7 @@ def enhanced_attention(
         attn = _softmax_map(module, query, key)
         output, kept = attn @ value, Anchor(attn, layout)
     else:
-        output, kept = F.scaled_dot_product_attention(query, key, value, scale=_scale(module)), None
+        output, kept = F.scaled_dot_product_attention(query, key, value, scale=_scale(module, query)), None
     measures = _measure(module, query, key, layout, config, config.beta, anchor) if measure else None
     return Attended(_finish(module, output, hidden_states), kept, measures)
 
@@ -212,14 +212,12 @@ def _softmax_map(module: Any, query: Tensor, key: Tensor) -> Tensor:
     if hasattr(module, "get_attention_scores"):
         attn: Tensor = module.get_attention_scores(query.flatten(0, -3), key.flatten(0, -3))
         return attn.view(*query.shape[:-1], key.shape[-2])
-    scale = query.shape[-1] ** -0.5 if _scale(module) is None else _scale(module)
-    return (query @ key.transpose(-1, -2) * scale).softmax(-1)
+    return (query @ key.transpose(-1, -2) * _scale(module, query)).softmax(-1)
 
 
-def _scale(module: Any) -> float | None:
-    """The module's own; None, where it has none, stands for 1 / sqrt(channels of a head)."""
-    scale: float | None = getattr(module, "scale", None)
-    return scale
+def _scale(module: Any, query: Tensor) -> float:
+    """The module's own, else 1 / sqrt(channels of a head)."""
+    return float(getattr(module, "scale", query.shape[-1] ** -0.5))
 
 
 def _finish(module: Any, output: Tensor, hidden_states: Tensor) -> Tensor:
