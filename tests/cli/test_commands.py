@@ -74,7 +74,7 @@ def test_inspect_refuses(bytheway: Command) -> None:
     assert "did you mean diorama" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["generate", "show", "models", "inspect"])
+@pytest.mark.parametrize("command", ["generate", "show", "models", "inspect", "convert"])
 def test_help_of_commands(bytheway: Command, command: str) -> None:
     result = bytheway(command, "--help")
     assert result.exit_code == 0
@@ -84,7 +84,7 @@ def test_help_of_commands(bytheway: Command, command: str) -> None:
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from bytheway.cli import app\n"
-        "for command in ([], ['generate'], ['show'], ['models'], ['inspect']):\n"
+        "for command in ([], ['generate'], ['show'], ['models'], ['inspect'], ['convert', 'videocrafter2']):\n"
         "    assert CliRunner().invoke(app, [*command, '--help']).exit_code == 0\n"
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
@@ -104,7 +104,7 @@ def test_python_m() -> None:
     done = subprocess.run([sys.executable, "-m", "bytheway", "--help"], capture_output=True, text=True)
     assert done.returncode == 0
     assert "Usage: bytheway" in done.stdout
-    assert all(command in done.stdout for command in ("generate", "show", "models", "inspect"))
+    assert all(command in done.stdout for command in ("generate", "show", "models", "inspect", "convert"))
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,18 @@ def test_hub_model_is_present_when_both_parts_are_cached(
     assert model.source == f"{model.base} + {model.motion_adapter}"
 
 
+def test_checkpoint_of_the_hub_is_present_when_it_is_cached(
+    tmp_path: Path, publish: Callable[[str, Path], None]
+) -> None:
+    model = next(model for model in known_models() if model.name == "videocrafter2")
+    assert model.source == "VideoCrafter/VideoCrafter2 (model.ckpt)"
+    assert not model.present
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "repository" / "model.ckpt").touch()
+    publish("VideoCrafter/VideoCrafter2", tmp_path / "repository")
+    assert model.present
+
+
 def test_listing_the_models_does_not_import_torch() -> None:
     code = "import sys, bytheway.models as m; [k.present for k in m.known_models()]; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -151,8 +151,7 @@ def test_precision_and_files_of_bounded_size(
         with safe_open(file, framework="pt") as weights:
             assert {weights.get_tensor(name).dtype for name in weights.keys()} == {torch.float16}  # noqa: SIM118
     pipe = load(str(tmp_path / "out"), device="cpu", dtype="float16")
-    assert_same(pipe, original.to(torch.float16))
-    original.to(torch.float32)
+    assert_same(pipe, deepcopy(original).to(torch.float16))
 
 
 def test_the_checkpoint_is_mapped_and_not_read(model: Path) -> None:
@@ -224,7 +223,7 @@ def test_every_published_tensor_is_used_exactly_once(fixtures: Path, monkeypatch
     assert {part.key for part in used} | {key for key in published if left_out(key, 23)} == published.keys()
     assert not [part.key for part in used if left_out(part.key, 23)]
     for key in {part.key for part in used if part.of == 3}:
-        assert sorted(part.index for part in used if part.key == key) == [0, 1, 2]
+        assert sorted(part.nth for part in used if part.key == key) == [0, 1, 2]
     for component, places in parts.items():
         for name, parameter in models[component].state_dict().items():
             tensor = torch.empty(published[places[name].key], device="meta")

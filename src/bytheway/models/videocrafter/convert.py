@@ -63,7 +63,7 @@ _FILES: Final = {
     "vae": "diffusion_pytorch_model{suffix}.safetensors",
     "text_encoder": "model{suffix}.safetensors",
 }
-_SHARD: Final = 2 * 10**9  # bytes of a file of weights, at most: this much memory a change of precision takes
+_SHARD: Final = 10**9  # bytes of a file of weights, at most: this much memory a change of precision takes
 _NAMED: Final = 3  # keys that an error names one by one
 
 Weights = Mapping[str, Tensor]
@@ -228,7 +228,7 @@ def _part(tensor: Tensor, part: Part, shape: torch.Size) -> Tensor:
     pointwise = tensor.shape[len(shape) :]
     if tensor.shape[: len(shape)] != whole or any(size != 1 for size in pointwise):
         raise ByTheWayError(f"{part.key} has the shape {tuple(tensor.shape)} instead of {whole}.")
-    return tensor[part.index * shape[0] : (part.index + 1) * shape[0]].reshape(shape)
+    return tensor[part.nth * shape[0] : (part.nth + 1) * shape[0]].reshape(shape)
 
 
 def _save_configurations(pipe: VideoCrafterPipeline, folder: Path) -> None:

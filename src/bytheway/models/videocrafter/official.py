@@ -52,10 +52,10 @@ _VAE_ATTENTION: Final = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v":
 
 
 class Part(NamedTuple):
-    """A tensor of the checkpoint, or the `index`-th of `of` equal parts of its first axis."""
+    """A tensor of the checkpoint, or the `nth` (from 0) of `of` equal parts of its first axis."""
 
     key: str
-    index: int = 0
+    nth: int = 0
     of: int = 1
 
 
@@ -75,7 +75,7 @@ def text_parts(names: Iterable[str]) -> dict[str, Part]:
     """Where the parameters of transformers' `CLIPTextModel` lie, by their names there.
 
     >>> text_parts(["encoder.layers.3.self_attn.k_proj.bias"])["encoder.layers.3.self_attn.k_proj.bias"]
-    Part(key='cond_stage_model.model.transformer.resblocks.3.attn.in_proj_bias', index=1, of=3)
+    Part(key='cond_stage_model.model.transformer.resblocks.3.attn.in_proj_bias', nth=1, of=3)
     """
     return {name: _text_part(name) for name in names}
 
@@ -83,8 +83,8 @@ def text_parts(names: Iterable[str]) -> dict[str, Part]:
 def vae_parts(names: Iterable[str]) -> dict[str, Part]:
     """Where the parameters of diffusers' `AutoencoderKL` lie, by their names there.
 
-    >>> vae_parts(["encoder.mid_block.resnets.0.conv1.bias"])["encoder.mid_block.resnets.0.conv1.bias"]
-    Part(key='first_stage_model.encoder.mid.block_1.conv1.bias', index=0, of=1)
+    >>> vae_parts(["decoder.up_blocks.3.resnets.0.conv1.bias"])["decoder.up_blocks.3.resnets.0.conv1.bias"]
+    Part(key='first_stage_model.decoder.up.0.block.0.conv1.bias', nth=0, of=1)
     """
     names = list(names)
     top = max(int(match[1]) for name in names if (match := re.match(r"decoder\.up_blocks\.(\d+)\.", name)))
