@@ -232,8 +232,8 @@ def known_models() -> list[KnownModel]:
 
 
 def find_model(name: str) -> KnownModel | None:
-    """The known model of that name, None when there is none."""
-    return next((model for model in _MODELS if model.name == name), None)
+    """The known model of that name, or that is the one checkpoint of that hub repository; None when there is none."""
+    return next((model for model in _MODELS if name == model.name or (model.checkpoint and name == model.base)), None)
 
 
 def model_of_parts(motion_adapter: str, controlnet: str | None = None) -> KnownModel | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.nn import functional
 
@@ -118,7 +118,8 @@ def test_the_name_stands_for_the_published_checkpoint(
     torch.save({"state_dict": tensors}, tmp_path / "repository" / "model.ckpt")
     publish("VideoCrafter/VideoCrafter2", tmp_path / "repository")
     publish(conversion.VOCABULARY, tokenizer)
-    assert isinstance(load("videocrafter2", device="cpu"), VideoCrafterPipeline)
+    for name in ("videocrafter2", "VideoCrafter/VideoCrafter2"):
+        assert isinstance(load(name, device="cpu"), VideoCrafterPipeline)
 
 
 def _deepspeed(tensors: Tensors) -> dict[str, Any]:
@@ -154,14 +155,16 @@ def test_precision_and_files_of_bounded_size(
     assert_same(pipe, deepcopy(original).to(torch.float16))
 
 
-def test_the_checkpoint_is_mapped_and_not_read(model: Path) -> None:
-    maps = Path("/proc/self/maps")
+@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
+def test_the_checkpoint_is_mapped_and_not_read(suffix: str, tmp_path: Path) -> None:
+    maps, path = Path("/proc/self/maps"), tmp_path / f"model{suffix}"
     if not maps.exists():
         pytest.skip("this system does not list its memory maps")
-    assert str(model) not in maps.read_text()
-    tensors = read_tensors(model)
-    assert str(model) in maps.read_text()
-    assert tensors
+    content = {"weight": torch.ones(4)}
+    save_file(content, path) if suffix == ".safetensors" else torch.save(content, path)
+    tensors = read_tensors(path)
+    assert str(path) in maps.read_text()
+    assert torch.equal(tensors["weight"], content["weight"])
 
 
 # --- the text encoder against OpenCLIP's own arithmetic
@@ -343,6 +346,20 @@ def test_an_interruption_leaves_nothing(model: Path, tokenizer: Path, tmp_path: 
     (tmp_path / "here").mkdir()
     with pytest.raises(KeyboardInterrupt):
         convert(model, tmp_path / "here" / "out", tokenizer=str(tokenizer), on_write=stop)
+    assert not list((tmp_path / "here").iterdir())
+
+
+def test_a_full_disk_leaves_nothing(
+    model: Path, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(tensors: Tensors, file: Path, metadata: dict[str, str]) -> None:
+        file.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(conversion, "save_file", fail)
+    (tmp_path / "here").mkdir()
+    with pytest.raises(ByTheWayError, match=r"cannot be written: I/O error: No space left on device"):
+        convert(model, tmp_path / "here" / "out", tokenizer=str(tokenizer))
     assert not list((tmp_path / "here").iterdir())
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import torch
 from diffusers import AutoencoderKL
 from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -247,7 +248,10 @@ def _save_weights(tensors: Weights, folder: Path, pattern: str, dtype: torch.dty
     plan = split_torch_state_dict_into_shards(planned, filename_pattern=pattern, max_shard_size=_SHARD)
     for file, names in plan.filename_to_tensors.items():
         shard = {name: tensors[name].to(dtype or tensors[name].dtype).contiguous() for name in names}
-        save_file(shard, folder / file, metadata={"format": "pt"})
+        try:
+            save_file(shard, folder / file, metadata={"format": "pt"})
+        except SafetensorError as error:  # a full disk
+            raise ByTheWayError(f"{folder / file} cannot be written: {error}.") from error
         yield sum(_bytes(tensor, None) for tensor in shard.values())
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
