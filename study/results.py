@@ -76,7 +76,7 @@ class Results:
         return store.load_records(store.Place(self.out, model, variant.key))
 
     def compare(self, model: str, variants: Mapping[str, Variant], measures: Iterable[str]) -> Comparison | None:
-        """The treatments that have results, and the renders; None where there is nothing to be compared with vanilla."""
+        """The treatments that have results, and the renders; None where vanilla has nothing to be compared with."""
         found = {name: self.clips(model, variant) for name, variant in ({BASELINE: VANILLA} | dict(variants)).items()}
         found = {name: arrays for name, arrays in found.items() if arrays}
         if BASELINE not in found or len(found) == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from pathlib import Path
 
 import torch
@@ -64,8 +65,9 @@ def _work(rank: int, study: Study, units: list[Unit], deadline: float) -> None:
     if device.type == "cpu":
         torch.set_num_threads(1)
     worker = Worker(study, device)
+    parent = parent_process()
     for unit in units:
-        if time.time() > deadline:
+        if time.time() > deadline or (parent is not None and not parent.is_alive()):
             return
         worker.do(unit)
 
