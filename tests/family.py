@@ -33,6 +33,12 @@ def animatediff(videos: int = 1) -> Made:
 
 def sdxl(videos: int = 1) -> Made:
     """AnimateDiffSDXLPipeline: three levels, two text encoders, sizes and crops as further conditions."""
+    parts, adapter = sdxl_parts()
+    return _ready(diffusers.AnimateDiffSDXLPipeline(**parts, motion_adapter=adapter)), _call(videos)
+
+
+def sdxl_parts() -> tuple[dict[str, Any], MotionAdapter]:
+    """The parts of an image model like Stable Diffusion XL, and a motion adapter for it."""
     base = tiny.make_pipeline()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -51,17 +57,16 @@ def sdxl(videos: int = 1) -> Made:
             projection_class_embeddings_input_dim=6 * 8 + 32,
         )
         adapter = _adapter(_CHANNELS[:3], use_motion_mid_block=False)
-    pipe = diffusers.AnimateDiffSDXLPipeline(
-        vae=base.vae,
-        text_encoder=base.text_encoder,
-        text_encoder_2=second,
-        tokenizer=base.tokenizer,
-        tokenizer_2=base.tokenizer,
-        unet=unet,
-        motion_adapter=adapter,
-        scheduler=base.scheduler,
-    )
-    return _ready(pipe), _call(videos)
+    parts = {
+        "vae": base.vae,
+        "text_encoder": base.text_encoder,
+        "text_encoder_2": second,
+        "tokenizer": base.tokenizer,
+        "tokenizer_2": base.tokenizer,
+        "unet": unet.eval(),
+        "scheduler": base.scheduler,
+    }
+    return parts, adapter
 
 
 def controlnet(videos: int = 1) -> Made:

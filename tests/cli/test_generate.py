@@ -117,7 +117,15 @@ def test_choices_reach_the_loader(bytheway: Command, tiny_pipeline: Any, monkeyp
     options = ["--motion-adapter", "m", "--lora", "x=0.5", "--lora", "y", "--device", "cpu", "--dtype", "float32"]
     small = ["--steps", 1, "--frames", 2, "--negative-prompt", "snow", "--guidance-scale", 1.5, "--free-init"]
     assert bytheway("generate", "a ball", "-m", "base", *options, *small, "-o", "a").exit_code == 0
-    assert seen == {"model": "base", "motion_adapter": "m", "lora": ("x=0.5", "y"), "device": "cpu", "dtype": "float32"}
+    assert seen == {
+        "model": "base",
+        "motion_adapter": "m",
+        "lora": ("x=0.5", "y"),
+        "condition": None,
+        "controlnet": None,
+        "device": "cpu",
+        "dtype": "float32",
+    }
     settings = read_metadata("a")
     assert (settings["motion_adapter"], settings["lora"]) == ("m", ["x=0.5", "y"])
     assert (settings["steps"], settings["num_frames"], settings["free_init"]) == (1, 2, True)

@@ -68,6 +68,10 @@ def animate(image: Any, image_name: str, adapter: MotionAdapter, adapter_name: s
     known_parts = inspect.signature(pipeline_class.__init__).parameters
     parts = {part: component for part, component in image.components.items() if part in known_parts}
     pipe = pipeline_class(**parts | {"motion_adapter": adapter, "scheduler": scheduler})
+    # diffusers copies every part of the image model's UNet but this one, which reads Stable Diffusion XL's sizes.
+    if hasattr(image.unet, "add_embedding"):
+        pipe.unet.add_embedding.load_state_dict(image.unet.add_embedding.state_dict())
+    pipe.unet.eval()
     pipe.register_to_config(_name_or_path=image_name)
     return pipe
 
