@@ -46,9 +46,10 @@ def build_tokenizer(seed: int = 0, captions_per_scene: int = 40) -> CLIPTokenize
     bpe.train_from_iterator(corpus, trainer)
     learnt = bpe.get_vocab()
     merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
-    pieces = sorted(learnt, key=learnt.__getitem__)
-    pieces += [letter + "</w>" for letter in sorted(alphabet) if letter + "</w>" not in learnt]
-    pieces += ["<|startoftext|>", "<|endoftext|>"]
+    # The trainer numbers single letters in an order of its own each time.
+    words = [piece for piece in sorted(learnt, key=learnt.__getitem__) if len(piece.removesuffix("</w>")) > 1]
+    letters = sorted(alphabet)
+    pieces = [*letters, *(letter + "</w>" for letter in letters), *words, "<|startoftext|>", "<|endoftext|>"]
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=PROMPT_TOKENS)
 

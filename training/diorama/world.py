@@ -43,7 +43,10 @@ WORLD = 64.0
 WINDOW = 46.0
 """Side of the window about a subject in which it is drawn, in world units."""
 FOAM = (0.80, 0.95, 0.96)
-TRAVEL = 26.0
+TRAVEL = 19.0
+START = -4.5
+"""Where a subject that travels starts, ahead of the middle. Most of its way lies on the side it goes to: a world that is
+the same when time runs backwards teaches neither the order of frames nor which way is left."""
 JUMP = 15.0
 CHUNK = 16
 """Clips of one subject drawn at once on a CPU: small enough to stay in its caches."""
@@ -160,7 +163,7 @@ def _tracks(scenes: list[Scene], draws: Tensor, num_frames: int) -> _Tracks:
     scale = spread(1, 0.93, 1.08) * large.unsqueeze(1)
     height = torch.tensor([subjects.SIZES[scene.subject][1] for scene in scenes], device=device).unsqueeze(1) * scale
     travelled = TRAVEL * spread(2, 0.95, 1.05) * time * moving
-    start = torch.where(moving, 32.0 - sign * 0.5 * TRAVEL + spread(3, -1.2, 1.2), 32.0 + spread(3, -7.0, 7.0))
+    start = 32.0 + torch.where(moving, sign * START + spread(3, -1.0, 1.0), spread(3, -7.0, 7.0))
     # Squared sines land softly: two hops without the infinite jerk of a bouncing point.
     hop = jumping * (beat + spread(4, -0.3, 0.3)).sin().square()
     bottom = torch.where(aloft, 40.0 + spread(5, -4.0, 4.0), torch.where(afloat, 53.5, 55.5) + spread(5, -1.5, 1.5))
@@ -171,7 +174,7 @@ def _tracks(scenes: list[Scene], draws: Tensor, num_frames: int) -> _Tracks:
     phase = spread(6, 0, math.tau)
     gait = beat * 2 + phase
     rolls = where("subject", "ball") & moving
-    turn = torch.where(spread(0, 0, 1) < 0.5, -1.0, 1.0) * spread(8, 0.5, 1.0) * math.tau
+    turn = spread(8, 0.75, 1.0) * math.tau
     rest = torch.where(where("subject", "ball"), spread(9, -0.9, 0.9), 0.0)
     angle = rest + sign * travelled / (14.0 * scale) * rolls + turn * time * spinning
     angle = angle + where("subject", "boat") * 0.05 * (beat * 2 + phase + 1.2).sin()
