@@ -126,6 +126,16 @@ def test_pickle_of_something_else(tmp_path: Path) -> None:
         load(str(tmp_path / "list.pt"), device="cpu")
 
 
+def test_only_tensors_by_name_are_taken_out_of_the_wrappers(tmp_path: Path) -> None:
+    tensors = {"_forward_module.a": torch.ones(2), "module.b": torch.zeros(1), 7: torch.zeros(1), "epoch": 3}
+    torch.save({"module": {"state_dict": tensors}, "optimizer": {"a": torch.zeros(1)}}, tmp_path / "x.ckpt")
+    assert read_tensors(tmp_path / "x.ckpt").keys() == {"a", "b"}
+    within_itself: dict[str, Any] = {"a": torch.zeros(1)}
+    within_itself["state_dict"] = within_itself
+    torch.save(within_itself, tmp_path / "y.ckpt")
+    assert read_tensors(tmp_path / "y.ckpt").keys() == {"a"}
+
+
 # --- telling files apart
 
 

@@ -126,7 +126,7 @@ def _read_pickle(path: Path, names_only: bool) -> dict[str, Tensor]:
         content = _inner(content) or content
     if not isinstance(content, dict):
         raise ByTheWayError(f"{path} is no checkpoint: it holds no tensors by name.")
-    return {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
+    return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, torch.Tensor)}
 
 
 def _inner(content: Any) -> dict[str, Any] | None:
