@@ -36,6 +36,19 @@ def test_filtering_the_values_is_filtering_the_map(video, tokens, tau):
     assert torch.equal(value[:, stop:], own[:, stop:])
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+def test_half_precision_is_rounded_once(autocast):
+    """What does not move stays as it is, bit for bit: a rounded filter would scale it."""
+    video, matrix = VideoTokens(1, 21, 3), circulant(21, 10, 1.5, torch.bfloat16, torch.device("cpu"))
+    noise = torch.randn(2, 64, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
+    still = noise[:, 1:4].repeat(1, 21, 1)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        assert torch.equal(filter_frames_(torch.cat([noise[:, :1], still], 1), matrix, video)[:, 1:], still)
+        filtered = filter_frames_(noise.clone(), matrix, video)
+    exact = filter_frames_(noise.double(), circulant(21, 10, 1.5, torch.float64, torch.device("cpu")), video)
+    torch.testing.assert_close(filtered.double(), exact, rtol=2**-8, atol=1e-6)
+
+
 @everywhere
 def test_the_video_is_that_of_filtered_maps(name, monkeypatch):
     pipe, call, vanilla = tiny(name)

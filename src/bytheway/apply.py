@@ -28,7 +28,8 @@ class Run:
 
     Attributes:
         config: the settings in use.
-        record: what was recorded so far; None if nothing is to be.
+        record: what was recorded so far; None if nothing is to be. It stays empty for models with joint space-time
+            attention: they have no temporal maps to measure, and beta is that of the settings.
         window: the step in progress, and which steps are active.
     """
 
@@ -90,7 +91,7 @@ def enhanced(
     """`apply_bytheway` for the length of a `with` block, with a record; what was applied before comes back after it.
 
     Args:
-        record: whether to record energies, disparity and beta of the active steps.
+        record: whether to record energies, disparity and beta of the active steps, where there are temporal maps.
         overrides: single settings by name, such as beta=2.0, in place of those of `config`.
     """
     chosen, kept = _config(model, config, sites).replace(**overrides), Record() if record else None
@@ -111,6 +112,9 @@ def observe(
 
     Args:
         config: tells the anchor block that disparities refer to, and the band (tau); None takes the preset.
+
+    Raises:
+        ByTheWayError: as in `apply_bytheway`, or the model has joint space-time attention, hence no temporal maps.
     """
     chosen = _config(model, config, sites)
     with _scoped(model, Settings(chosen, False, Record(), scheduler, classifier_free_guidance, sites)) as run:

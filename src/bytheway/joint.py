@@ -186,7 +186,7 @@ def circulant(num_frames: int, tau: int, beta: float, dtype: torch.dtype, device
 
 
 def filter_frames_(value: Tensor, circulant: Tensor, video: VideoTokens) -> Tensor:
-    """C V along the frames of the video tokens, in place.
+    """C V along the frames of the video tokens, in place, in float32 at least and rounded once.
 
     Args:
         value: (batch, tokens, channels); tokens that are not of the video keep their values, bit for bit.
@@ -201,6 +201,9 @@ def filter_frames_(value: Tensor, circulant: Tensor, video: VideoTokens) -> Tens
             "be; bytheway does not serve sequences that are split between devices."
         )
     frames = value[:, video.start : video.start + count]
-    filtered = circulant.to(value) @ frames.unflatten(1, (video.frames, -1)).flatten(2)
+    # Autocast would round the filter, and so scale what it has to keep.
+    with torch.autocast(value.device.type, enabled=False):
+        wide = frames.to(circulant.dtype).unflatten(1, (video.frames, -1)).flatten(2)
+        filtered = circulant.to(value.device) @ wide
     frames.copy_(filtered.reshape(frames.shape))
     return value
