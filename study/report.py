@@ -94,9 +94,7 @@ def _cells(found: dict[str, Comparison], to: Path) -> str:
         "features of their succession. They are in the judge's own units and are **not FVD**; basic bootstrap "
         "intervals, the renders' side fixed.",
         "![Differences to vanilla](differences.png)",
-        *_by_model(found, lambda model: f"In short (bold: differs from vanilla):\n\n{tables.summary(found[model])}"),
-        *_by_model(found, lambda model: f"{found[model].n} prompts:\n\n{tables.values(found[model])}"),
-        *_by_model(found, lambda model: f"Differences to vanilla, same prompts:\n\n{tables.differences(found[model])}"),
+        *_by_model(found, lambda model: f"In short:\n\n{tables.summary(found[model])}\n\n{_compared(found[model])}"),
     )
 
 
@@ -178,8 +176,13 @@ def _bands(found: dict[str, Comparison]) -> str:
         "The decoder's temporal attention, in all steps, with only the low band of its maps (DC, as tau is), only the "
         "high one, or the high one amplified by the preset's beta (Figure 5: near-static; moving but unstable; rich "
         "motion).",
-        *_by_model(found, lambda model: f"{found[model].n} prompts:\n\n{tables.values(found[model])}"),
+        *_by_model(found, lambda model: _compared(found[model])),
     )
+
+
+def _compared(comparison: Comparison) -> str:
+    means = f"Means over {comparison.n} prompts:\n\n{tables.values(comparison)}"
+    return f"{means}\n\nDifferences to vanilla, same prompts:\n\n{tables.differences(comparison)}"
 
 
 def _each(results: Results, find: Callable[[str], Found | None]) -> dict[str, Found]:

@@ -11,8 +11,8 @@ from scipy.stats import bootstrap, rankdata
 
 from training.diorama.measures import mean_interval
 
-RESAMPLES = 2000
-FRECHET_RESAMPLES = 400
+RESAMPLES = 1000
+FRECHET_RESAMPLES = 300
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,10 @@ def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 def _by_measure(columns: Mapping[str, Mapping[str, Estimate]], *, bold: bool) -> str:
     measures = next(iter(columns.values()), {})
     lines = [
-        [MEASURES[m][0] + (f", {_unit(m)}" if _unit(m) else ""), *(_bare(row[m], m, bold) for row in columns.values())]
+        [
+            MEASURES[m][0] + (f", {_unit(m)}" if _unit(m) else ""),
+            *(_figure(row[m], _unit(m), bold=bold, bare=True) for row in columns.values()),
+        ]
         for m in measures
     ]
     return table(["", *columns], lines)
@@ -118,15 +121,6 @@ def _by_measure(columns: Mapping[str, Mapping[str, Estimate]], *, bold: bool) ->
 
 def _unit(measure: str) -> str:
     return MEASURES[measure][1]
-
-
-def _bare(estimate: Estimate, measure: str, bold: bool) -> str:
-    """Without the unit, which the line's head tells."""
-    return (
-        _figure(estimate, _unit(measure), bold=bold).replace(f" {_unit(measure)} ", " ")
-        if _unit(measure)
-        else (_figure(estimate, "", bold=bold))
-    )
 
 
 def _short(measure: str, value: Estimate, difference: Estimate | None) -> str:
@@ -137,14 +131,14 @@ def _short(measure: str, value: Estimate, difference: Estimate | None) -> str:
     return text
 
 
-def _figure(estimate: Estimate, unit: str, *, bold: bool = False) -> str:
-    """``value unit [low, high]``; signed and perhaps bold where it is a difference or a correlation."""
+def _figure(estimate: Estimate, unit: str, *, bold: bool = False, bare: bool = False) -> str:
+    """``value unit [low, high]``: `bold` signs it, and marks it where zero is left out; `bare` leaves the unit away."""
     if math.isnan(estimate.value):
         return "–"
     value, low, high = (_number(v, unit, signed=bold) for v in (estimate.value, estimate.low, estimate.high))
     if bold and estimate.differs:
         value = f"**{value}**"
-    return f"{value}{f' {unit}' if unit else ''} [{low}, {high}]"
+    return f"{value} [{low}, {high}]" if bare or not unit else f"{value} {unit} [{low}, {high}]"
 
 
 def _number(value: float, unit: str, *, signed: bool = False) -> str:

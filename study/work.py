@@ -26,6 +26,9 @@ from training.diorama.world import Scene, render
 RENDER_SEEDS = 1_000_000
 """Seeds between two streams of renders."""
 
+PAUSE = 2.0
+"""Seconds between two looks at what others have in work."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -66,10 +69,14 @@ def _work(rank: int, study: Study, units: list[Unit], deadline: float) -> None:
         torch.set_num_threads(1)
     worker = Worker(study, device)
     parent = parent_process()
-    for unit in units:
-        if time.time() > deadline or (parent is not None and not parent.is_alive()):
-            return
-        worker.do(unit)
+    while left := [unit for unit in units if not worker.is_done(unit)]:
+        for unit in left:
+            if time.time() > deadline or (parent is not None and not parent.is_alive()):
+                return
+            worker.do(unit)
+        if not all(worker.is_done(unit) for unit in left):
+            # The rest is in work elsewhere, and to be taken over should that process die.
+            time.sleep(PAUSE)
 
 
 class Worker:
