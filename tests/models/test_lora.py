@@ -64,6 +64,28 @@ def test_lora_in_animatediffs_naming(video_folder: Path, lora_file: Path, genera
     torch.testing.assert_close(original, latents(video_folder, generate, str(lora_file)))
 
 
+def test_lora_on_the_images_layers_in_animatediffs_naming(
+    video_folder: Path, pipeline_factory: Callable[..., Any], generate: Generate, tmp_path: Path
+) -> None:
+    """Such as v3's domain adapter."""
+    torch.manual_seed(2)
+    pipe = pipeline_factory(layers=2)
+    targets = r".*\.attentions\..*attn1\.(to_q|to_out\.0)"
+    pipe.unet.add_adapter(LoraConfig(r=2, target_modules=targets, init_lora_weights=False))
+    layers = {name: tensor.detach() for name, tensor in get_peft_model_state_dict(pipe.unet).items()}
+    pipe.save_lora_weights(tmp_path / "lora", unet_lora_layers=layers)
+    original = {}
+    for name, tensor in layers.items():
+        part, side = name.removesuffix(".weight").rsplit(".", 1)
+        attention, _, projection = part.replace(".to_out.0", ".to_out").rpartition(".")
+        way = {"lora_A": "down", "lora_B": "up"}[side]
+        original[f"{attention}.processor.{projection}_lora.{way}.weight"] = tensor
+    torch.save({"state_dict": original, "animatediff_config": {}}, tmp_path / "v3_sd15_adapter.ckpt")
+    made = latents(video_folder, generate, str(tmp_path / "v3_sd15_adapter.ckpt"))
+    torch.testing.assert_close(made, latents(video_folder, generate, str(tmp_path / "lora")))
+    assert not torch.allclose(made, latents(video_folder, generate))
+
+
 def refused(folder: Path, lora: str | Path, because: str) -> None:
     with pytest.raises(ByTheWayError, match=because):
         load(str(folder), lora=[str(lora)], device="cpu")

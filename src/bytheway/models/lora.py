@@ -15,6 +15,7 @@ from bytheway.models.sources import downloaded, existing_path, hub_file, hub_fil
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
+_UNET = ("down_blocks.", "mid_block.", "up_blocks.")
 _FILES = ("pytorch_lora_weights.safetensors", "diffusion_pytorch_model.safetensors")
 
 
@@ -64,7 +65,7 @@ def _add(pipe: DiffusionPipeline, source: str, adapter: str) -> None:
     tensors = read_tensors(path)
     if kind_of(tensors) != "lora":
         raise ByTheWayError(f"{source} holds no LoRA: none of its tensors is named as one.")
-    if any(".temporal_transformer." in name for name in tensors):  # AnimateDiff's own files name the UNet's parts alone
+    if all(name.startswith(_UNET) for name in tensors):  # AnimateDiff's own files name the UNet's parts alone
         tensors = {f"unet.{name}": tensor for name, tensor in diffusers_motion_names(tensors).items()}
     with reading(source), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several LoRAs are what is wanted
