@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, LTX2VideoTransformer3DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideo15Transformer3DModel, LTX2VideoTransformer3DModel
 from torch.nn import functional as F
 
 from bytheway import ByTheWayConfig, ByTheWayError, apply_bytheway, enhanced, observe, remove_bytheway
@@ -236,42 +236,72 @@ def test_the_video_among_packed_clips(clips, video):
     assert architecture.video_tokens(None, {"video_coords": coords(*clips)}) == video
 
 
-def test_ltx2_has_its_audio_left_alone():
-    denoiser = seeded(
-        LTX2VideoTransformer3DModel,
-        in_channels=4,
-        out_channels=4,
-        num_attention_heads=2,
-        attention_head_dim=8,
-        cross_attention_dim=16,
-        audio_in_channels=4,
-        audio_out_channels=4,
-        audio_num_attention_heads=2,
-        audio_attention_head_dim=4,
-        audio_cross_attention_dim=8,
-        num_layers=1,
-        caption_channels=8,
-    )
-    scheduler = FlowMatchEulerDiscreteScheduler()
-    scheduler.set_timesteps(2)
-    # Three frames of 2 x 2 tokens, and a keyframe after them.
-    inputs = {
+def ltx2():
+    """Three frames of 2 x 2 tokens, and a keyframe after them."""
+    settings = {
+        "in_channels": 4,
+        "out_channels": 4,
+        "num_attention_heads": 2,
+        "attention_head_dim": 8,
+        "cross_attention_dim": 16,
+        "audio_in_channels": 4,
+        "audio_out_channels": 4,
+        "audio_num_attention_heads": 2,
+        "audio_attention_head_dim": 4,
+        "audio_cross_attention_dim": 8,
+        "num_layers": 1,
+        "caption_channels": 8,
+    }
+    denoiser = seeded(LTX2VideoTransformer3DModel, **settings)
+    return denoiser, {
         "hidden_states": embeddings(1, 16, 4),
         "audio_hidden_states": embeddings(1, 5, 4),
         "encoder_hidden_states": embeddings(1, 6, 8),
         "audio_encoder_hidden_states": embeddings(1, 6, 8),
-        "timestep": scheduler.timesteps[:1],
         "num_frames": 3,
         "height": 2,
         "width": 2,
         "audio_num_frames": 5,
         "video_coords": denoiser.rope.prepare_video_coords(1, 4, 2, 2, torch.device("cpu")),
     }
+
+
+def hunyuanvideo_1_5():
+    """Three frames of 2 x 2 tokens; two texts and an image's embedding in a stream of their own."""
+    settings = {
+        "in_channels": 4,
+        "out_channels": 4,
+        "num_attention_heads": 2,
+        "attention_head_dim": 10,
+        "num_layers": 1,
+        "num_refiner_layers": 1,
+        "text_embed_dim": 8,
+        "text_embed_2_dim": 8,
+        "image_embed_dim": 8,
+        "rope_axes_dim": (2, 4, 4),
+    }
+    return seeded(HunyuanVideo15Transformer3DModel, **settings), {
+        "hidden_states": embeddings(1, 4, 3, 2, 2),
+        "encoder_hidden_states": embeddings(1, 6, 8),
+        "encoder_attention_mask": torch.ones(1, 6),
+        "encoder_hidden_states_2": embeddings(1, 2, 8),
+        "encoder_attention_mask_2": torch.ones(1, 2),
+        "image_embeds": embeddings(1, 3, 8),
+    }
+
+
+@pytest.mark.parametrize(("make", "layer"), [(ltx2, "attn1"), (hunyuanvideo_1_5, "attn")])
+def test_denoisers_without_a_tiny_pipeline(make, layer):
+    """In a loop of one's own; neither audio nor text, keyframes or an image's embedding is touched."""
+    denoiser, inputs = make()
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    scheduler.set_timesteps(2)
     assert ByTheWayConfig.for_pipeline(denoiser).alpha == 0
     with enhanced(denoiser, ALWAYS, scheduler=scheduler), Watch(denoiser) as watch, torch.no_grad():
-        denoiser(**inputs)
+        denoiser(**inputs, timestep=scheduler.timesteps[:1])
+    assert f"0.transformer_blocks.0.{layer}.to_v" in {path for path, _ in watch.seen}
     for path, changed in watch.seen:
         expected = torch.zeros_like(changed)
-        if path == "0.transformer_blocks.0.attn1.to_v":
+        if path == f"0.transformer_blocks.0.{layer}.to_v":
             expected[:12] = True
         assert torch.equal(changed, expected)

@@ -82,8 +82,9 @@ def _of_latents(config: Any, inputs: Inputs) -> VideoTokens:
     """(batch, channels, F, height, width); nothing comes before the video.
 
     Wan: text, and the embedding of an image, are in the cross-attention; the image itself is in the channels, or in
-    the first frame. HunyuanVideo: text has projections of its own, or follows the video (single stream); an image is
-    in the channels, or takes the place of the first frame. Mochi: text has projections of its own.
+    the first frame. HunyuanVideo: text (1.5: and the embedding of an image) has projections of its own, or follows the
+    video (single stream); an image is in the channels, or takes the place of the first frame. Mochi: text has
+    projections of its own.
     """
     return _patched(config, *inputs["hidden_states"].shape[2:])
 
@@ -128,7 +129,7 @@ JOINT_ARCHITECTURES: Final[tuple[JointArchitecture, ...]] = (
     JointArchitecture("Wan", ("WanTransformer3DModel",), re.compile(r"blocks\.\d+\.attn1"), "wan", _of_latents),
     JointArchitecture(
         "HunyuanVideo",
-        ("HunyuanVideoTransformer3DModel",),
+        ("HunyuanVideoTransformer3DModel", "HunyuanVideo15Transformer3DModel"),
         re.compile(r"(single_)?transformer_blocks\.\d+\.attn"),
         "hunyuanvideo",
         _of_latents,
