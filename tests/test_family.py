@@ -130,6 +130,26 @@ def test_motion_modules_of_the_controlnet_are_left_alone(name: str) -> None:
     assert len(running.record.rows()) == 12
 
 
+@pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
+def test_pag_may_perturb_the_temporal_attention_itself(guidance_scale: float) -> None:
+    """Then the perturbed part's map stays the identity; the others are enhanced as ever."""
+    pipe, call = FAMILY["pag"]()
+    pipe.set_pag_applied_layers("up_blocks.2.motion_modules")
+    with Watch(pipe.unet) as watch, enhanced(pipe, HALF):
+        run(pipe, call | {"num_inference_steps": 1}, guidance_scale=guidance_scale)
+    parts = 3 if guidance_scale > 1 else 2
+    others = {}
+    for site in find_sites(pipe.unet, HALF):
+        ((hidden_states, output),) = watch.seen[site.path]
+        last = len(output) // parts
+        if site.block == "up_blocks.2":
+            identity = site.module.to_out[0](site.module.to_v(hidden_states[-last:]))
+            torch.testing.assert_close(output[-last:], identity)
+        others[site.path] = [(hidden_states[:-last], output[:-last])]
+    conditional = [1, 1] if guidance_scale > 1 else [0]
+    assert check_enhanced_sites(pipe.unet, others, HALF, SIZES, conditional) == 12
+
+
 def test_free_init_of_a_video_to_video_run() -> None:
     """diffusers cuts the steps by the strength at the start and in each iteration: of 16, it runs 4 and then 2."""
     pipe, call = FAMILY["video_to_video"]()

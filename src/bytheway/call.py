@@ -5,13 +5,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from diffusers.models.attention_processor import PAGCFGIdentitySelfAttnProcessor2_0, PAGIdentitySelfAttnProcessor2_0
 from torch import Tensor, nn
 
 from bytheway.attention import Anchor, Layout, enhanced_attention, observe_attention
 from bytheway.config import ByTheWayConfig
+from bytheway.errors import ByTheWayError
 from bytheway.record import Entry, Record
 from bytheway.sites import Site, TemporalAttention, find_sites
 from bytheway.window import StepWindow
+
+# In the last part of the batch these put the identity in the place of the map (PAG), which leaves nothing to enhance.
+_PERTURBING = (PAGCFGIdentitySelfAttnProcessor2_0, PAGIdentitySelfAttnProcessor2_0)
 
 
 @dataclass(eq=False)
@@ -59,7 +65,7 @@ class Call:
     Attributes:
         parts, conditional: of its batch, see `Layout`.
         batch: how many entries it has.
-        height_width: of the temporal transformer that is running, at sites that are in one.
+        sizes: height and width of the feature maps that the temporal transformers were called with last.
     """
 
     settings: Settings
@@ -67,7 +73,7 @@ class Call:
     parts: int
     conditional: int
     batch: int
-    height_width: tuple[int, int] = (0, 0)
+    sizes: dict[nn.Module, tuple[int, int]] = field(default_factory=dict)
     # The maps of the anchor block, by site index and window.
     _anchors: dict[tuple[tuple[int, int], int], Anchor] = field(default_factory=dict)
     # How often each site was called: more than once where FreeNoise moves a window over the frames.
@@ -86,9 +92,7 @@ class Call:
         settings, site = self.settings, self.settings.sites[path]
         window = self._windows[path]
         self._windows[path] += 1
-        # Where nothing tells height and width, nothing is resampled: pixels have only to be counted.
-        size = self.height_width if site.transformer is not None else (1, len(hidden_states) // self.batch)
-        layout = Layout(self.parts, self.conditional, size)
+        layout = Layout(self.parts, self.conditional, self._size_at(site, len(hidden_states)))
         is_anchor = site.role == "anchor"
         # The n-th window pairs with the anchor's n-th. Blocks that run before the anchor, when observed, have none.
         anchor = None if is_anchor or site.partner is None else self._anchors.get((site.partner, window))
@@ -103,6 +107,9 @@ class Call:
                 keep_map=keep_map,
                 measure=settings.record is not None,
             )
+            if isinstance(getattr(module, "processor", None), _PERTURBING):
+                last = len(output) // self.parts
+                output = torch.cat([output[:-last], forward(hidden_states, *args, **kwargs)[-last:]])
         else:
             output = forward(hidden_states, *args, **kwargs)
             kept, measures = observe_attention(
@@ -114,3 +121,20 @@ class Call:
             place = settings.window
             settings.record.add(Entry(place.run, place.step, self.timestep, site.block, site.index, window, measures))
         return output
+
+    def _size_at(self, site: Site, rows: int) -> tuple[int, int]:
+        """Height and width of the feature map whose pixels are the rows of a site's batch.
+
+        Raises:
+            ByTheWayError: they are not.
+        """
+        if site.transformer is None:
+            # Nothing tells, and nothing is going to be resampled: pixels have only to be counted.
+            return 1, rows // self.batch
+        height, width = self.sizes.get(site.transformer, (0, 0))
+        if rows != self.batch * height * width:
+            raise ByTheWayError(
+                f"{site.path} is called with {rows} rows, and the module named as its transformer was called for "
+                f"{self.batch} x {height} x {width}; name the one that is called with the feature map of these rows."
+            )
+        return height, width
