@@ -183,9 +183,9 @@ def _check_taken(request: Request, pipe: Any) -> None:
     if request.free_init and not hasattr(pipe, "enable_free_init"):
         raise ByTheWayError(f"This model ({model}) cannot be run with FreeInit; leave it out.")
     if takes(pipe, "images") and not request.images:
-        raise ByTheWayError(f"This model ({model}) starts from an image; give one.")
+        raise ByTheWayError(f"This model ({model}) starts from an image; give one (--image).")
     if takes(pipe, "video") and request.video is None:
-        raise ByTheWayError(f"This model ({model}) starts from a video; give one.")
+        raise ByTheWayError(f"This model ({model}) starts from a video; give one (--video).")
 
 
 def _conditions(request: Request, pipe: Any) -> dict[str, Any]:
