@@ -99,6 +99,27 @@ def test_without_height_and_width_there_is_motion_enhancement_alone(unet, loop):
         apply_bytheway(unet, CONFIG, sites=WITHOUT_SIZE)
 
 
+def test_the_denoisers_own_input_may_tell_the_size(unet, loop):
+    """That of the fine level is the size of the video, also where a coarser module is called in between."""
+    sites = [SITES[0], TemporalAttention("fine.attention", "fine", transformer="")]
+    with enhanced(unet, CONFIG, sites=SITES, record=False, **loop):
+        expected = sample(unet, loop)
+    with enhanced(unet, CONFIG, sites=sites, record=False, **loop):
+        assert torch.equal(sample(unet, loop), expected)
+    assert not hasattr(unet, "_bytheway")
+    assert not hasattr(unet, "_diffusers_hook")
+
+
+@pytest.mark.parametrize(("transformer", "size"), [("coarse", "1 x 4 x 4"), ("conv_out", "1 x 0 x 0")])
+def test_a_module_that_tells_another_size(unet, loop, transformer, size):
+    sites = [SITES[0], TemporalAttention("fine.attention", "fine", transformer)]
+    with (
+        enhanced(unet, CONFIG, sites=sites, **loop),
+        pytest.raises(ByTheWayError, match=rf"fine\.attention is called with 64 rows.*{size}"),
+    ):
+        sample(unet, loop)
+
+
 class Fused(nn.Module):
     """Makes query, key and value in one piece; equal to the attention that it is made from."""
 

@@ -216,14 +216,23 @@ class Hook(ModelHook):  # type: ignore[misc]
         self.forward = module.forward
         return self
 
+    @property
+    def lost(self) -> bool:
+        """Whether somebody has put the module's own forward back: accelerate does, taking hooks off that came first."""
+        forward = vars(self.module).get("forward")
+        return forward is None or getattr(forward, "__func__", None) is type(self.module).forward
+
     def detach(self) -> None:
         """Leave the module as it was, down to its attributes."""
-        registry = self.module._diffusers_hook
+        registry, lost = self.module._diffusers_hook, self.lost
         # Hooks of accelerate (sequential offloading) that came later are no part of the registry, and go around it.
-        around = self.module.forward if vars(self.module).get("_old_forward") is self.forward else None
+        around = vars(self.module).get("_old_forward") is self.forward
+        outer = self.module.forward if lost or around else None
         registry.remove_hook(HOOK_NAME, recurse=False)
-        if around is not None:
-            self.module._old_forward, self.module.forward = self.module.forward, around
+        if around:
+            self.module._old_forward = self.module.forward
+        if outer is not None:
+            self.module.forward = outer
         if self.brought_registry and not registry.hooks:
             del self.module._diffusers_hook
         forward = vars(self.module).get("forward")
@@ -243,7 +252,7 @@ class TransformerHook(Hook):
     def _note_size(self, feature_map: Tensor) -> None:
         assert self.installation.call is not None
         height, width = feature_map.shape[-2:]
-        self.installation.call.height_width = height, width
+        self.installation.call.sizes[self.module] = height, width
 
 
 class SplitHook(Hook):

@@ -113,8 +113,8 @@ class TemporalAttention:
         path: of the attention in the denoiser: a module that is called with (batch * height * width, F, channels),
             batch outermost, and has `heads`, `to_q`, `to_k`, `to_v` and `to_out`.
         block: name of the block that it is in.
-        transformer: path of an enclosing module that is called with hidden states (..., height, width) first; None
-            where there is none, which allows the motion part of the method only.
+        transformer: path of a module that is called before it with hidden states (..., height, width), "" for the
+            denoiser itself; None where there is none, which allows the motion part of the method only.
     """
 
     path: str
@@ -220,7 +220,9 @@ def find_sites(
     roles = _roles(list(downscales), anchor, config)
     indices = _number(found)
     # Maps can be compared only where their pixels have a place.
-    partners = [at for at, one in zip(indices, found, strict=True) if one.block == anchor and one.transformer]
+    partners = [
+        at for at, one in zip(indices, found, strict=True) if one.block == anchor and one.transformer is not None
+    ]
     return [
         _site(denoiser, one, index, roles[one.block], downscales[one.block], partners, config)
         for index, one in zip(indices, found, strict=True)
@@ -236,7 +238,8 @@ def _site(
     partners: list[tuple[int, int]],
     config: ByTheWayConfig,
 ) -> Site:
-    partner = _nearest(index, partners) if attention.transformer and partners else None
+    placed = attention.transformer is not None
+    partner = _nearest(index, partners) if placed and partners else None
     if role == "guided" and partner is None and config.alpha > 0:
         raise ByTheWayError(
             f"Nothing tells height and width of {attention.path} or of its anchor, which self-guidance needs; name the "
@@ -246,7 +249,7 @@ def _site(
     return Site(
         path=attention.path,
         module=module,
-        transformer=denoiser.get_submodule(attention.transformer) if attention.transformer else None,
+        transformer=None if attention.transformer is None else denoiser.get_submodule(attention.transformer),
         block=attention.block,
         index=index,
         heads=int(module.heads),
@@ -300,7 +303,7 @@ def _number(found: list[TemporalAttention]) -> list[tuple[int, int]]:
     indices = []
     for one in found:
         counts = seen.setdefault(one.block, {})
-        transformer = one.transformer or one.path
+        transformer = one.path if one.transformer is None else one.transformer
         counts[transformer] = counts.get(transformer, -1) + 1
         indices.append((list(counts).index(transformer), counts[transformer]))
     return indices
