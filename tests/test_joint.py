@@ -8,6 +8,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideo15Transformer
 from torch.nn import functional as F
 
 from bytheway import ByTheWayConfig, ByTheWayError, apply_bytheway, enhanced, observe, remove_bytheway
+from bytheway.generate import Request, complete
 from bytheway.joint import VideoTokens, circulant, filter_frames_
 from bytheway.sites import TemporalAttention, architecture_of, denoisers_of
 from tests.joint_checks import ALWAYS, TOKENS, Watch, dense, first_layer, generate, tiny, traces
@@ -201,6 +202,12 @@ def test_what_cannot_be():
     with enhanced(pipe, ALWAYS), pytest.raises(ByTheWayError, match="sites= lists temporal attentions"):
         apply_bytheway(pipe, ALWAYS, sites=[TemporalAttention("transformer_blocks.0.attn1", "transformer_blocks.0")])
     assert traces(pipe) == before
+
+
+def test_a_record_of_a_clip_is_refused():
+    request = Request(prompts=("a red ball",), seed=0, num_frames=5, width=48, height=32, steps=2, record=True)
+    with pytest.raises(ByTheWayError, match=r"\(WanPipeline\) has no temporal attention maps .* leave the record out"):
+        complete(request, tiny("wan")[0])
 
 
 def test_a_denoiser_without_blocks_is_named():

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from accelerate.hooks import AlignDevicesHook, add_hook_to_module
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module, remove_hook_from_module
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from peft import LoraConfig
 
 from bytheway import apply_bytheway, enhanced, remove_bytheway
-from tests.joint_checks import ALWAYS, Watch, generate, tiny
+from tests.joint_checks import ALWAYS, Watch, generate, tiny, traces
 from tests.joint_models import FACTORIES
 
 
@@ -94,6 +94,25 @@ def test_hooks_of_accelerate_outlive_it():
     assert torch.equal(generate(pipe, call), vanilla)
     assert vars(projections[1])["forward"] is forwards[1]
     assert all(hasattr(projection, "_hf_hook") and "forward" in vars(projection) for projection in projections)
+
+
+def test_hooks_of_accelerate_that_go_take_nothing_along():
+    """Taking off what came before the method puts the projection's own forward back."""
+    pipe, call = FACTORIES["wan"]()
+    vanilla = generate(pipe, call)
+    before = traces(pipe)
+    projections = [block.attn1.to_v for block in pipe.transformer.blocks]
+    for projection in projections:
+        add_hook_to_module(projection, AlignDevicesHook("cpu"))
+    apply_bytheway(pipe, ALWAYS)
+    video = generate(pipe, call)
+    assert not torch.equal(video, vanilla)
+    remove_hook_from_module(projections[0])
+    assert torch.equal(generate(pipe, call), video)
+    remove_hook_from_module(projections[1])
+    remove_bytheway(pipe)
+    assert torch.equal(generate(pipe, call), vanilla)
+    assert traces(pipe) == before
 
 
 def test_regional_compilation_has_no_graph_breaks():

@@ -182,10 +182,19 @@ def _check_taken(request: Request, pipe: Any) -> None:
         raise ByTheWayError(f"This model ({model}) takes no negative prompt; leave it out.")
     if request.free_init and not hasattr(pipe, "enable_free_init"):
         raise ByTheWayError(f"This model ({model}) cannot be run with FreeInit; leave it out.")
+    if request.record and _is_joint(pipe):
+        raise ByTheWayError(f"This model ({model}) has no temporal attention maps to measure; leave the record out.")
     if takes(pipe, "images") and not request.images:
         raise ByTheWayError(f"This model ({model}) starts from an image; give one (--image).")
     if takes(pipe, "video") and request.video is None:
         raise ByTheWayError(f"This model ({model}) starts from a video; give one (--video).")
+
+
+def _is_joint(pipe: Any) -> bool:
+    from bytheway.joint import JointArchitecture
+    from bytheway.sites import architecture_of, denoiser_of
+
+    return isinstance(architecture_of(denoiser_of(pipe)), JointArchitecture)
 
 
 def _conditions(request: Request, pipe: Any) -> dict[str, Any]:

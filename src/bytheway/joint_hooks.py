@@ -77,7 +77,7 @@ class JointInstallation(Installation):
 
     def _follow_rebuilt_blocks(self) -> None:
         projections = value_projections(self.denoiser, self.architecture)
-        if projections != self._hooked:
+        if projections != self._hooked or any(hook.lost for hook in self._hooks):
             self._detach()
             self._hooked = projections
             self._hooks = [ValueHook(self, path).attach(module) for path, module in projections.items()]
