@@ -82,6 +82,15 @@ def test_an_image_is_the_start_of_pia(pia: Any) -> None:
     assert (frames_of(pia, replace(REQUEST, images=(replace(LAST, frame=0),), config=CONFIG)) != clip).any()
 
 
+def test_a_controlnet_takes_an_image_for_every_frame() -> None:
+    pipe, _ = family.controlnet()
+    stills = tuple(Still(image(frame), f"{frame}.png", frame) for frame in range(4))
+    clip = frames_of(pipe, replace(REQUEST, steps=1, images=stills))
+    np.testing.assert_array_equal(frames_of(pipe, replace(REQUEST, steps=1, images=stills[::-1])), clip)
+    with pytest.raises(ByTheWayError, match="takes an image for each of its frames, and no others"):
+        complete(replace(REQUEST, images=stills[:3]), pipe)
+
+
 def test_what_is_done_to_the_inputs_is_said() -> None:
     request = replace(REQUEST, images=(FIRST, Still(image(0).crop((0, 0, 16, 16)), "small.png", 1)))
     assert changes_to_inputs(request) == ["cat.png is 32x24; it is scaled and cut to 16x16."]

@@ -16,6 +16,7 @@ from diffusers import (
 
 from bytheway import ByTheWayError
 from bytheway.models import generation_defaults, load
+from bytheway.models.conditioned import Condition, conditioned
 from bytheway.models.defaults import known_model_of
 from tests import family
 
@@ -41,10 +42,16 @@ def text_folder(masters: Path, pipeline_factory: Callable[..., Any]) -> Path:
     return masters / "text"
 
 
-def refused(folder: Path, because: str, **options: Any) -> None:
-    with pytest.raises(ByTheWayError, match=re.escape(because)) as refusal:
-        load(str(folder), device="cpu", **options)
-    assert "\n" not in str(refusal.value)
+@pytest.fixture
+def refused(tiny_pipeline: Any) -> Callable[..., None]:
+    """Checks the sentence with which the tiny text-to-video pipeline is left as it is."""
+
+    def check(because: str, condition: Condition | None = None, controlnet: Path | str | None = None) -> None:
+        with pytest.raises(ByTheWayError, match=re.escape(because)) as refusal:
+            conditioned(tiny_pipeline, condition, None if controlnet is None else str(controlnet), torch.float32)
+        assert "\n" not in str(refusal.value)
+
+    return check
 
 
 def test_images_bring_sparsectrl(text_folder: Path, controlnet_folder: Path, sparse_pipe: Any) -> None:
@@ -81,25 +88,22 @@ def test_a_pipeline_that_takes_images_is_kept(tmp_path: Path) -> None:
     assert type(load(str(tmp_path / "pia"), condition="image", device="cpu")).__name__ == "PIAPipeline"
 
 
-def test_refusals(text_folder: Path, controlnet_folder: Path, tmp_path: Path) -> None:
-    refused(text_folder, "does not start from an image; leave it out", condition="image")
-    refused(text_folder, "There is no ControlNet 'nowhere'; give sparsectrl-rgb, sparsectrl", controlnet="nowhere")
-    refused(text_folder, "holds no SparseCtrl", controlnet=str(text_folder))
-    refused(text_folder, "takes no SparseCtrl", condition="video", controlnet="sparsectrl-rgb")
-    refused(text_folder, "somebody/sparse is not on this machine", controlnet="somebody/sparse")
+def test_refusals(refused: Callable[..., None], controlnet_folder: Path, tmp_path: Path) -> None:
+    refused("does not start from an image; leave it out", "image")
+    refused("There is no ControlNet 'nowhere'; give sparsectrl-rgb, sparsectrl", controlnet="nowhere")
+    refused("holds no SparseCtrl", controlnet=tmp_path)
+    refused("takes no SparseCtrl", "video", controlnet="sparsectrl-rgb")
+    refused("somebody/sparse is not on this machine", controlnet="somebody/sparse")
+    refused("is SparseCtrl's for images", "sketch", controlnet=controlnet_folder)
     config = controlnet_folder / "config.json"
     config.write_text(config.read_text().replace('"cross_attention_dim": 32', '"cross_attention_dim": 48'))
-    refused(
-        text_folder,
-        "does not fit this model: its cross_attention_dim is 48, the model's is 32",
-        controlnet=str(controlnet_folder),
-    )
+    refused("does not fit this model: its cross_attention_dim is 48, the model's is 32", controlnet=controlnet_folder)
 
 
-def test_a_damaged_controlnet(text_folder: Path, controlnet_folder: Path) -> None:
+def test_a_damaged_controlnet(refused: Callable[..., None], controlnet_folder: Path) -> None:
     weights = controlnet_folder / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    refused(text_folder, "damaged or cut short", controlnet=str(controlnet_folder))
+    refused("damaged or cut short", controlnet=controlnet_folder)
 
 
 def test_a_known_name_is_base_adapter_controlnet_and_lora(

@@ -50,7 +50,14 @@ def conditioned(
         if type(pipe).__name__ not in _WITH_SPARSE_CONTROLNET or widths != _WIDTHS:
             raise ByTheWayError(_no_start(pipe, "an image"))
         controlnet = _DEFAULT_CONTROLNET[condition or "image"]
-    return _rebuilt(pipe, _WITH_SPARSE_CONTROLNET, "an image", controlnet=_load_controlnet(pipe, controlnet, dtype))
+    made = _load_controlnet(pipe, controlnet, dtype)
+    # The form for images sees latents of the VAE, which makes nothing of lines; the one for sketches sees pixels.
+    if condition == "sketch" and made.config.use_simplified_condition_embedding:
+        raise ByTheWayError(
+            f"The ControlNet {controlnet} is SparseCtrl's for images; give images (--image), or take the one for "
+            f"sketches ({_DEFAULT_CONTROLNET['sketch']})."
+        )
+    return _rebuilt(pipe, _WITH_SPARSE_CONTROLNET, "an image", controlnet=made)
 
 
 def _rebuilt(pipe: Any, classes: dict[str, str], start: str, **parts: Any) -> DiffusionPipeline:
