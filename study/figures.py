@@ -129,7 +129,7 @@ def _points(
 ) -> None:
     scale = 100 if unit == "%" else 1
     value, low, high = scale * np.array([(e.value, e.low, e.high) for e in estimates]).reshape(-1, 3).T
-    # A basic bootstrap interval need not hold the estimate itself.
+    # An interval of percentiles need not hold the estimate itself.
     errors = np.stack([value - low, high - value]).clip(min=0)
     style: dict[str, Any] = {"fmt": "o", "markersize": 3, "linewidth": 1.2, "label": label}
     if upright:

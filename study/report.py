@@ -91,8 +91,8 @@ def _cells(found: dict[str, Comparison], to: Path) -> str:
         "difference of its track; *optical flow*: pyramidal Lucas-Kanade, mean over pixels and frames.",
         "*Fréchet distances* are between Gaussians fitted to the judge's features of these clips and of "
         f"{REFERENCE.copies} renders of each of their scenes: of the frames' features (mean over a clip) and of the "
-        "features of their succession. They are in the judge's own units and are **not FVD**; basic bootstrap "
-        "intervals, the renders' side fixed.",
+        "features of their succession. They are in the judge's own units and are **not FVD**; less the bias "
+        "that the bootstrap finds, with its basic intervals, the renders' side fixed.",
         "![Differences to vanilla](differences.png)",
         *_by_model(found, lambda model: f"In short:\n\n{tables.summary(found[model])}\n\n{_compared(found[model])}"),
     )

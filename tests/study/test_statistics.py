@@ -47,8 +47,17 @@ def test_frechet_distance_is_the_closed_form() -> None:
     assert frechet.distance(features) == pytest.approx(expected)
     assert frechet.distance(reference) == pytest.approx(0, abs=1e-9)
     found = frechet.difference(features + 1, features)
-    assert found.value == pytest.approx(frechet.distance(features + 1) - frechet.distance(features))
+    assert found.value == pytest.approx(frechet.distance(features + 1) - frechet.distance(features), rel=0.05)
+    assert found.value == pytest.approx(frechet.estimate(features + 1).value - frechet.estimate(features).value)
     assert found.differs
+
+
+def test_frechet_estimates_are_less_biased_than_plain_distances() -> None:
+    frechet = Frechet(RNG.normal(size=(3000, 20)))
+    features = RNG.normal(size=(150, 20))
+    found = frechet.estimate(features)
+    assert abs(found.value) < 0.5 * frechet.distance(features), "the same distribution: the truth is next to nothing"
+    assert found.low < found.value < found.high
 
 
 def test_frechet_distance_of_fewer_clips_than_features() -> None:
