@@ -1,9 +1,8 @@
 """Tiny pipelines of the models with joint space-time attention: one function for each pipeline class and variant.
 
-Each returns (pipe, call): a fresh pipeline of real classes with seeded random weights, and the arguments of a short run
-to its latents. Prompts are embeddings (there is no text encoder), a generator is to be added by the caller. Every run
-has four latent frames, or as many as `num_frames` makes. The weights of the value projections are scaled up, so that
-the attention counts in the output.
+Each returns (pipe, call): a fresh pipeline with seeded random weights, and the arguments of a short run to its latents.
+Prompts are embeddings (there is no text encoder); the caller adds a generator. Every run has four latent frames, or as
+many as `num_frames` makes. The value projections are scaled up, so that the attention counts in the output.
 """
 
 from collections.abc import Callable
@@ -42,6 +41,11 @@ from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionMode
 Tiny = tuple[Any, dict[str, Any]]
 
 
+def _quiet(pipe: Any) -> Any:
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
 def seeded(make: Callable[..., Any], seed: int = 0, **settings: Any) -> Any:
     """A model in inference mode; equal settings give equal weights."""
     with torch.random.fork_rng(devices=[]):
@@ -60,11 +64,6 @@ def embeddings(*shape: int, seed: int = 0) -> torch.Tensor:
 def picture(width: int, height: int, shade: int = 0) -> Image.Image:
     """A gradient."""
     return Image.radial_gradient("L").resize((width, height)).point(lambda value: (value + shade) % 256).convert("RGB")
-
-
-def _quiet(pipe: Any) -> Any:
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def _guided(dim: int, tokens: int = 5, **call: Any) -> dict[str, Any]:

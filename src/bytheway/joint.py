@@ -141,7 +141,8 @@ JOINT_ARCHITECTURES: Final[tuple[JointArchitecture, ...]] = (
 
 
 def check_settings(architecture: JointArchitecture, config: ByTheWayConfig) -> None:
-    """
+    """Refuse settings that a joint attention cannot have.
+
     Raises:
         ByTheWayError: the settings ask for self-guidance, or name blocks for it.
     """
