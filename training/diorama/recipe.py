@@ -124,8 +124,8 @@ class Trainer:
         motion = [p for name, p in unet.named_parameters() if "motion_modules" in name]
         known = {id(p) for p in motion}
         rest = [p for p in objective.parameters() if id(p) not in known]
-        groups = [{"params": motion, "lr": 8e-4}, {"params": rest, "lr": 4e-4}]
-        stage = Stage("motion", self.recipe.motion_steps, seed=self.recipe.seed)
+        groups = [{"params": motion, "lr": 8e-4}, {"params": rest, "lr": 7e-4}]
+        stage = Stage("motion", self.recipe.motion_steps, decay_share=0.1, seed=self.recipe.seed)
         batch = self._examples().clips(128 // self.world, stage)
         parts = (unet, adapter, text_encoder, self.tokenizer, self.vae, self.scheduler)
         sheet = self._sheets(lambda step: sample.clip_sheet(folder / f"samples-{step:06d}.png", *parts))

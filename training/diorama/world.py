@@ -45,8 +45,10 @@ WINDOW = 46.0
 FOAM = (0.80, 0.95, 0.96)
 TRAVEL = 19.0
 START = -4.5
-"""Where a subject that travels starts, ahead of the middle. Most of its way lies on the side it goes to: a world that is
-the same when time runs backwards teaches neither the order of frames nor which way is left."""
+"""Where a subject that travels starts, ahead of the middle: most of its way lies on the side it goes to.
+
+A world that is the same when time runs backwards teaches neither the order of frames nor which way is left.
+"""
 JUMP = 15.0
 CHUNK = 16
 """Clips of one subject drawn at once on a CPU: small enough to stay in its caches."""
