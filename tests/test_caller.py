@@ -52,9 +52,24 @@ def test_no_pipeline():
 
 def test_a_pipeline_tells_whether_it_guides():
     guided, old = GuidedPipeline(), OldPipeline()
-    assert guided() == Caller(guided, True)
+    assert guided().guides() is True
     assert old() == (Caller(old, True), True)
     assert old(guidance_scale=1) == (Caller(old, False), False)
+    assert Caller(old, False).guides() is False
+    assert Caller(Pipeline(), None).guides() is None
+    assert find_caller().guides() is None
+
+
+def test_a_pipeline_is_asked_only_where_it_matters():
+    """A scale for each frame is a tensor: to ask it is to wait for the device."""
+
+    class Asked(Pipeline):
+        @property
+        def do_classifier_free_guidance(self):
+            raise AssertionError
+
+    pipeline = Asked()
+    assert pipeline().pipeline is pipeline
 
 
 def test_a_method_of_a_pipeline_is_not_its_run():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module, remove_hook_from_module
 from diffusers import DDIMScheduler
 from torch import nn
 
@@ -86,6 +87,52 @@ def test_other_attentions_for_other_settings(unet, loop):
         assert (sample(unet, loop) - first).abs().max() > 1e-3
     assert torch.equal(sample(unet, loop), first)
     remove_bytheway(unet)
+
+
+def test_other_transformers_for_the_same_attentions(unet, loop):
+    """Hooks on the attentions are there already; those that tell the sizes have to come."""
+    with enhanced(unet, CONFIG, sites=SITES, record=False, **loop):
+        expected = sample(unet, loop)
+    apply_bytheway(unet, CONFIG.replace(alpha=0), sites=WITHOUT_SIZE, **loop)
+    apply_bytheway(unet, CONFIG, sites=SITES, **loop)
+    assert torch.equal(sample(unet, loop), expected)
+    remove_bytheway(unet)
+
+
+def test_hooks_of_accelerate_that_go_take_nothing_along(loop):
+    """Taking off what came before the method puts the modules' own forwards back."""
+    unet = plain_unet.make_unet()
+    carriers = [unet.coarse, unet.fine, unet.coarse.attention, unet.fine.attention]
+    for module in carriers:
+        add_hook_to_module(module, AlignDevicesHook("cpu"))
+    apply_bytheway(unet, CONFIG, sites=SITES, **loop)
+    expected = sample(unet, loop)
+    for module in carriers:
+        remove_hook_from_module(module)
+    assert torch.equal(sample(unet, loop), expected)
+    remove_bytheway(unet)
+    assert not any(hasattr(module, "_diffusers_hook") for module in unet.modules())
+
+
+def test_what_happens_in_the_block_ends_with_it(unet, loop):
+    vanilla = sample(unet, loop)
+    with enhanced(unet, CONFIG, sites=SITES, **loop):
+        remove_bytheway(unet)
+        assert torch.equal(sample(unet, loop), vanilla)
+    with enhanced(unet, CONFIG, sites=SITES, **loop):
+        remove_bytheway(unet)
+        apply_bytheway(unet, CONFIG, sites=SITES, **loop)
+    assert not hasattr(unet, "_bytheway")
+    assert torch.equal(sample(unet, loop), vanilla)
+
+
+def test_sites_in_the_wrong_order(unet, loop):
+    """The anchor, listed first, runs last: there is nothing to guide by, and nobody is to think that there was."""
+    with (
+        enhanced(unet, CONFIG, sites=SITES[::-1], **loop),
+        pytest.raises(ByTheWayError, match=r"coarse\.attention is called before the anchor.*order in which they run"),
+    ):
+        sample(unet, loop)
 
 
 def test_without_height_and_width_there_is_motion_enhancement_alone(unet, loop):

@@ -129,21 +129,22 @@ def _config(model: Any, config: ByTheWayConfig | None, sites: Sequence[TemporalA
 
 @contextmanager
 def _scoped(model: Any, settings: Settings) -> Iterator[Run]:
-    present = [Installation.on(denoiser) for denoiser in denoisers_of(model)]
+    denoisers = denoisers_of(model)
+    present = [Installation.on(denoiser) for denoiser in denoisers]
     before = [None if installation is None else installation.settings_of(model) for installation in present]
-    installations = _put(model, settings)
+    _put(model, settings)
     try:
         yield Run(settings.config, settings.record, settings.window)
     finally:
-        for installation, earlier in zip(installations, before, strict=True):
-            if earlier is None:
+        for denoiser, earlier in zip(denoisers, before, strict=True):
+            # The block may have applied and removed on its own.
+            installation = Installation.on(denoiser)
+            if earlier is not None:
+                installation_on(denoiser, earlier).put(model, earlier)
+            elif installation is not None:
                 installation.drop(model)
-            else:
-                installation.put(model, earlier)
 
 
-def _put(model: Any, settings: Settings) -> list[Installation]:
-    installations = [installation_on(denoiser, settings) for denoiser in denoisers_of(model)]
-    for installation in installations:
-        installation.put(model, settings)
-    return installations
+def _put(model: Any, settings: Settings) -> None:
+    for denoiser in denoisers_of(model):
+        installation_on(denoiser, settings).put(model, settings)

@@ -65,7 +65,7 @@ class Call:
     Attributes:
         parts, conditional: of its batch, see `Layout`.
         batch: how many entries it has.
-        sizes: height and width of the feature maps that the temporal transformers were called with last.
+        sizes: height and width of the feature maps that the denoiser and its temporal transformers were called with.
     """
 
     settings: Settings
@@ -73,7 +73,7 @@ class Call:
     parts: int
     conditional: int
     batch: int
-    sizes: dict[nn.Module, tuple[int, int]] = field(default_factory=dict)
+    sizes: dict[nn.Module, tuple[int, int]]
     # The maps of the anchor block, by site index and window.
     _anchors: dict[tuple[tuple[int, int], int], Anchor] = field(default_factory=dict)
     # How often each site was called: more than once where FreeNoise moves a window over the frames.
@@ -97,6 +97,11 @@ class Call:
         # The n-th window pairs with the anchor's n-th. Blocks that run before the anchor, when observed, have none.
         anchor = None if is_anchor or site.partner is None else self._anchors.get((site.partner, window))
         if settings.enhance:
+            if site.role == "guided" and anchor is None and settings.config.alpha > 0:
+                raise ByTheWayError(
+                    f"{path} is called before the anchor block is, whose maps should guide it; list the sites in the "
+                    "order in which they run, or give alpha=0."
+                )
             keep_map = is_anchor and (settings.config.alpha > 0 or settings.record is not None)
             output, kept, measures = enhanced_attention(
                 module,

@@ -16,11 +16,19 @@ class Caller(NamedTuple):
 
     Attributes:
         pipeline: the diffusers pipeline; None in a loop of one's own.
-        classifier_free_guidance: whether it says that it guides; None where nothing says so.
+        guided_local: what a local of its `__call__`, as the older pipelines have it, says of whether it guides.
     """
 
     pipeline: Any | None
-    classifier_free_guidance: bool | None
+    guided_local: bool | None
+
+    def guides(self) -> bool | None:
+        """Whether it says that it guides; None where nothing says so.
+
+        Scales that differ between frames (Stable Video Diffusion) are on the device, which has to be waited for.
+        """
+        guided = getattr(self.pipeline, _GUIDED, self.guided_local)
+        return None if guided is None else bool(guided)
 
 
 def find_caller() -> Caller:
@@ -36,8 +44,7 @@ def find_caller() -> Caller:
         if code.co_name == "__call__" and code.co_varnames[:1] == ("self",):
             candidate = frame.f_locals.get("self")
             if isinstance(candidate, DiffusionPipeline):
-                guided = getattr(candidate, _GUIDED, frame.f_locals.get(_GUIDED))
-                return Caller(candidate, None if guided is None else bool(guided))
+                return Caller(candidate, frame.f_locals.get(_GUIDED))
         frame = frame.f_back
     return Caller(None, None)
 
@@ -55,7 +62,7 @@ def parts_of_batch(caller: Caller, batch: int, classifier_free_guidance: bool | 
     Raises:
         ByTheWayError: nothing tells which of the two it is, or the batch has no halves.
     """
-    told = caller.classifier_free_guidance
+    told = caller.guides()
     guided = classifier_free_guidance if told is None else told
     perturbed = bool(getattr(caller.pipeline, "do_perturbed_attention_guidance", False))
     if guided is None and batch % 2 == 0:

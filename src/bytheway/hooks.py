@@ -78,7 +78,7 @@ class Installation:
                 self.denoiser.register_forward_hook(self._close, always_call=True),
             ]
             setattr(self.denoiser, ATTRIBUTE, self)
-        if not settings.sites.keys() <= self._hooked.keys():
+        if not self._modules_of(settings) <= {hook.module for hook in self._hooks}:
             self._detach()
             self._attach()
 
@@ -123,7 +123,8 @@ class Installation:
         if settings is None:
             return None
         parts, conditional = parts_of_batch(caller, len(sample), settings.classifier_free_guidance)
-        return Call(settings, timestep, parts, conditional, len(sample))
+        height, width = sample.shape[-2:]
+        return Call(settings, timestep, parts, conditional, len(sample), {self.denoiser: (height, width)})
 
     def _active_settings(self, pipeline: Any | None, timestep: Tensor | float) -> Settings | None:
         """The settings of a call by this pipeline, or by none; None where there is nothing to do in it."""
@@ -158,7 +159,7 @@ class Installation:
             in_place = all(self.denoiser.get_submodule(path) is module for path, module in self._hooked.items())
         except AttributeError:
             in_place = False
-        if not in_place:
+        if not in_place or any(hook.lost for hook in self._hooks):
             for settings in self._everyone():
                 self._fit(settings)
             self._detach()
@@ -167,17 +168,26 @@ class Installation:
     def _everyone(self) -> list[Settings]:
         return [*self._by_pipeline.values(), *([] if self._own is None else [self._own])]
 
+    def _modules_of(self, settings: Settings) -> set[nn.Module]:
+        """Those that have to carry hooks; of the denoiser itself the size is known without one."""
+        sites = settings.sites.values()
+        return {site.module for site in sites} | self._transformers_of(settings).keys()
+
+    def _transformers_of(self, settings: Settings) -> dict[nn.Module, None]:
+        transformers = (site.transformer for site in settings.sites.values())
+        return {module: None for module in transformers if module is not None and module is not self.denoiser}
+
     def _attach(self) -> None:
         """Hook every temporal self-attention; which of them take part is up to the settings of each call."""
-        sites = {site.path: site for settings in self._everyone() for site in settings.sites.values()}.values()
-        self._hooked = {site.path: site.module for site in sites}
+        everyone = self._everyone()
+        self._hooked = {site.path: site.module for settings in everyone for site in settings.sites.values()}
         attentions = set(self._hooked.values())
-        for transformer in {site.transformer: None for site in sites if site.transformer is not None}:
+        for transformer in {module: None for settings in everyone for module in self._transformers_of(settings)}:
             self._hooks.append(TransformerHook(self).attach(transformer))
             for module in transformer.modules():
                 if isinstance(module, SplitInferenceModule) and attentions.intersection(module.modules()):
                     self._hooks.append(SplitHook(self).attach(module))
-        self._hooks += [SiteHook(self, site.path).attach(site.module) for site in sites]
+        self._hooks += [SiteHook(self, path).attach(module) for path, module in self._hooked.items()]
 
     def _detach(self) -> None:
         for hook in self._hooks:

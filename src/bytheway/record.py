@@ -31,7 +31,7 @@ class Row:
         video: number of the video in the batch.
         energy: E1, of the map as the model made it.
         energy_after: E3, of the map as it was used.
-        disparity: to the anchor; None in the anchor block and in blocks that run before it.
+        disparity: to the anchor; None in the anchor block, in blocks that run before it, and where there is none.
         beta: amplification of the high frequencies; 1 where the method is off.
     """
 

@@ -133,7 +133,7 @@ class Site:
         block: such as "up_blocks.1".
         index: (i, j), the j-th temporal self-attention of the i-th temporal transformer of the block.
         heads: number of attention heads.
-        downscale: how much coarser than the latents the block works.
+        downscale: how much coarser than the latents the block works; 1 where attentions are given one by one.
         role: "anchor", "guided" and "motion" (of a denoiser without decoder levels: motion enhancement alone) take part
             in the method, "observed" can only be recorded.
         partner: index of the corresponding site in the anchor block: the same (i, j), or the nearest there is where
