@@ -13,7 +13,7 @@ from bytheway.conditioning import Footage, Still
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.generate import Request, Step, changes_to_inputs, complete, generate
-from tests import architectures, family
+from tests import architectures, family, joint_models
 
 REQUEST = Request(prompts=("a red ball bounces",), seed=7, num_frames=4, width=16, height=16, steps=2)
 CONFIG = ByTheWayConfig(alpha=0.6, beta=4.0, tau=7, active_steps=0.5)
@@ -105,6 +105,7 @@ def test_what_is_done_to_the_inputs_is_said() -> None:
     ("changes", "said"),
     [
         ({"images": (FIRST,), "video": footage()}, "from images or from a video, not from both"),
+        ({"seed": 2**63 - 1, "num_videos": 2}, "seed is 9223372036854775807; it must lie between 0 and"),
         ({"strength": 0.5}, "give the video"),
         ({"video": footage(), "strength": 0.0}, "strength is 0; it must be greater than 0"),
         ({"video": footage(), "strength": 1.5}, "strength is 1.5; it must be"),
@@ -156,6 +157,35 @@ def test_calls_unlike_animatediffs(name: str) -> None:
     assert clip.settings["free_init"] is False
     with pytest.raises(ByTheWayError, match="cannot be run with FreeInit"):
         complete(replace(request, free_init=True), pipe)
+
+
+def test_i2vgenxl_skips_a_layer_of_its_text_encoder_as_it_was_trained() -> None:
+    """It steps without telling, and its last norm is where the pipeline looks for it in no transformers since 5."""
+    if "i2vgenxl" not in architectures.ARCHITECTURES:
+        pytest.skip("this diffusers does not have it")
+    pipe, _ = architectures.ARCHITECTURES["i2vgenxl"](frames=4)
+    request = replace(REQUEST, steps=1, images=(FIRST,), config=CONFIG.replace(alpha=0.1))
+    clip = frames_of(pipe, request)
+    assert clip.shape == (4, 16, 16, 3)
+    assert not hasattr(pipe.text_encoder, "text_model")
+    with torch.no_grad():
+        pipe.text_encoder.encoder.layers[-1].mlp.fc2.weight.add_(1.0)  # of the layer that is skipped
+    np.testing.assert_array_equal(frames_of(pipe, request), clip)
+
+
+def test_ltx_with_conditions_does_without_any() -> None:
+    pipe, _ = joint_models.ltx_condition()
+    request = Request(prompts=("a",), seed=1, num_frames=9, width=64, height=32)
+    assert complete(request, pipe).images == ()
+    assert complete(replace(request, images=(FIRST,)), pipe).images == (FIRST,)
+    with pytest.raises(ByTheWayError, match="takes no video"):
+        complete(replace(request, video=footage(9)), pipe)
+
+
+def test_images_and_a_video_at_once() -> None:
+    pipe, _ = family.video_to_video_controlnet()
+    with pytest.raises(ByTheWayError, match="starts from images and a video at once"):
+        complete(replace(REQUEST, video=footage()), pipe)
 
 
 def test_defaults_of_calls_unlike_animatediffs() -> None:

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from bytheway import video
 from bytheway.errors import ByTheWayError
@@ -235,6 +237,38 @@ def test_reading_refuses(frames: video.Frames, tmp_path: Path) -> None:
     with pytest.raises(ByTheWayError, match="carries no settings"):
         read_metadata(tmp_path / "plain.gif")
     assert load_video(tmp_path / "plain.gif")[0].shape == (1, 48, 64, 3)
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "clip.webp", "clip"])
+def test_a_damaged_clip(frames: video.Frames, tmp_path: Path, name: str) -> None:
+    """Cut short after its beginning, which still tells what it is."""
+    frames = np.random.default_rng(0).integers(0, 256, frames.shape, dtype=np.uint8)  # nothing that packs small
+    path = save_video(frames, tmp_path / name)
+    file = path / "0007.png" if path.is_dir() else path
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ByTheWayError, match=r"is damaged or cut short|is not a video"):
+        load_video(path)
+
+
+def test_pictures_of_different_sizes_are_no_clip(frames: video.Frames, tmp_path: Path) -> None:
+    path = save_video(frames, tmp_path / "clip")
+    Image.fromarray(frames[0, :10]).save(path / "0003.png")
+    with pytest.raises(ByTheWayError, match="are of different sizes"):
+        load_video(path)
+
+
+@pytest.mark.parametrize("fps", [0, -3, "fast", 10**9, None])
+def test_a_frame_rate_that_cannot_be_is_not_believed(frames: video.Frames, tmp_path: Path, fps: Any) -> None:
+    (tmp_path / "clip").mkdir()
+    text = PngInfo()
+    text.add_text("Comment", json.dumps({"fps": fps}))
+    comment = json.dumps({"fps": fps, "num_frames": 0}).encode()
+    Image.fromarray(frames[0]).save(tmp_path / "clip" / "0000.png", pnginfo=text)
+    Image.fromarray(frames[0]).save(tmp_path / "clip.gif", comment=comment, duration=100)
+    assert load_video(tmp_path / "clip")[1] == 8
+    loaded, seen = load_video(tmp_path / "clip.gif")
+    assert (len(loaded), seen) == (1, 10)
 
 
 def test_enlarge(frames: video.Frames) -> None:

@@ -26,11 +26,26 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "on_step": ("callback",),
 }
 
+# Calls in which one of these names means something else, by the class of the pipeline.
+_OTHER_MEANINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    # Its video is a condition beside the prompt, in place of the image; denoising does not begin at it.
+    "LTXConditionPipeline": ("video", "strength"),
+}
+# And those that do without what all other calls that take it need.
+_OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {"LTXConditionPipeline": ("images",)}
+
 
 def takes(pipe: Any, setting: str) -> str | None:
     """The name under which the pipeline's call takes a setting, None where it does not."""
+    if setting in _OTHER_MEANINGS.get(type(pipe).__name__, ()):
+        return None
     parameters = _parameters(pipe)
     return next((name for name in _NAMES[setting] if name in parameters), None)
+
+
+def needs(pipe: Any, start: str) -> bool:
+    """Whether the pipeline's call needs what it starts from, "images" or "video"."""
+    return takes(pipe, start) is not None and start not in _OPTIONAL.get(type(pipe).__name__, ())
 
 
 def call_default(pipe: Any, setting: str) -> Any | None:

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 import bytheway
-from bytheway.arguments import arguments, call_default, takes
+from bytheway.arguments import arguments, call_default, needs, takes
 from bytheway.conditioning import Footage, Still
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
@@ -74,8 +74,8 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ByTheWayError(f"{name} is {value}; it must be at least 1.")
-        if not 0 <= self.seed < 2**63:
-            raise ByTheWayError(f"seed is {self.seed}; it must lie between 0 and 2^63 - 1.")
+        if not 0 <= self.seed <= 2**63 - self.num_videos:
+            raise ByTheWayError(f"seed is {self.seed}; it must lie between 0 and 2^63 - {self.num_videos}.")
         if self.compare and self.config is None:
             raise ByTheWayError("A comparison needs the method's settings; give them, or leave the comparison out.")
         if self.images and self.video is not None:
@@ -174,6 +174,8 @@ def complete(request: Request, pipe: Any) -> Request:
 def _check_taken(request: Request, pipe: Any) -> None:
     """Raise ByTheWayError for what is asked for and the pipeline does not take, and for what it needs and lacks."""
     model = type(pipe).__name__
+    if needs(pipe, "images") and needs(pipe, "video"):
+        raise ByTheWayError(f"This model ({model}) starts from images and a video at once; use its pipeline in Python.")
     if request.images and not takes(pipe, "images"):
         raise ByTheWayError(f"This model ({model}) takes no image; leave it out, or choose one that does.")
     if request.video is not None and not takes(pipe, "video"):
@@ -184,9 +186,9 @@ def _check_taken(request: Request, pipe: Any) -> None:
         raise ByTheWayError(f"This model ({model}) cannot be run with FreeInit; leave it out.")
     if request.record and _is_joint(pipe):
         raise ByTheWayError(f"This model ({model}) has no temporal attention maps to measure; leave the record out.")
-    if takes(pipe, "images") and not request.images:
+    if needs(pipe, "images") and not request.images:
         raise ByTheWayError(f"This model ({model}) starts from an image; give one (--image).")
-    if takes(pipe, "video") and request.video is None:
+    if needs(pipe, "video") and request.video is None:
         raise ByTheWayError(f"This model ({model}) starts from a video; give one (--video).")
 
 
@@ -259,6 +261,7 @@ class _Sampler:
         with (
             _free_init(self.pipe, request.free_init) as iterations,
             _own_randomness(self.pipe, self.seed),
+            _text_model(self.pipe),
             self._method(config) as run,
         ):
             settings = {
@@ -323,6 +326,23 @@ def _own_randomness(pipe: Any, seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(~seed)
         yield
+
+
+@contextmanager
+def _text_model(pipe: Any) -> Iterator[None]:
+    """CLIP's text encoder under the name that pipelines look in for its last norm, where transformers has it no more.
+
+    I2VGenXL's skips a layer by default and then needs that norm. The name is none of a submodule: nothing else sees it.
+    """
+    encoder = getattr(pipe, "text_encoder", None)
+    if encoder is None or hasattr(encoder, "text_model") or not hasattr(encoder, "final_layer_norm"):
+        yield
+        return
+    vars(encoder)["text_model"] = encoder
+    try:
+        yield
+    finally:
+        del vars(encoder)["text_model"]
 
 
 @contextmanager

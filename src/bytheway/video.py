@@ -21,7 +21,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
 from bytheway.errors import ByTheWayError
@@ -237,15 +237,24 @@ def load_video(path: str | os.PathLike[str]) -> tuple[Frames, float]:
 
     Reads what `save_video` writes, other people's files of these formats, and every video FFmpeg reads. GIF and WebP
     store equal neighbours once: a frame held longer than the others counts as often as it was shown.
+
+    Raises:
+        ByTheWayError: there is no such file or folder, or it holds no video, or a damaged one.
     """
     path = _existing(path)
     comment = _comment_of(path)
     settings = _settings(comment) if comment else {}
-    if path.is_dir():
-        return np.stack([np.asarray(Image.open(f).convert("RGB")) for f in _pngs(path)]), settings.get("fps", 8.0)
-    if path.suffix.lower() in (".gif", ".webp"):
-        return _load_animation(path, settings)
-    return _load_container(path)
+    try:
+        if path.is_dir():
+            return _load_pngs(path, settings)
+        if path.suffix.lower() in (".gif", ".webp"):
+            return _load_animation(path, settings)
+        return _load_container(path)
+    except ByTheWayError:
+        raise
+    # Broken files are answered with any of these, by format; a video without frames with ValueError.
+    except (av.FFmpegError, OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ByTheWayError(f"{path} is damaged or cut short; give another video.") from error
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -268,7 +277,7 @@ def _existing(path: str | os.PathLike[str]) -> Path:
 def _settings(comment: str) -> dict[str, Any]:
     try:
         settings = json.loads(comment)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return {}  # somebody else's remark
     return settings if isinstance(settings, dict) else {}
 
@@ -283,7 +292,7 @@ def _comment_of(path: Path) -> str | None:
             return comment.decode("utf-8", "replace") if isinstance(comment, bytes) else comment
         with av.open(str(path)) as container:
             return container.metadata.get("comment")
-    except (av.FFmpegError, UnidentifiedImageError) as error:
+    except (av.FFmpegError, OSError, SyntaxError) as error:  # Pillow's for a broken PNG
         raise ByTheWayError(f"{path} is not a video.") from error
 
 
@@ -294,16 +303,33 @@ def _pngs(folder: Path) -> list[Path]:
     return frames
 
 
+def _load_pngs(folder: Path, settings: dict[str, Any]) -> tuple[Frames, float]:
+    frames = []
+    for file in _pngs(folder):
+        with Image.open(file) as image:
+            frames.append(np.asarray(image.convert("RGB")))
+    if len({frame.shape for frame in frames}) > 1:
+        raise ByTheWayError(f"The PNGs in {folder} are of different sizes; a clip has one.")
+    return np.stack(frames), _fps(settings) or 8.0
+
+
+def _fps(settings: Mapping[str, Any]) -> float | None:
+    """The frames a second that a clip says it has; None where it says none that can be."""
+    fps = settings.get("fps")
+    return float(fps) if isinstance(fps, (int, float)) and 0 < fps <= 1000 else None
+
+
 def _load_animation(path: Path, settings: dict[str, Any]) -> tuple[Frames, float]:
     with Image.open(path) as image:
         shown = [(f.convert("RGB"), f.info.get("duration") or 100) for f in ImageSequence.Iterator(image)]
     durations = np.array([duration for _, duration in shown], dtype=float)  # milliseconds
-    tick = 1000 / settings["fps"] if "fps" in settings else np.median(durations)
+    fps = _fps(settings)
+    tick = np.median(durations) if fps is None else 1000 / fps
     counts = np.maximum(1, np.round(durations / tick)).astype(int)
     if len(shown) == 1:  # a still: WebP then drops the duration
-        counts[0] = settings.get("num_frames", 1)
+        counts[0] = max(1, settings.get("num_frames", 1))
     frames = np.stack([np.asarray(frame) for frame, _ in shown]).repeat(counts, axis=0)
-    return frames, float(settings.get("fps") or 1000 * len(frames) / durations.sum())
+    return frames, fps or float(1000 * len(frames) / durations.sum())
 
 
 def _load_container(path: Path) -> tuple[Frames, float]:

@@ -195,6 +195,14 @@ def test_motion_modules_in_diffusers_naming(adapter: MotionAdapter, tmp_path: Pa
     assert_same_adapter(load_motion_adapter(str(tmp_path / "motion.safetensors"), torch.float32), adapter)
 
 
+@pytest.mark.parametrize("keep", ["up_blocks", "norm", "proj_out"])
+def test_some_of_the_motion_modules(adapter: MotionAdapter, tmp_path: Path, keep: str) -> None:
+    tensors = {name: tensor for name, tensor in adapter.state_dict().items() if keep in name}
+    save_file(tensors, tmp_path / "motion.safetensors")
+    with pytest.raises(ByTheWayError, match=r"motion\.safetensors"):
+        load_motion_adapter(str(tmp_path / "motion.safetensors"), torch.float32)
+
+
 def test_weights_file_of_a_folder_keeps_the_folders_heads(adapter: MotionAdapter, adapter_folder: Path) -> None:
     loaded = load_motion_adapter(str(adapter_folder / "diffusion_pytorch_model.safetensors"), torch.float32)
     assert_same_adapter(loaded, adapter)

@@ -83,9 +83,18 @@ def test_a_video_brings_video_to_video(text_folder: Path) -> None:
     assert load(str(text_folder), device="cpu").__class__ is AnimateDiffPipeline
 
 
-def test_a_pipeline_that_takes_images_is_kept(tmp_path: Path) -> None:
-    family.pia()[0].save_pretrained(tmp_path / "pia")
-    assert type(load(str(tmp_path / "pia"), condition="image", device="cpu")).__name__ == "PIAPipeline"
+def test_a_pipeline_that_takes_images_is_kept_and_given_no_sketch(
+    sparse_pipe: Any, controlnet_folder: Path, tmp_path: Path
+) -> None:
+    pia = family.pia()[0]
+    scribble = family.sparse_controlnet_scribble()[0]
+    assert conditioned(pia, "image", None, torch.float32) is pia
+    assert conditioned(scribble, "sketch", None, torch.float32) is scribble
+    for pipe in (pia, sparse_pipe):
+        with pytest.raises(ByTheWayError, match="takes images and no sketches"):
+            conditioned(pipe, "sketch", None, torch.float32)
+        with pytest.raises(ByTheWayError, match="takes no SparseCtrl; leave the ControlNet"):
+            conditioned(pipe, "image", str(controlnet_folder), torch.float32)
 
 
 def test_refusals(refused: Callable[..., None], controlnet_folder: Path, tmp_path: Path) -> None:
@@ -94,7 +103,7 @@ def test_refusals(refused: Callable[..., None], controlnet_folder: Path, tmp_pat
     refused("holds no SparseCtrl", controlnet=tmp_path)
     refused("takes no SparseCtrl", "video", controlnet="sparsectrl-rgb")
     refused("somebody/sparse is not on this machine", controlnet="somebody/sparse")
-    refused("is SparseCtrl's for images", "sketch", controlnet=controlnet_folder)
+    refused("takes images and no sketches", "sketch", controlnet=controlnet_folder)
     config = controlnet_folder / "config.json"
     config.write_text(config.read_text().replace('"cross_attention_dim": 32', '"cross_attention_dim": 48'))
     refused("does not fit this model: its cross_attention_dim is 48, the model's is 32", controlnet=controlnet_folder)

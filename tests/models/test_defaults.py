@@ -29,9 +29,12 @@ def test_world_of_the_folder(video_folder: Path) -> None:
 
 
 def test_damaged_world(video_folder: Path) -> None:
-    (video_folder / "world.json").write_text("[]")
-    with pytest.raises(ByTheWayError, match=r"world.json of .* is damaged"):
-        generation_defaults(load(str(video_folder), device="cpu"))
+    pipe = load(str(video_folder), device="cpu")
+    wrong = ([], {}, WORLD | {"defaults": 3}, WORLD | {"defaults": {"size": [64]}}, WORLD | {"words": None})
+    for content in ("[" * 10**5, *map(json.dumps, wrong)):
+        (video_folder / "world.json").write_text(content)
+        with pytest.raises(ByTheWayError, match=r"world.json of .* is damaged"):
+            generation_defaults(pipe)
 
 
 def test_other_pipelines_have_animatediffs_at_the_size_of_their_unet(tiny_pipeline: Any) -> None:

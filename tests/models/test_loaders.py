@@ -172,6 +172,17 @@ def test_class_that_diffusers_does_not_have(video_folder: Path) -> None:
     refused(video_folder, because="needs AnimateDiffFromTomorrowPipeline")
 
 
+@pytest.mark.parametrize("name", [None, ["AnimateDiffPipeline"], "UNet2DModel", "utils"])
+def test_model_index_that_names_no_pipeline(video_folder: Path, name: Any) -> None:
+    index = video_folder / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"_class_name": name}))
+    refused(video_folder, because=f"needs {name}, which is no pipeline")
+
+
+def test_name_that_no_file_can_have() -> None:
+    refused("a long prompt " * 40, because="There is no model 'a long prompt")
+
+
 # --- the hub
 
 

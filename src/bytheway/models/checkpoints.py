@@ -83,6 +83,9 @@ def motion_adapter_config(tensors: dict[str, Tensor]) -> dict[str, Any]:
 
     Shapes tell everything but the number of heads, which is 8 in every AnimateDiff release, and the groups of the
     norms, which are 32.
+
+    Raises:
+        LookupError: a tensor that tells a width is missing, or one has too few axes.
     """
     blocks = _count(tensors, r"down_blocks\.(\d+)\.")
     widths = [_width(tensors, block) for block in range(blocks)]
@@ -142,4 +145,7 @@ def _count(tensors: Iterable[str], pattern: str) -> int:
 
 def _width(tensors: dict[str, Tensor], block: int) -> int:
     name = re.compile(rf"down_blocks\.{block}\.motion_modules\.0\.(temporal_transformer\.)?proj_out\.weight")
-    return next(tensor.shape[0] for key, tensor in tensors.items() if name.fullmatch(key))
+    found = [tensor for key, tensor in tensors.items() if name.fullmatch(key)]
+    if not found:
+        raise LookupError(f"it has no motion_modules.0.proj_out in down_blocks.{block}")
+    return found[0].shape[0]

@@ -44,20 +44,36 @@ def conditioned(
             raise ByTheWayError(f"A run from a video takes no SparseCtrl; leave the ControlNet {controlnet} out.")
         return pipe if takes(pipe, "video") else _rebuilt(pipe, _FROM_VIDEO, "a video")
     if controlnet is None and (condition is None or takes(pipe, "images")):
+        if condition == "sketch":
+            _check_takes_sketches(pipe)
         return pipe
     if controlnet is None:
         widths = list(getattr(getattr(pipe, "unet", None), "config", {}).get("block_out_channels", []))
         if type(pipe).__name__ not in _WITH_SPARSE_CONTROLNET or widths != _WIDTHS:
             raise ByTheWayError(_no_start(pipe, "an image"))
         controlnet = _DEFAULT_CONTROLNET[condition or "image"]
-    made = _load_controlnet(pipe, controlnet, dtype)
-    # The form for images sees latents of the VAE, which makes nothing of lines; the one for sketches sees pixels.
-    if condition == "sketch" and made.config.use_simplified_condition_embedding:
+    elif type(pipe).__name__ not in _WITH_SPARSE_CONTROLNET:
         raise ByTheWayError(
-            f"The ControlNet {controlnet} is SparseCtrl's for images; give images (--image), or take the one for "
-            f"sketches ({_DEFAULT_CONTROLNET['sketch']})."
+            f"This model ({type(pipe).__name__}) takes no SparseCtrl; leave the ControlNet {controlnet} out."
         )
-    return _rebuilt(pipe, _WITH_SPARSE_CONTROLNET, "an image", controlnet=made)
+    loaded = _load_controlnet(pipe, controlnet, dtype)
+    made = _rebuilt(pipe, _WITH_SPARSE_CONTROLNET, "an image", controlnet=loaded)
+    if condition == "sketch":
+        _check_takes_sketches(made)
+    return made
+
+
+def _check_takes_sketches(pipe: Any) -> None:
+    """Raise ByTheWayError for a model that would take lines for a picture.
+
+    SparseCtrl's form for images sees latents of the VAE, which makes nothing of lines; that for sketches sees pixels.
+    """
+    controlnet = getattr(pipe, "controlnet", None)
+    if controlnet is None or getattr(controlnet, "config", {}).get("use_simplified_condition_embedding", False):
+        raise ByTheWayError(
+            f"This model ({type(pipe).__name__}) takes images and no sketches; give images (--image), or take "
+            f"SparseCtrl's ControlNet for sketches ({_DEFAULT_CONTROLNET['sketch']})."
+        )
 
 
 def _rebuilt(pipe: Any, classes: dict[str, str], start: str, **parts: Any) -> DiffusionPipeline:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bytheway.arguments import call_default
+from bytheway.errors import ByTheWayError
 from bytheway.models.registry import PACKAGED, KnownModel, Sampling, model_of_parts, packaged_folder
 from bytheway.models.sources import read_json
 
@@ -63,9 +64,7 @@ def generation_defaults(pipe: DiffusionPipeline) -> GenerationDefaults:
     folder = _folder(pipe)
     world = read_json(str(folder), "world.json") if folder is not None else None
     if world is not None:
-        settings = dict(world["defaults"])
-        settings["size"] = tuple(settings["size"])
-        return GenerationDefaults(**settings, vocabulary=frozenset(world["words"]))
+        return _of_world(world, folder)
     size = _size(pipe)
     if "motion_adapter" in pipe.config:
         known = known_model_of(pipe)
@@ -80,6 +79,14 @@ def generation_defaults(pipe: DiffusionPipeline) -> GenerationDefaults:
         guidance_scale=call_default(pipe, "guidance_scale") or plain.guidance_scale,
         fps=next((fps for name, fps in _FPS.items() if type(pipe).__name__.startswith(name)), plain.fps),
     )
+
+
+def _of_world(world: dict[str, Any], folder: Path | None) -> GenerationDefaults:
+    try:
+        width, height = world["defaults"]["size"]
+        return GenerationDefaults(**world["defaults"] | {"size": (width, height)}, vocabulary=frozenset(world["words"]))
+    except (LookupError, TypeError, ValueError) as error:
+        raise ByTheWayError(f"world.json of {folder} is damaged: it lacks settings or words.") from error
 
 
 def known_model_of(pipe: Any) -> KnownModel | None:

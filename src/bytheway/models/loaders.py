@@ -112,7 +112,7 @@ def _from_diffusers(location: str, motion_adapter: str | None, dtype: torch.dtyp
     if _is_video(index):
         if motion_adapter is not None:
             raise ByTheWayError(_WITH_MOTION.format(model=location, motion_adapter=motion_adapter))
-        return _from_class(location, index["_class_name"], dtype)
+        return _from_class(location, index.get("_class_name"), dtype)
     if _denoiser(index) != "UNet2DConditionModel":
         raise ByTheWayError(
             f"{location} is a {index.get('_class_name')}, which bytheway does not know; give a video pipeline, or a "
@@ -144,19 +144,20 @@ def _denoiser(index: dict[str, Any]) -> str | None:
 
 def _class(component: Any) -> str | None:
     """The class name in a component of a model_index.json, which is a pair of library and class."""
-    return component[1] if isinstance(component, list) and len(component) == 2 else None
+    is_pair = isinstance(component, list) and len(component) == 2
+    return component[1] if is_pair and isinstance(component[1], str) else None
 
 
-def _from_class(location: str, class_name: str, dtype: torch.dtype) -> DiffusionPipeline:
+def _from_class(location: str, class_name: Any, dtype: torch.dtype) -> DiffusionPipeline:
     """The pipeline by the class, of diffusers or of our own, that its model_index.json names."""
     import diffusers
 
     from bytheway.models import videocrafter
 
     home = videocrafter if class_name in videocrafter.__all__ else diffusers
-    pipeline_class = getattr(home, class_name, None)
-    if pipeline_class is None:
-        raise ByTheWayError(f"{location} needs {class_name}, which this version of diffusers does not have.")
+    pipeline_class = getattr(home, str(class_name), None)
+    if not (isinstance(pipeline_class, type) and issubclass(pipeline_class, diffusers.DiffusionPipeline)):
+        raise ByTheWayError(f"{location} needs {class_name}, which is no pipeline of this version of diffusers.")
     with reading(location):
         return pipeline_class.from_pretrained(location, dtype=dtype)
 

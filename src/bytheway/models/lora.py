@@ -25,7 +25,8 @@ def add_loras(pipe: DiffusionPipeline, loras: Sequence[str]) -> None:
     A file of a hub repository is named `owner/name:file`.
 
     Raises:
-        ByTheWayError: one cannot be found or read, does not fit the pipeline, or peft is not installed.
+        ByTheWayError: one cannot be found or read, does not fit the pipeline, the pipeline takes none, or peft is not
+            installed.
     """
     if not loras:
         return
@@ -33,6 +34,8 @@ def add_loras(pipe: DiffusionPipeline, loras: Sequence[str]) -> None:
 
     if not is_peft_available():
         raise ByTheWayError('LoRAs need the package peft; install it with: pip install "bytheway[lora]"')
+    if not hasattr(pipe, "load_lora_weights"):
+        raise ByTheWayError(f"This model ({type(pipe).__name__}) takes no LoRA; leave it out.")
     weights = {}
     for number, lora in enumerate(loras, start=1):
         source, weight = split_weight(lora)

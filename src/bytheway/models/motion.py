@@ -93,9 +93,8 @@ def _from_file(path: Path) -> MotionAdapter:
     tensors = read_tensors(path)
     if kind_of(tensors) != "motion":
         raise ByTheWayError(f"{path} holds no motion modules; give a file or folder of AnimateDiff's motion modules.")
-    config = _config_beside(path) or motion_adapter_config(tensors)
     with reading(path):
-        adapter = MotionAdapter.from_config(config)
+        adapter = MotionAdapter.from_config(_config_beside(path) or motion_adapter_config(tensors))
     weights = diffusers_motion_names(tensors)
     expected = {name: tensor.shape for name, tensor in adapter.state_dict().items() if "pos_embed" not in name}
     if {name: tensor.shape for name, tensor in weights.items()} != expected:

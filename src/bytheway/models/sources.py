@@ -42,14 +42,17 @@ def downloaded(repository: str, file: str) -> Path:
 def existing_path(name: str) -> Path | None:
     """The file or folder of that name, None when there is none; `~` is the home folder."""
     path = Path(name).expanduser()
-    return path if path.exists() else None
+    try:
+        return path if path.exists() else None
+    except OSError:  # a name that is too long for one, a folder that may not be entered
+        return None
 
 
 def read_json(location: str, file: str) -> dict[str, Any] | None:
     """The JSON object in `file` of a folder or of a hub repository; None when there is no such file.
 
     Raises:
-        ByTheWayError: the repository cannot be reached, or the file holds no JSON object.
+        ByTheWayError: the repository cannot be reached, or the file cannot be read or holds no JSON object.
     """
     folder = existing_path(location)
     path = folder / file if folder is not None else hub_file(location, file)
@@ -57,7 +60,9 @@ def read_json(location: str, file: str) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except OSError as error:
+        raise ByTheWayError(f"{file} of {location} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise ByTheWayError(f"{file} of {location} is damaged: it holds no JSON object; download or save it again.")

@@ -14,6 +14,7 @@ from torch.testing import assert_close
 
 from bytheway import ByTheWayError, apply_bytheway, enhanced, remove_bytheway
 from bytheway.models import GenerationDefaults, generation_defaults, preset_for
+from bytheway.models.lora import add_loras
 from bytheway.models.videocrafter import VideoCrafterPipeline, VideoCrafterScheduler, VideoCrafterUNet
 
 BALL, STAR = "a red ball bounces", "a blue star turns"
@@ -315,3 +316,8 @@ def test_plain_ddim_would_be_wrong(pipe):
     timestep = ours.timesteps[-10]
     step = [scheduler.step(noise, timestep, latents).prev_sample for scheduler in (ours, plain)]
     assert not torch.allclose(*step, atol=1e-3)
+
+
+def test_no_lora(pipe):
+    with pytest.raises(ByTheWayError, match=r"This model \(VideoCrafterPipeline\) takes no LoRA; leave it out"):
+        add_loras(pipe, ["zoom"])
