@@ -196,6 +196,7 @@ class FusedWithNames(Fused):
         ([], "sites is empty"),
         ([TemporalAttention("attic", "coarse")], "'attic'.*PlainUNet has no such module"),
         ([TemporalAttention("fine.attention", "fine", "attic")], "'attic'.*PlainUNet has no such module"),
+        ([TemporalAttention("fine.attention", "fine", "fine.attention")], "fine.attention .* is an attention itself"),
         ([TemporalAttention("fine", "fine")], "fine has no heads, to_q, to_k, to_v, to_out"),
     ],
 )

@@ -5,7 +5,7 @@ instead (`bytheway.method`, `frequency_filter`). Where nothing guides a site (th
 does not fall, beta stays at its least value, and any attention kernel will do. A site that is guided makes its map
 once; energies and beta stay on the device. Projections, norms, scale, `to_out` and residual are the module's own, so
 whatever was loaded into them counts. The module is a diffusers `Attention`, or any other with `heads`, `to_q`, `to_k`,
-`to_v` and `to_out`, as the codes before diffusers had them; what else an `Attention` has may be missing.
+`to_v` and `to_out`, the names of the original latent diffusion; what else an `Attention` has may be missing.
 """
 
 from collections.abc import Iterable, Sequence

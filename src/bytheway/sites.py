@@ -278,11 +278,16 @@ def _given(denoiser: nn.Module, attentions: Sequence[TemporalAttention]) -> list
     """The list, checked against the denoiser."""
     if not attentions:
         raise ByTheWayError("sites is empty; list the temporal self-attentions of the denoiser.")
-    modules = dict(denoiser.named_modules())
+    modules, paths = dict(denoiser.named_modules()), {one.path for one in attentions}
     for one in attentions:
         for path in (one.path, one.transformer):
             if path is not None and path not in modules:
                 raise ByTheWayError(f"sites names {path!r}, and {type(denoiser).__name__} has no such module.")
+        if one.transformer in paths:
+            raise ByTheWayError(
+                f"sites names {one.transformer} as a transformer, and it is an attention itself; name a module that is "
+                "called with a feature map."
+            )
         missing = [name for name in ("heads", "to_q", "to_k", "to_v", "to_out") if not hasattr(modules[one.path], name)]
         if missing:
             raise ByTheWayError(
