@@ -46,8 +46,10 @@ def test_show_refuses(bytheway: Command, name: str, said: str) -> None:
 def test_models(bytheway: Command) -> None:
     result = bytheway("models")
     assert result.exit_code == 0
-    header, *rows = (line.split("\t") for line in result.stdout.splitlines())
+    lines = result.stdout.splitlines()
+    header, *rows = (line.split("\t") for line in lines if "\t" in line)
     assert header == ["name", "architecture", "preset", "present", "comes from"]
+    assert lines[-len(rows) :] == [f"{model.name}: {model.description}" for model in known_models()]
     assert [row[0] for row in rows] == [model.name for model in known_models()]
     assert {row[3] for row in rows} <= {"yes", "no"}
 

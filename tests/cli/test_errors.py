@@ -99,6 +99,7 @@ def test_known_once_the_model_is_there(generate: Command) -> None:
         (ConnectionError("no route"), "network cannot be reached"),
         (TimeoutError(), "network cannot be reached"),
         (OSError(errno.ENOSPC, "No space left on device", "a.mp4"), "a.mp4 cannot be written: No space left"),
+        (PermissionError(errno.EACCES, "Permission denied", "a.png"), "a.png cannot be opened: Permission denied"),
         (ByTheWayError("Two\nlines."), "Two lines."),
     ],
 )

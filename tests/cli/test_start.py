@@ -76,6 +76,7 @@ def test_a_video(start: Callable[..., Any]) -> None:
     [
         (["--image", "nowhere.png"], "There is no image nowhere.png"),
         (["--image", "notes.txt"], "notes.txt cannot be read as an image"),
+        (["--image", "x" * 300], "cannot be opened: File name too long"),
         (["--image", "cat.png@16"], "cat.png is to be in frame 16, but the clip has the frames 0 to 15"),
         (["--image", "cat.png", "--sketch", "cat.png@1"], "from images or from sketches, not from both"),
         (["--image", "cat.png", "--video", "in"], "from images or from a video, not from both"),

@@ -179,6 +179,12 @@ def test_model_index_that_names_no_pipeline(video_folder: Path, name: Any) -> No
     refused(video_folder, because=f"needs {name}, which is no pipeline")
 
 
+def test_component_of_a_class_that_there_is_not(video_folder: Path) -> None:
+    index = video_folder / "model_index.json"
+    index.write_text(index.read_text().replace('"AutoencoderKL"', '"AutoencoderFromTomorrow"'))
+    refused(video_folder, because="AutoencoderFromTomorrow")
+
+
 def test_name_that_no_file_can_have() -> None:
     refused("a long prompt " * 40, because="There is no model 'a long prompt")
 

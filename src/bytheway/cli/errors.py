@@ -16,7 +16,8 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, the shells' convention
 
 _NETWORK_LIBRARIES = {"httpx", "httpcore", "requests", "urllib3"}
 _NETWORK_ERRORS = (ConnectionError, socket.gaierror, TimeoutError)
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_FULL_OR_READ_ONLY = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
 
 
@@ -44,8 +45,10 @@ def sentence_for(error: BaseException) -> str | None:
         return "There is not enough memory; try fewer --frames, a smaller --size or --dtype float16."
     if _is_network(error):
         return "The network cannot be reached; check the connection, or give a model that is on this machine."
-    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+    if isinstance(error, OSError) and error.errno in _FULL_OR_READ_ONLY:
         return f"{error.filename or 'The output'} cannot be written: {error.strerror}."
+    if isinstance(error, OSError) and error.errno in _OUT_OF_REACH:
+        return f"{error.filename or 'A file'} cannot be opened: {error.strerror}."
     return None
 
 

@@ -82,7 +82,9 @@ def _grid(pipe: Any, defaults: GenerationDefaults) -> tuple[int, int, int]:
 
 def _blocks(sites: list[Site], size: tuple[int, int], pipe: Any) -> Iterator[tuple[object, ...]]:
     """A row for each block: what its sites have in common, at the size of frames that suits the model."""
+    from bytheway.models.defaults import pixels_per_latent
+
     for block, group in groupby(sites, key=lambda site: site.block):
         first, *others = group
-        width, height = (math.ceil(side / pipe.vae_scale_factor / first.downscale) for side in size)
+        width, height = (math.ceil(side / pixels_per_latent(pipe) / first.downscale) for side in size)
         yield block, 1 + len(others), f"{width}x{height}", first.heads, first.role

@@ -4,9 +4,9 @@ from bytheway.cli.errors import reported
 
 
 def command() -> None:
-    """List the models known by name: architecture, preset, where they come from, whether they are here."""
+    """List the models known by name: architecture, preset, source, whether they are here, and what they are."""
     with reported():
-        from bytheway.cli.tables import print_table
+        from bytheway.cli.tables import print_settings, print_table
         from bytheway.models import known_models
 
         print_table(
@@ -16,3 +16,4 @@ def command() -> None:
                 for m in known_models()
             ),
         )
+        print_settings("what they are", {m.name: m.description for m in known_models()})

@@ -107,6 +107,7 @@ def reading(source: str | Path) -> Iterator[None]:
         TypeError,
         RuntimeError,
         ImportError,
+        AttributeError,  # a class that the library of this version does not have
         SafetensorError,
         pickle.UnpicklingError,
         SingleFileComponentError,
