@@ -1,6 +1,7 @@
 """The denoiser against the official one, and as a model of diffusers."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch.testing import assert_close
 
 from bytheway.errors import ByTheWayError
 from bytheway.models.videocrafter import VideoCrafterUNet
-from bytheway.models.videocrafter.keys import diffusers_name, diffusers_shape
+from bytheway.models.videocrafter.keys import official_name
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +26,10 @@ def official(fixtures):
         norm_num_groups=config["norm_num_groups"],
     )
     weights = load_file(fixtures / "unet_state.safetensors")
-    unet.load_state_dict(
-        {
-            diffusers_name(name): weight.float().reshape(diffusers_shape(name, weight.shape))
-            for name, weight in weights.items()
-        }
-    )
+    names = {name: official_name(name, settings["num_res_blocks"]) for name in unet.state_dict()}
+    assert sorted(names.values()) == sorted(weights)
+    shapes = {name: parameter.shape for name, parameter in unet.state_dict().items()}
+    unet.load_state_dict({ours: weights[name].float().reshape(shapes[ours]) for ours, name in names.items()})
     return unet.eval().requires_grad_(False)
 
 
@@ -46,9 +45,9 @@ def test_output_and_decoder_maps_are_the_official_codes(fixtures, official):
     expected = load_file(fixtures / "attn_up.safetensors")
     assert len(expected) == 18
     maps, handles = {}, []
-    for name in expected:
+    for path in [path for path, _ in official.named_modules() if re.search(r"up_blocks.*\.temp_.*\.attn[12]$", path)]:
         # The name of a layer is that of its parameters without their ends.
-        path = diffusers_name(f"{name}.to_q.weight").removesuffix(".to_q.weight")
+        name = official_name(f"{path}.to_q.weight").removesuffix(".to_q.weight")
 
         def keep(attention, args, name=name):
             maps[name] = temporal_map(attention, args[0], batch=2)
