@@ -43,6 +43,14 @@ def test_other_pipelines_have_animatediffs_at_the_size_of_their_unet(tiny_pipeli
     )
 
 
+def test_world_of_the_current_folder_is_nobodys(
+    tiny_pipeline: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "world.json").write_text(json.dumps(WORLD))
+    monkeypatch.chdir(tmp_path)
+    assert generation_defaults(tiny_pipeline).vocabulary is None
+
+
 def test_size_of_a_unet_that_is_not_square(tiny_pipeline: Any) -> None:
     tiny_pipeline.unet.register_to_config(sample_size=(40, 64))
     assert generation_defaults(tiny_pipeline).size == (128, 80)

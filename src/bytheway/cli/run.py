@@ -166,11 +166,12 @@ def _print_summary(made: list[tuple[Path, Clip]], model: str) -> None:
 def _run_settings(clip: Clip, model: str) -> dict[str, str]:
     """What the clips of a run have in common, in words."""
     s = clip.settings
+    count, height, width, _ = clip.frames.shape  # as the model rounded them
     free_init = ", FreeInit" if s["free_init"] else ""
     starts = s["images"] or ([f"{s['video']}, strength {s['strength']:g}"] if s["video"] else [])
     return {
         **({"from": ", ".join(starts)} if starts else {}),
-        "clip": f"{s['num_frames']} frames of {s['width']}x{s['height']}, {s['fps']:g} a second",
+        "clip": f"{count} frames of {width}x{height}, {s['fps']:g} a second",
         "model": f"{model}, {s['steps']} steps of {s['scheduler']}, guidance {s['guidance_scale']:g}{free_init}, "
         f"{s['dtype']} on {s['device']}",
         "method": (in_words(ByTheWayConfig.from_dict(s["config"])) if s["config"] else "left out")

@@ -160,5 +160,5 @@ def _origin(component: Any) -> str | None:
 
 def _folder(pipe: Any) -> Path | None:
     """The local folder that the pipeline was loaded from, None when it came from elsewhere."""
-    path = Path(str(pipe.config.get("_name_or_path", "")))
-    return path if path.is_dir() else None
+    name = pipe.config.get("_name_or_path")
+    return Path(name) if name and Path(name).is_dir() else None
