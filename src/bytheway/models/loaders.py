@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,8 +156,9 @@ def _from_class(location: str, class_name: Any, dtype: torch.dtype) -> Diffusion
     from bytheway.models import videocrafter
 
     home = videocrafter if class_name in videocrafter.__all__ else diffusers
-    pipeline_class = getattr(home, str(class_name), None)
-    if not (isinstance(pipeline_class, type) and issubclass(pipeline_class, diffusers.DiffusionPipeline)):
+    pipeline_class: Any = getattr(home, str(class_name), None)
+    is_pipeline = inspect.isclass(pipeline_class) and issubclass(pipeline_class, diffusers.DiffusionPipeline)
+    if not is_pipeline:
         raise ByTheWayError(f"{location} needs {class_name}, which is no pipeline of this version of diffusers.")
     with reading(location):
         return pipeline_class.from_pretrained(location, dtype=dtype)
