@@ -115,7 +115,6 @@ class Examples:
         captions = ["" if rng.random() < CAPTION_DROPOUT else caption(self.scenes[clip], rng) for clip in clips]
         return x, noise, timesteps, tokenise(self.tokenizer, captions).to(self.device)
 
-
     def _timesteps(self, count: int, generator: torch.Generator) -> Tensor:
         """Uniform, but for 30 % that are drawn from the noisiest twentieth.
 
