@@ -36,10 +36,10 @@ def test_schedule_starts_in_noise_and_ends_in_the_picture() -> None:
     alphas = architecture.build_scheduler().alphas_cumprod.double()
     log_snr = torch.log(alphas / (1 - alphas))
     assert (log_snr.diff() < 0).all()
-    shift = 2 * math.log(2)
-    assert log_snr[-1] == pytest.approx(-9 + shift, abs=0.05)
-    assert log_snr[0] == pytest.approx(9 + shift, abs=0.05)
-    # The cosine schedule is at SNR 1 halfway; the shift raises that moment by 2 log 2.
+    shift = -2 * math.log(2)
+    assert log_snr[-1] == pytest.approx(-14 + shift, abs=0.05)
+    assert log_snr[0] == pytest.approx(14 + shift, abs=0.05)
+    # The cosine schedule is at SNR 1 halfway; the shift lowers the log-SNR of that moment by 2 log 2.
     assert log_snr[499] == pytest.approx(shift, abs=0.02)
 
 

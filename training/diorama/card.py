@@ -58,9 +58,9 @@ Words: {vocabulary}.
 | unet | UNet2DConditionModel, three levels (8, 4, 2 pixels), channels 64, 96, 144 | {unet} |
 | motion_adapter | MotionAdapter, motion modules in every block | {motion_adapter} |
 
-v-prediction on a cosine schedule whose log-SNR is raised by 2 log 2, because a small latent loses its layout at noise
-levels at which a large one still shows it. Weights in float16 (the text encoder in float32), safetensors only. Made
-for {steps} DDIM steps at guidance {guidance}.
+v-prediction on a cosine schedule whose log-SNR is lowered by 2 log 2 and runs down to -15.4: the 16 frames of a clip
+betray its motion through much noise, and only where they no longer do does the prompt decide it. Weights in float16
+(the text encoder in float32), safetensors only. Made for {steps} DDIM steps at guidance {guidance}.
 
 ## The recipe
 

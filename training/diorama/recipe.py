@@ -40,7 +40,7 @@ class Recipe:
     clips: int = 8192
     autoencoder_steps: int = 4200
     spatial_steps: int = 1400
-    motion_steps: int = 8850
+    motion_steps: int = 9350
     seed: int = 0
     minutes: float = float("inf")
 
