@@ -133,6 +133,20 @@ def test_denoising_trains_images_and_clips(corpus: Corpus) -> None:
     assert strides[3] == 1
 
 
+def test_a_third_of_the_timesteps_are_the_noisiest(corpus: Corpus) -> None:
+    tokenizer = architecture.build_tokenizer(captions_per_scene=5)
+    *_, timesteps, _ = Examples(corpus, tokenizer, 1000, CPU).frames(4000)(0, torch.Generator().manual_seed(0))
+    assert isinstance(timesteps, Tensor)
+    assert 0 <= timesteps.min() < 10
+    assert timesteps.max() == 999
+    assert (timesteps >= 950).float().mean() == pytest.approx(0.3 + 0.7 * 0.05, abs=0.03)
+
+
+def test_every_process_numbers_words_alike() -> None:
+    first, second = (architecture.build_tokenizer(captions_per_scene=5).get_vocab() for _ in range(2))
+    assert first == second
+
+
 def test_strided_frames_keep_their_positions() -> None:
     unet = UNetMotionModel.from_unet2d(architecture.build_unet(), architecture.build_motion_adapter())
     table = unet.down_blocks[0].motion_modules[0].transformer_blocks[0].pos_embed

@@ -33,7 +33,10 @@ Denoiser = TypeVar("Denoiser", UNet2DConditionModel, UNetMotionModel)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long each stage takes. The defaults made the shipped weights."""
+    """How long each stage takes.
+
+    The defaults are the steps of the shipped weights, whose recipe changed on the way: MODEL_CARD.md says how.
+    """
 
     out: Path
     shipped: Path
