@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from diffusers import AnimateDiffPipeline, DDIMScheduler, UNet2DConditionModel
+from diffusers import AnimateDiffPipeline, DDIMScheduler, DiffusionPipeline, UNet2DConditionModel
 
 from bytheway import ByTheWayConfig, ByTheWayError, apply_bytheway, enhanced, observe, remove_bytheway
 from bytheway.sites import find_sites
@@ -177,6 +177,32 @@ def test_a_second_pipeline_that_shares_the_denoiser(pipe, vanilla):
     assert same(generate(pipe), enhanced_video)
     remove_bytheway(pipe)
     assert same(generate(pipe), vanilla)
+
+
+class Probe(DiffusionPipeline):
+    """One call of the denoiser, without a scheduler."""
+
+    def __init__(self, unet):
+        super().__init__()
+        self.register_modules(unet=unet)
+
+    @torch.no_grad()
+    def __call__(self, *inputs):
+        return self.unet(*inputs).sample
+
+
+def test_a_second_pipeline_without_a_scheduler(pipe):
+    probe = Probe(pipe.unet)
+    embeds, latents = as_of_pipeline(pipe)
+    pipe.scheduler.set_timesteps(2)
+    inputs = torch.cat([latents] * 2), pipe.scheduler.timesteps[0], embeds
+    plain = probe(*inputs)
+    with enhanced(pipe, ALWAYS):
+        assert same(probe(*inputs), plain)
+    with enhanced(probe, ALWAYS, classifier_free_guidance=True), pytest.raises(ByTheWayError, match="scheduler="):
+        probe(*inputs)
+    with enhanced(probe, ALWAYS, scheduler=pipe.scheduler, classifier_free_guidance=True):
+        assert differ(probe(*inputs), plain)
 
 
 def test_a_pipeline_called_from_another_ones_callback(pipe, vanilla):

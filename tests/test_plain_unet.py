@@ -74,6 +74,29 @@ def test_on_and_off(unet, loop):
     assert [row.block for row in run.record.rows()] == ["coarse", "fine"] * 2
 
 
+class ByPlace(plain_unet.PlainUNet):
+    def forward(self, video, *args):
+        return super().forward(video, *args)
+
+
+class ByName(plain_unet.PlainUNet):
+    def forward(self, *args, **kwargs):
+        return super().forward(kwargs["video"], kwargs["timestep"], *args)
+
+    def __call__(self, video, timestep):
+        return super().__call__(video=video, timestep=timestep)
+
+
+@pytest.mark.parametrize("kind", [ByPlace, ByName])
+def test_arguments_that_the_forward_does_not_name(unet, loop, kind):
+    passing = kind().eval().requires_grad_(False)
+    passing.load_state_dict(unet.state_dict())
+    with enhanced(unet, CONFIG, sites=SITES, **loop):
+        expected = sample(unet, loop)
+    with enhanced(passing, CONFIG, sites=SITES, **loop):
+        assert torch.equal(sample(passing, loop), expected)
+
+
 def test_the_settings_name_another_anchor(unet):
     found = find_sites(unet, CONFIG.replace(anchor_block="fine"), SITES)
     assert [site.role for site in found] == ["observed", "anchor"]

@@ -129,15 +129,16 @@ class Installation:
     def _active_settings(self, pipeline: Any | None, timestep: Tensor | float) -> Settings | None:
         """The settings of a call by this pipeline, or by none; None where there is nothing to do in it."""
         if pipeline is not None:
-            settings, scheduler = self._by_pipeline.get(pipeline, self._own), pipeline.scheduler
+            settings = self._by_pipeline.get(pipeline, self._own)
+            scheduler = None if settings is None else getattr(pipeline, "scheduler", settings.scheduler)
         else:
             settings, scheduler = self._settings_of_loop()
         if settings is None:
             return None
         if scheduler is None:
             raise ByTheWayError(
-                "The denoiser is called outside a pipeline, so its step is not known; give the scheduler in use as "
-                "scheduler= when applying bytheway."
+                "Nothing tells the step of this call of the denoiser: no pipeline with a scheduler makes it; give the "
+                "scheduler in use as scheduler= when applying bytheway."
             )
         self._follow_rebuilt_blocks()
         announced = getattr(pipeline, "current_timestep", None)
@@ -197,8 +198,19 @@ class Installation:
 
 
 def arguments_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What the denoiser is called with, by the names in its forward, in their order there."""
-    _, *arguments = inspect.signature(type(denoiser).forward).bind(denoiser, *args, **kwargs).arguments.items()
+    """What the denoiser is called with, by the names in its forward, in their order there.
+
+    What its forward takes as *args goes by its place ("args[0]"), what it takes as **kwargs by its own name.
+    """
+    signature = inspect.signature(type(denoiser).forward)
+    named: dict[str, Any] = {}
+    for name, given in signature.bind(denoiser, *args, **kwargs).arguments.items():
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            named |= {f"{name}[{place}]": one for place, one in enumerate(given)}
+        else:
+            named |= given if kind is inspect.Parameter.VAR_KEYWORD else {name: given}
+    _, *arguments = named.items()
     return dict(arguments)
 
 
