@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from diffusers import HeunDiscreteScheduler
 
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
-from bytheway.generate import Request, Step, complete, generate, unknown_words
+from bytheway.generate import Request, Step, _own_randomness, complete, generate, unknown_words
 
 STRONG = ByTheWayConfig(alpha=0.6, beta=4.0, tau=7, active_steps=0.5)
 REQUEST = Request(prompts=("a red ball bounces",), seed=7, num_frames=6, width=16, height=16, steps=4)
@@ -32,6 +33,21 @@ def test_global_seed_is_left_alone(tiny_pipeline: Any) -> None:
     before = torch.get_rng_state()
     next(generate(tiny_pipeline, REQUEST))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("kind", ["mps", "cuda"])
+def test_global_seed_of_an_accelerator_is_left_alone(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a device whose generator is played by one of the CPU's."""
+    module, own, generator = torch.get_device_module(kind), torch.Generator().manual_seed(1), torch.Generator
+    monkeypatch.setattr(module, "get_rng_state", lambda device: own.get_state())
+    monkeypatch.setattr(module, "set_rng_state", lambda state, device: own.set_state(state))
+    monkeypatch.setattr(torch, "Generator", lambda device: generator())
+    before, drawn = own.get_state(), []
+    for seed in (7, 7, 8):
+        with _own_randomness(SimpleNamespace(_execution_device=torch.device(kind)), seed):
+            drawn.append(torch.rand(4, generator=own).tolist())
+        assert torch.equal(own.get_state(), before)
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_clips_do_not_depend_on_each_other(tiny_pipeline: Any) -> None:

@@ -323,8 +323,12 @@ def _own_randomness(pipe: Any, seed: int) -> Iterator[None]:
     import torch
 
     device = pipe._execution_device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(~seed)
+    accelerators = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices=accelerators, device_type=device.type):
+        torch.default_generator.manual_seed(~seed)
+        # Not torch.manual_seed, which seeds devices too that have no part in this.
+        for one in accelerators:
+            torch.get_device_module(one).set_rng_state(torch.Generator(one).manual_seed(~seed).get_state(), one)
         yield
 
 
