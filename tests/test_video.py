@@ -121,9 +121,10 @@ def test_a_failure_leaves_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setitem(video._WRITERS, path.suffix, fail)
-    with pytest.raises(KeyboardInterrupt):
-        save_video(frames, path)
-    assert list(tmp_path.iterdir()) == []
+    for place in (path, tmp_path / "new" / "folders" / name):
+        with pytest.raises(KeyboardInterrupt):
+            save_video(frames, place)
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bytheway.errors import ByTheWayError
@@ -28,18 +28,35 @@ def check_vacant(folder: Path) -> None:
 
 
 @contextmanager
+def parents_made(path: Path) -> Iterator[None]:
+    """The folders above `path` are there while the block runs; those that were not go with a block that fails."""
+    missing = [parent for parent in path.absolute().parents if not parent.exists()]
+    try:
+        for parent in reversed(missing):
+            parent.mkdir(exist_ok=True)
+        yield
+    except BaseException:
+        for parent in missing:
+            with suppress(OSError):  # not made yet, or somebody else's by now
+                parent.rmdir()
+        raise
+
+
+@contextmanager
 def folder_at_once(folder: Path) -> Iterator[Path]:
     """A draft of `folder` to write into, beside it; moved into place at the end, removed where that is not reached."""
     check_vacant(folder)
     place = folder.absolute()
     draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        draft.mkdir(parents=True)
-        yield draft
-        if place.exists():
-            place.rmdir()
-        draft.rename(place)
+        with parents_made(place):
+            draft.mkdir()
+            try:
+                yield draft
+                if place.exists():
+                    place.rmdir()
+                draft.rename(place)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise ByTheWayError(f"{folder} cannot be written: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

@@ -25,6 +25,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
 from bytheway.errors import ByTheWayError
+from bytheway.files import parents_made
 
 Frames: TypeAlias = NDArray[np.uint8]
 Labelled: TypeAlias = tuple[str, Frames]
@@ -143,16 +144,16 @@ def _is_ours(folder: Path) -> bool:
 @contextmanager
 def _written_beside(path: Path) -> Iterator[Path]:
     """A path to write to, which becomes `path` when the block ends well and vanishes when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".bytheway-", dir=path.parent))
-    try:
-        fresh = scratch / path.name
-        yield fresh
-        if path.is_dir():  # a folder cannot be replaced in one go
-            os.replace(path, scratch / "replaced")
-        os.replace(fresh, path)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with parents_made(path):
+        scratch = Path(tempfile.mkdtemp(prefix=".bytheway-", dir=path.parent))
+        try:
+            fresh = scratch / path.name
+            yield fresh
+            if path.is_dir():  # a folder cannot be replaced in one go
+                os.replace(path, scratch / "replaced")
+            os.replace(fresh, path)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _write_mp4(frames: Frames, path: Path, fps: float, comment: str) -> None:

@@ -344,9 +344,10 @@ def test_an_interruption_leaves_nothing(model: Path, tokenizer: Path, tmp_path: 
         raise KeyboardInterrupt
 
     (tmp_path / "here").mkdir()
-    with pytest.raises(KeyboardInterrupt):
-        convert(model, tmp_path / "here" / "out", tokenizer=str(tokenizer), on_write=stop)
-    assert not list((tmp_path / "here").iterdir())
+    for out in ("out", "new/folders/out"):
+        with pytest.raises(KeyboardInterrupt):
+            convert(model, tmp_path / "here" / out, tokenizer=str(tokenizer), on_write=stop)
+        assert not list((tmp_path / "here").iterdir())
 
 
 def test_a_full_disk_leaves_nothing(
