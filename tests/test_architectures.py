@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from bytheway import ByTheWayConfig, ByTheWayError, apply_bytheway, enhanced, observe, remove_bytheway
-from bytheway.sites import architecture_of, denoiser_of, find_sites
+from bytheway.architectures import architecture_of
+from bytheway.sites import denoiser_of, find_sites
 from tests.architectures import ARCHITECTURES, LATENT_SIZE, ONE_VIDEO, run
 from tests.explicit import Watch, check_enhanced_sites
 

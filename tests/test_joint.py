@@ -8,9 +8,10 @@ from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideo15Transformer
 from torch.nn import functional as F
 
 from bytheway import ByTheWayConfig, ByTheWayError, apply_bytheway, enhanced, observe, remove_bytheway
+from bytheway.architectures import architecture_of
 from bytheway.generate import Request, complete
 from bytheway.joint import VideoTokens, circulant, filter_frames_
-from bytheway.sites import TemporalAttention, architecture_of, denoisers_of
+from bytheway.sites import TemporalAttention, denoisers_of
 from tests.joint_checks import ALWAYS, TOKENS, Watch, dense, first_layer, generate, tiny, traces
 from tests.joint_models import FACTORIES, embeddings, seeded
 

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from bytheway import ByTheWayConfig, ByTheWayError
-from bytheway.sites import architecture_of, denoiser_of, find_sites
+from bytheway.architectures import architecture_of
+from bytheway.sites import denoiser_of, find_sites
 from tests.tiny import make_pipeline
 
 

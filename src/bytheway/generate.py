@@ -193,8 +193,9 @@ def _check_taken(request: Request, pipe: Any) -> None:
 
 
 def _is_joint(pipe: Any) -> bool:
+    from bytheway.architectures import architecture_of
     from bytheway.joint import JointArchitecture
-    from bytheway.sites import architecture_of, denoiser_of
+    from bytheway.sites import denoiser_of
 
     return isinstance(architecture_of(denoiser_of(pipe)), JointArchitecture)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from bytheway.architectures import architecture_of
 from bytheway.call import Settings
 from bytheway.caller import find_caller
 from bytheway.errors import ByTheWayError
@@ -22,7 +23,6 @@ from bytheway.joint import (
     filter_frames_,
     value_projections,
 )
-from bytheway.sites import architecture_of
 
 
 def installation_on(denoiser: nn.Module, settings: Settings) -> Installation:

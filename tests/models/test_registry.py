@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bytheway.architectures import ARCHITECTURES
 from bytheway.config import PRESETS
 from bytheway.models import known_models, registry
-from bytheway.sites import ARCHITECTURES
 
 
 def test_packaged_model_comes_first() -> None:

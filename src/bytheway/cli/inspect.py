@@ -26,12 +26,13 @@ def command(
 ) -> None:
     """List the attentions that the method acts in: block, resolution, heads, and their part in it."""
     with reported():
+        from bytheway.architectures import architecture_of
         from bytheway.cli.run import ModelChoice, in_words
         from bytheway.cli.tables import print_settings, print_table
         from bytheway.config import PRESETS
         from bytheway.joint import JointArchitecture
         from bytheway.models import generation_defaults, preset_for
-        from bytheway.sites import architecture_of, denoiser_of, find_sites
+        from bytheway.sites import denoiser_of, find_sites
 
         pipe = ModelChoice(model, motion_adapter, (), "cpu", None).load()
         preset = preset_for(pipe)

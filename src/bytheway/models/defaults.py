@@ -124,7 +124,8 @@ def preset_for(pipe: Any) -> str:
     Raises:
         ByTheWayError: the pipeline's architecture is not known.
     """
-    from bytheway.sites import architecture_of, denoiser_of
+    from bytheway.architectures import architecture_of
+    from bytheway.sites import denoiser_of
 
     preset = architecture_of(denoiser_of(pipe)).preset
     return PACKAGED if _folder(pipe) == packaged_folder() else preset

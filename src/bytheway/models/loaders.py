@@ -133,7 +133,7 @@ def _no_index(location: str) -> str:
 
 def _is_video(index: dict[str, Any]) -> bool:
     """Whether the pipeline of this model_index.json has motion: its denoiser's own, or a motion adapter's."""
-    from bytheway.sites import ARCHITECTURES
+    from bytheway.architectures import ARCHITECTURES
 
     known = {denoiser for architecture in ARCHITECTURES for denoiser in architecture.denoisers}
     return _denoiser(index) in known or _class(index.get("motion_adapter")) == "MotionAdapter"
