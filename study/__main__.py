@@ -7,6 +7,7 @@ pictures from what there is; ``swap`` does both for one question alone: when lay
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,16 +22,17 @@ from study.results import Results
 from study.sampling import Sampling
 from study.store import count_unread
 from study.work import Study, run
-from training.diorama.__main__ import SHIPPED
 
 EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence"
+MODELS = ("diorama", "diorama-early")
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 Out = Annotated[Path, typer.Option(help="Folder of the results.")]
 JudgeFolder = Annotated[Path, typer.Option("--judge", help="Folder of judge.safetensors.")]
-Model = Annotated[Path, typer.Option(help="The diffusers folder of diorama.")]
-Early = Annotated[Path | None, typer.Option(help="The diffusers folder of an early checkpoint.")]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", help="A packaged model or a folder of its kind. Both by default.")
+]
 Seed = Annotated[int, typer.Option(help="Of the prompts and of the first clip.")]
 Steps = Annotated[int, typer.Option(min=1, help="Denoising steps.")]
 Minutes = Annotated[float, typer.Option(help="Begin nothing after this time; the same command goes on.")]
@@ -41,8 +43,9 @@ RUNS = Path("runs/study")
 JUDGE = Path("runs/diorama/judge")
 
 
-def _models(model: Path, early: Path | None) -> dict[str, Path]:
-    return {"diorama": model} | ({} if early is None else {"diorama-early": early})
+def _named(models: Sequence[str] | None) -> dict[str, str]:
+    """Each model by its name: a folder's is its own."""
+    return {Path(model).name: model for model in models or MODELS}
 
 
 def _run(study: Study, parts: list[Part], extent: Extent, minutes: float, processes: int) -> None:
@@ -50,8 +53,8 @@ def _run(study: Study, parts: list[Part], extent: Extent, minutes: float, proces
     study.out.mkdir(parents=True, exist_ok=True)
     chosen = " ".join(f"--part {part}" for part in parts)
     sizes = f"--clips {extent.clips} --subset {extent.subset} --pairs {extent.pairs}"
-    early = " --early diorama-early" if "diorama-early" in study.models else ""
-    note_run(study.out, f"python -m study run {chosen} {sizes}{early}", processes)
+    models = " ".join(f"--model {name}" for name in study.models)
+    note_run(study.out, f"python -m study run {chosen} {sizes} {models}", processes)
     left = run(study, units, processes, minutes)
     print(f"{left} of {len(units)} units are left; the same command goes on." if left else "Everything is done.")
 
@@ -60,8 +63,7 @@ def _run(study: Study, parts: list[Part], extent: Extent, minutes: float, proces
 def run_command(
     out: Out = RUNS,
     judge: JudgeFolder = JUDGE,
-    model: Model = SHIPPED,
-    early: Early = None,
+    models: Models = None,
     part: Annotated[list[Part] | None, typer.Option(help="Parts to do; may be given again. All by default.")] = None,
     clips: Annotated[int, typer.Option(min=1, help="Clips of each cell.")] = Extent.clips,
     subset: Annotated[int, typer.Option(min=1, help="Of these, for bands and sweeps.")] = Extent.subset,
@@ -72,21 +74,19 @@ def run_command(
     processes: Processes = 2,
 ) -> None:
     """Make clips and read them."""
-    study = Study(out, judge, _models(model, early), Sampling(seed=seed, steps=steps))
+    study = Study(out, judge, _named(models), Sampling(seed=seed, steps=steps))
     _run(study, part or list(Part), Extent(clips, subset, pairs), minutes, processes)
 
 
 @app.command("report")
-def report_command(
-    out: Out = RUNS, judge: JudgeFolder = JUDGE, model: Model = SHIPPED, early: Early = None, to: To = EVIDENCE
-) -> None:
+def report_command(out: Out = RUNS, judge: JudgeFolder = JUDGE, models: Models = None, to: To = EVIDENCE) -> None:
     """Write tables and pictures from the results there are."""
     _, judge_name = open_judge(judge)
     results = Results(out, judge_name)
     unread = count_unread(out, judge_name)
     if unread:
         print(f"{unread} blocks of clips are not read by this judge; repeat the run that made them.", file=sys.stderr)
-    write(results, _models(model, early), to)
+    write(results, _named(models), to)
     print(f"Written to {to}.")
 
 
@@ -94,8 +94,7 @@ def report_command(
 def swap_command(
     out: Out = RUNS,
     judge: JudgeFolder = JUDGE,
-    model: Model = SHIPPED,
-    early: Early = None,
+    models: Models = None,
     pairs: Annotated[int, typer.Option(min=1, help="Pairs of prompts.")] = Extent.pairs,
     seed: Seed = Sampling.seed,
     steps: Steps = Sampling.steps,
@@ -104,7 +103,7 @@ def swap_command(
     to: To = EVIDENCE,
 ) -> None:
     """When layout and motion are decided: swap prompts after k steps, and draw the curves (swap.png)."""
-    study = Study(out, judge, _models(model, early), Sampling(seed=seed, steps=steps))
+    study = Study(out, judge, _named(models), Sampling(seed=seed, steps=steps))
     _run(study, [Part.SWAP], Extent(pairs=pairs), minutes, processes)
     to.mkdir(parents=True, exist_ok=True)
     print(swaps(Results(out, open_judge(judge)[1]), to))

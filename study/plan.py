@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 from study.variants import BANDS, CELLS, EVERY_STEP, REFERENCE, RENDERS, WORLD, Axis, Swap, Treatment, Variant, sweep
 
@@ -51,7 +50,7 @@ class Extent:
     pairs: int = 64
 
 
-def plan(models: Mapping[str, Path], parts: Iterable[Part], extent: Extent) -> list[Unit]:
+def plan(models: Collection[str], parts: Iterable[Part], extent: Extent) -> list[Unit]:
     """The units in the order in which they are done: part by part, within it block by block for all treatments, so
     that whenever it is broken off, they have the same prompts."""
     chosen = set(parts)
@@ -62,7 +61,7 @@ def plan(models: Mapping[str, Path], parts: Iterable[Part], extent: Extent) -> l
     return list(dict.fromkeys(units))
 
 
-def _units(part: Part, models: Mapping[str, Path], extent: Extent) -> Iterator[Unit]:
+def _units(part: Part, models: Collection[str], extent: Extent) -> Iterator[Unit]:
     treatments: Sequence[Treatment]
     count, block = extent.subset, BLOCK
     if part is Part.CELLS:

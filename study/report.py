@@ -20,11 +20,11 @@ SWEPT = ("subject", "broken", "confidence", "to_first", "motion", "motion_range"
 Found = TypeVar("Found")
 
 
-def write(results: Results, models: Mapping[str, Path], to: Path) -> None:
+def write(results: Results, models: Mapping[str, str], to: Path) -> None:
     """Write `results.md` and its pictures; what has no results yet is left out.
 
     Args:
-        models: the models' folders by name, for the contact sheets; of others there are none.
+        models: the models by name, for the contact sheets; of others there are none.
     """
     to.mkdir(parents=True, exist_ok=True)
     sections = [
@@ -98,8 +98,8 @@ def _cells(found: dict[str, Comparison], to: Path) -> str:
     )
 
 
-def _sheets(results: Results, models: Mapping[str, Path], to: Path) -> str:
-    written = write_sheets(results, {name: path for name, path in models.items() if name in results.models}, to)
+def _sheets(results: Results, models: Mapping[str, str], to: Path) -> str:
+    written = write_sheets(results, {name: source for name, source in models.items() if name in results.models}, to)
     if not written:
         return ""
     return _section(

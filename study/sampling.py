@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from bytheway import enhanced, observe
 from bytheway.apply import Run
+from bytheway.models import load
 from bytheway.record import Record
 from study.bands import filtered_attention
 from study.variants import FREE_INIT_ITERATIONS, PRESET, Variant
@@ -37,9 +37,9 @@ class Sampling:
         return [torch.Generator().manual_seed(self.seed + number) for number in range(first, stop)]
 
 
-def open_pipeline(folder: Path, device: torch.device) -> AnimateDiffPipeline:
-    """The pipeline in a diffusers folder, silent."""
-    pipe = AnimateDiffPipeline.from_pretrained(folder).to(device)
+def open_pipeline(source: str, device: torch.device) -> AnimateDiffPipeline:
+    """The pipeline of a packaged model or of a folder, silent."""
+    pipe = load(source, device=device, dtype="float32")
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

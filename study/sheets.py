@@ -19,29 +19,29 @@ PAIRS = 6
 BAND_PROMPTS = 2
 
 
-def write_sheets(results: Results, models: Mapping[str, Path], to: Path) -> dict[str, str]:
+def write_sheets(results: Results, models: Mapping[str, str], to: Path) -> dict[str, str]:
     """Vanilla above enhanced, and the bands; the names of the written pictures with what they show."""
     written = {}
-    for model, folder in models.items():
+    for model, source in models.items():
         pair = {BASELINE: VANILLA, "enhanced": BOTH}
         sheets = {
             f"vanilla_enhanced-{model}.png": (pair, PAIRS, "vanilla above enhanced"),
             f"bands-{model}.png": (BANDS, BAND_PROMPTS, "vanilla, and bands of the temporal attention"),
         }
         for name, (variants, count, what) in sheets.items():
-            if _write_sheet(to / name, results, model, folder, variants, count):
+            if _write_sheet(to / name, results, model, source, variants, count):
                 written[name] = f"{model}, the first {count} prompts: {what}"
     return written
 
 
 def _write_sheet(
-    path: Path, results: Results, model: str, folder: Path, variants: Mapping[str, Variant], count: int
+    path: Path, results: Results, model: str, source: str, variants: Mapping[str, Variant], count: int
 ) -> bool:
     """False where not all of the variants have clips of the first prompts."""
     latents = [load_first(Place(results.out, model, variant.key), count) for variant in variants.values()]
     if any(some is None for some in latents):
         return False
-    pipe = open_pipeline(folder, torch.device("cpu"))
+    pipe = open_pipeline(source, torch.device("cpu"))
     clips = [decode(pipe, torch.from_numpy(some)) for some in latents]
     pixels = [(127.5 * (some + 1)).round().byte().movedim(2, -1).numpy() for some in clips]
     rows: list[tuple[str, np.ndarray]] = []

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from bytheway.errors import ByTheWayError
 from bytheway.files import write_atomically
+from bytheway.models import load
 from study.sampling import RECORDED, Arrays, Sampling
 
 SAMPLES = "npz"
@@ -97,7 +99,7 @@ def count_unread(out: Path, judge: str) -> int:
     return sum(not path.with_suffix(f".{judge}.npz").exists() for path in samples)
 
 
-def claim(out: Path, models: Mapping[str, Path], sampling: Sampling) -> None:
+def claim(out: Path, models: Mapping[str, str], sampling: Sampling) -> None:
     """Note how clips are sampled, and the weights of the models, in `study.json`.
 
     Raises:
@@ -105,7 +107,7 @@ def claim(out: Path, models: Mapping[str, Path], sampling: Sampling) -> None:
     """
     path = out / "study.json"
     noted: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    weights = {name: _fingerprint(folder) for name, folder in models.items()}
+    weights = {name: _fingerprint(source) for name, source in models.items()}
     facts = {f"weights of {name}": value for name, value in weights.items()} | asdict(sampling)
     differ = [name for name, value in facts.items() if noted.get(name, value) != value]
     if differ:
@@ -123,10 +125,13 @@ def sampling_of(out: Path) -> Sampling:
     return Sampling(**{field.name: noted[field.name] for field in fields(Sampling)})
 
 
-def _fingerprint(folder: Path) -> str:
+def _fingerprint(source: str) -> str:
+    """The first digits of a digest of all the weights of a model."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*/*.safetensors")):
-        digest.update(path.read_bytes())
+    parts = load(source, device="cpu").components
+    for module in (part for _, part in sorted(parts.items()) if isinstance(part, nn.Module)):
+        for _, tensor in sorted(module.state_dict().items()):
+            digest.update(tensor.contiguous().numpy())
     return digest.hexdigest()[:16]
 
 

@@ -32,11 +32,11 @@ PAUSE = 2.0
 
 @dataclass(frozen=True)
 class Study:
-    """Where results go, the judge's folder, the models' folders by name, and how clips are sampled."""
+    """Where results go, the judge's folder, the models by name, and how clips are sampled."""
 
     out: Path
     judge: Path
-    models: Mapping[str, Path]
+    models: Mapping[str, str]
     sampling: Sampling
 
     def scenes(self, unit: Unit) -> list[Scene]:

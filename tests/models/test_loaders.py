@@ -12,7 +12,7 @@ from diffusers import AnimateDiffPipeline, DDIMScheduler, MotionAdapter
 from safetensors.torch import load_file, save_file
 
 from bytheway import ByTheWayError
-from bytheway.models import load, loaders
+from bytheway.models import load, loaders, registry
 
 Generate = Callable[..., torch.Tensor]
 Publish = Callable[[str, Path], None]
@@ -47,13 +47,34 @@ def test_dtype_is_that_asked_for(video_folder: Path) -> None:
 
 
 def test_packaged_model_is_the_folder_in_the_package(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loaders, "packaged_folder", lambda: video_folder)
+    package(monkeypatch, video_folder)
     assert load("diorama", device="cpu").config._name_or_path == str(video_folder)
 
 
-def test_packaged_model_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loaders, "packaged_folder", lambda: tmp_path / "nothing")
-    refused("diorama", because="The weights of diorama are missing from this installation")
+def test_early_self_of_the_packaged_model_has_its_own_motion_modules(
+    video_folder: Path, adapter: MotionAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(monkeypatch, video_folder)
+    for weight in adapter.parameters():
+        weight.data.mul_(0.5)
+    adapter.save_pretrained(video_folder.with_name("diorama_early"))
+    late, early = load("diorama", device="cpu").unet.state_dict(), load("diorama-early", device="cpu")
+    for name, weight in early.unet.state_dict().items():
+        share = 0.5 if "motion_modules" in name and "pos_embed" not in name else 1.0
+        torch.testing.assert_close(weight, share * late[name], rtol=0, atol=0)
+    assert torch.equal(next(early.motion_adapter.parameters()), next(adapter.parameters()))
+
+
+@pytest.mark.parametrize("name", ["diorama", "diorama-early"])
+def test_packaged_model_without_weights(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(monkeypatch, tmp_path / "nothing")
+    refused(name, because=f"The weights of {name} are missing from this installation")
+
+
+def package(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let the packaged model be the one in `folder`."""
+    for module in (registry, loaders):
+        monkeypatch.setattr(module, "packaged_folder", lambda: folder)
 
 
 @pytest.mark.parametrize(("typo", "meant"), [("dioramma", "diorama"), ("Animatediff", "animatediff")])

@@ -17,7 +17,7 @@ CHANNELS = (16, 16, 16)
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three levels on 8x8 latents of frames of 64x64, with diorama's own words and schedule; random weights."""
-    folder = tmp_path_factory.mktemp("model")
+    folder = tmp_path_factory.mktemp("model") / "diorama"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         vae = AutoencoderKL(

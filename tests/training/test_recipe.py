@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AnimateDiffPipeline, AutoencoderKL, UNetMotionModel
+from diffusers import AnimateDiffPipeline, AutoencoderKL, MotionAdapter, UNetMotionModel
 from torch import Tensor, nn
 
 from training.diorama import architecture, world
 from training.diorama.autoencoder import CROP, Reconstruction, crop_batch, normalise_latents
 from training.diorama.corpus import SHARD, Corpus, to_pixels
 from training.diorama.denoiser import Denoising, Examples, strided_positions, tokenise
-from training.diorama.export import export
+from training.diorama.export import export, export_early
 from training.diorama.fit import OutOfTime, Stage, fit
 
 CPU = torch.device("cpu")
@@ -173,6 +173,16 @@ def test_the_export_is_a_plain_diffusers_folder(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in shipped.rglob("*") if path.is_file()) < 24 * 2**20
 
     assert not any(str(tmp_path) in path.read_text() for path in shipped.rglob("*.json"))
+
+    early = UNetMotionModel.from_unet2d(unet, architecture.build_motion_adapter())
+    early.save_pretrained(run / "early" / "model")
+    export_early(run, shipped)
+    adapter = MotionAdapter.from_pretrained(tmp_path / "shipped_early")
+    weights = {name: weight for name, weight in early.state_dict().items() if "motion_modules" in name}
+    assert adapter.state_dict().keys() == weights.keys()
+    for name, weight in adapter.state_dict().items():
+        assert torch.allclose(weight, weights[name], atol=1e-2, rtol=1e-3), name
+    assert sum(path.stat().st_size for path in tmp_path.glob("shipped*/**/*") if path.is_file()) < 40 * 2**20
 
     pipe = AnimateDiffPipeline.from_pretrained(shipped)
     for name, weight in pipe.unet.state_dict().items():

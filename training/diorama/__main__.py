@@ -21,14 +21,15 @@ def main(
     autoencoder_steps: Annotated[int, typer.Option()] = Recipe.autoencoder_steps,
     spatial_steps: Annotated[int, typer.Option()] = Recipe.spatial_steps,
     motion_steps: Annotated[int, typer.Option()] = Recipe.motion_steps,
+    early_steps: Annotated[int, typer.Option(help="Of the motion modules of diorama-early.")] = Recipe.early_steps,
     seed: Annotated[int, typer.Option()] = Recipe.seed,
     minutes: Annotated[float, typer.Option(help="Stop after this time; the same command goes on.")] = Recipe.minutes,
     processes: Annotated[int, typer.Option(help="Data-parallel processes on the CPU.")] = 2,
 ) -> None:
-    """Train diorama: corpus, autoencoder, spatial stage, motion stage, export. Resumes where it stopped."""
+    """Train diorama: corpus, autoencoder, spatial stage, motion stage, early motion modules, export; resumes."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "rendezvous").unlink(missing_ok=True)
-    recipe = Recipe(out, shipped, clips, autoencoder_steps, spatial_steps, motion_steps, seed, minutes)
+    recipe = Recipe(out, shipped, clips, autoencoder_steps, spatial_steps, motion_steps, early_steps, seed, minutes)
     if torch.cuda.is_available():
         run_process(0, recipe, 1, "cuda")
     elif processes == 1:

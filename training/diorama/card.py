@@ -81,6 +81,12 @@ the true clips of the same prompts, read by the same judge: what a perfect model
 *Motion range*: the largest distance between two positions of the subject's centre; *near-static*: below {static} px;
 *path*: the way travelled; *jerk*: the mean third difference of the track, which flicker raises.
 {enhanced}
+## diorama-early
+
+`--model diorama-early` is this model with motion modules that have only begun to learn: made anew on the finished UNet
+and trained for {early} steps while all else stayed as it is. It is there to see what the method does to a model whose
+motion is poor, as that of the models was for which it was made.
+
 ## Limits
 
 It draws what its words name and nothing else; words it has not read are spelt in letters it cannot use. Fine limbs are
@@ -142,6 +148,7 @@ def card(report: dict[str, Any], out: Path, shipped: Path, hardware: str) -> str
         clips=len(list((out / "corpus").glob("scenes-*.json"))) * 128,
         stages=", ".join(f"{name} {_steps(out / name)} steps" for name in ("autoencoder", "spatial", "motion")),
         hardware=hardware,
+        early=_steps(out / "early"),
         **{part: f"{_parameters(shipped / part) / 1e6:.2f} M" for part in parts},
     )
 

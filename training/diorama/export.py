@@ -40,8 +40,7 @@ def export(run: Path, folder: Path, tokenizer: CLIPTokenizer, scheduler: DDIMSch
     tokenizer.save_pretrained(folder / "tokenizer")
     scheduler.save_pretrained(folder / "scheduler")
     unet = UNetMotionModel.from_pretrained(run / "motion" / "model").to(half)
-    unet.save_motion_modules(str(folder / "motion_adapter"))
-    MotionAdapter.from_pretrained(folder / "motion_adapter").to(half).save_pretrained(folder / "motion_adapter")
+    _save_motion_adapter(unet, folder / "motion_adapter")
     spatial = UNet2DConditionModel.from_pretrained(run / "spatial" / "model").to(half)
     spatial.load_state_dict({k: v for k, v in unet.state_dict().items() if "motion_modules" not in k})
     spatial.save_pretrained(folder / "unet")
@@ -50,6 +49,19 @@ def export(run: Path, folder: Path, tokenizer: CLIPTokenizer, scheduler: DDIMSch
     index = MODEL_INDEX | {"_diffusers_version": diffusers.__version__}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
     (folder / "world.json").write_text(json.dumps(world_facts(), indent=2) + "\n")
+
+
+def export_early(run: Path, folder: Path) -> None:
+    """Write the motion adapter of diorama-early beside the shipped folder; all else it shares with that."""
+    early = folder.with_name(f"{folder.name}_early")
+    _save_motion_adapter(UNetMotionModel.from_pretrained(run / "early" / "model").to(torch.float16), early)
+    _without_path(early / "config.json")
+
+
+def _save_motion_adapter(unet: UNetMotionModel, folder: Path) -> None:
+    """In the precision of the UNet; diffusers' own export is in float32."""
+    unet.save_motion_modules(str(folder))
+    MotionAdapter.from_pretrained(folder, dtype=unet.dtype).save_pretrained(folder)
 
 
 def _without_path(config: Path) -> None:

@@ -23,7 +23,7 @@ from training.diorama import architecture, sample
 from training.diorama.autoencoder import Reconstruction, crop_batch, normalise_latents, reconstruction_psnr
 from training.diorama.corpus import Corpus
 from training.diorama.denoiser import Denoising, Examples
-from training.diorama.export import export
+from training.diorama.export import export, export_early
 from training.diorama.fit import OutOfTime, Stage, fit
 
 SHEET_EVERY_SECONDS = 900
@@ -44,6 +44,7 @@ class Recipe:
     autoencoder_steps: int = 4200
     spatial_steps: int = 1400
     motion_steps: int = 9350
+    early_steps: int = 600
     seed: int = 0
     minutes: float = float("inf")
 
@@ -68,8 +69,10 @@ class Trainer:
         self._barrier()
         self._stage_result("spatial", self._train_spatial, UNet2DConditionModel)
         self._stage_result("motion", self._train_motion, UNetMotionModel)
+        self._stage_result("early", self._train_early, UNetMotionModel)
         if self.rank == 0:
             export(self.recipe.out, self.recipe.shipped, self.tokenizer, self.scheduler)
+            export_early(self.recipe.out, self.recipe.shipped)
 
     def _prepare_corpus(self) -> list[int]:
         folder = self.recipe.out / "corpus"
@@ -136,6 +139,24 @@ class Trainer:
         if self.rank == 0:
             sample.clip_sheet(folder / "samples.png", *parts)
             text_encoder.save_pretrained(folder / "text_encoder")
+            unet.save_pretrained(folder / "model")
+
+    def _train_early(self, folder: Path) -> None:
+        """New motion modules on the finished model, which itself stays as it is, for a short while."""
+        finished = self.recipe.out / "motion"
+        text_encoder = CLIPTextModel.from_pretrained(finished / "text_encoder").to(self.device).requires_grad_(False)
+        adapter = architecture.build_motion_adapter()
+        unet = self._trainable(UNetMotionModel.from_pretrained(finished / "model"))
+        unet.load_motion_modules(adapter)
+        unet.freeze_unet2d_params()
+        objective = Denoising(text_encoder, unet, self.scheduler)
+        groups = [{"params": [p for p in unet.parameters() if p.requires_grad], "lr": 8e-4}]
+        stage = Stage("early", self.recipe.early_steps, decay_share=0.1, seed=self.recipe.seed)
+        batch = self._examples().clips(128 // self.world, stage)
+        fit(stage, objective, groups, batch, folder, self.deadline)
+        if self.rank == 0:
+            parts = (unet, adapter, text_encoder, self.tokenizer, self.vae, self.scheduler)
+            sample.clip_sheet(folder / "samples.png", *parts)
             unet.save_pretrained(folder / "model")
 
     def _trainable(self, unet: Denoiser) -> Denoiser:

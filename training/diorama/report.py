@@ -21,7 +21,7 @@ from rich.progress import track
 from torch import Tensor
 
 from bytheway import enhanced, observe
-from training.diorama.__main__ import SHIPPED
+from bytheway.models import load
 from training.diorama.architecture import NUM_FRAMES
 from training.diorama.judge import Judge, accuracy, train_judge
 from training.diorama.measures import Measures, measure, paired, prompts
@@ -79,7 +79,7 @@ def attention(pipe: AnimateDiffPipeline, texts: list[str], seed: int) -> list[di
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the judge and of the report.")] = Path("runs/diorama"),
-    model: Annotated[Path, typer.Option(help="The diffusers folder to report on.")] = SHIPPED,
+    model: Annotated[str, typer.Option(help="What to report on: a packaged model or a diffusers folder.")] = "diorama",
     count: Annotated[int, typer.Option(help="Prompts.")] = 256,
     enhanced_count: Annotated[int, typer.Option("--enhanced", help="Of these, also under ByTheWay.")] = 0,
     seed: int = 10_000,
@@ -89,7 +89,7 @@ def main(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = prompts(count, seed)
     texts = [text for _, text in chosen]
-    pipe = AnimateDiffPipeline.from_pretrained(model).to(device)
+    pipe = load(model, device=device, dtype="float32")
     pipe.set_progress_bar_config(disable=True)
 
     clips = {"vanilla": generate(pipe, texts, seed)}

@@ -176,7 +176,7 @@ def _tracks(scenes: list[Scene], draws: Tensor, num_frames: int) -> _Tracks:
     phase = spread(6, 0, math.tau)
     gait = beat * 2 + phase
     rolls = where("subject", "ball") & moving
-    turn = spread(8, 0.75, 1.0) * math.tau
+    turn = spread(8, 0.35, 0.5) * math.tau
     rest = torch.where(where("subject", "ball"), spread(9, -0.9, 0.9), 0.0)
     angle = rest + sign * travelled / (14.0 * scale) * rolls + turn * time * spinning
     angle = angle + where("subject", "boat") * 0.05 * (beat * 2 + phase + 1.2).sin()

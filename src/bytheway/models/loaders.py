@@ -14,7 +14,15 @@ from bytheway.models.defaults import known_model_of
 from bytheway.models.lora import add_loras
 from bytheway.models.motion import animate, load_motion_adapter
 from bytheway.models.placement import resolve_device, resolve_dtype
-from bytheway.models.registry import PACKAGED, close_names, find_model, known_models, packaged_folder
+from bytheway.models.registry import (
+    EARLY,
+    close_names,
+    early_adapter_folder,
+    find_model,
+    known_models,
+    packaged_files,
+    packaged_folder,
+)
 from bytheway.models.sources import downloaded, existing_path, is_hub_id, read_json, reading
 
 if TYPE_CHECKING:
@@ -77,7 +85,7 @@ def _pipeline(model: str, motion_adapter: str | None, dtype: torch.dtype) -> Dif
     if known is not None and known.base is not None:
         return _from_diffusers(known.base, motion_adapter or known.motion_adapter, dtype)
     if known is not None:
-        return _from_diffusers(_packaged(), motion_adapter, dtype)
+        return _packaged(known.name, motion_adapter, dtype)
     path = existing_path(model)
     if path is not None and path.is_file():
         return _from_checkpoint(path, motion_adapter, dtype)
@@ -88,13 +96,18 @@ def _pipeline(model: str, motion_adapter: str | None, dtype: torch.dtype) -> Dif
     raise ByTheWayError(_unknown(model))
 
 
-def _packaged() -> str:
-    folder = packaged_folder()
-    if not (folder / "model_index.json").is_file():
+def _packaged(name: str, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:
+    missing = [file.parent for file in packaged_files(name) if not file.is_file()]
+    if missing:
         raise ByTheWayError(
-            f"The weights of {PACKAGED} are missing from this installation ({folder}); install the package again."
+            f"The weights of {name} are missing from this installation ({missing[0]}); install the package again."
         )
-    return str(folder)
+    pipe = _from_diffusers(str(packaged_folder()), motion_adapter, dtype)
+    if name == EARLY:
+        early = load_motion_adapter(str(early_adapter_folder()), dtype)
+        pipe.unet.load_motion_modules(early)
+        pipe.register_modules(motion_adapter=early)
+    return pipe
 
 
 def _unknown(model: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from bytheway.models.sources import hub_file_of
 
 PACKAGED = "diorama"
+EARLY = "diorama-early"
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 
 
@@ -85,7 +86,7 @@ class KnownModel:
         if self.base is not None and self.checkpoint is not None:
             return _cached(self.base, self.checkpoint)
         if self.base is None:
-            return (packaged_folder() / "model_index.json").is_file()
+            return all(file.is_file() for file in packaged_files(self.name))
         return (
             _cached(self.base, "model_index.json")
             and any(_cached(self.base, f"unet/{weights}") for weights in _WEIGHTS)
@@ -148,6 +149,12 @@ _MODELS = (
         preset="diorama",
         description="a small toy-world model that ships with the package; runs on a CPU, downloads nothing",
         measured=True,
+    ),
+    KnownModel(
+        name=EARLY,
+        architecture="AnimateDiff",
+        preset="diorama",
+        description="diorama with motion modules that have only begun to learn: what the method was made to help",
     ),
     KnownModel(
         name="animatediff",
@@ -255,6 +262,17 @@ def close_names(name: str) -> list[str]:
 def packaged_folder() -> Path:
     """The diffusers folder of the packaged model, inside the installed package."""
     return Path(str(files("bytheway.models"))) / PACKAGED
+
+
+def early_adapter_folder() -> Path:
+    """The motion adapter that makes the packaged model its early self."""
+    return packaged_folder().with_name("diorama_early")
+
+
+def packaged_files(name: str) -> list[Path]:
+    """What has to be there for a packaged model to be loaded."""
+    whole = packaged_folder() / "model_index.json"
+    return [whole, early_adapter_folder() / "config.json"] if name == EARLY else [whole]
 
 
 def _has_weights(source: str) -> bool:
