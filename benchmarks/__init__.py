@@ -1,1 +1,1 @@
-"""What the method costs, measured side by side with what people would run instead."""
+"""What the method costs, measured side by side with what people would run instead (docs/benchmarks)."""

@@ -1,92 +1,94 @@
-"""``python -m benchmarks``: an enhanced run against a vanilla one on diorama, interleaved in one process.
-
-Per pair of runs the times of the active steps, of the other steps and of the whole run are divided by those of the
-vanilla run beside it; the table shows medians and quartiles of these ratios.
-"""
+"""``python -m benchmarks``: what an enhanced run costs, beside a vanilla one and what people would run instead."""
 
 from __future__ import annotations
 
-import json
-import platform
-import time
-from contextlib import nullcontext
+import sys
+from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import torch
 import typer
 
-from bytheway import enhanced
-from bytheway.models import generation_defaults, load
-from bytheway.window import count_active
+from benchmarks.cases import CASES
+from benchmarks.measure import Figure, figures_of, measure
+from benchmarks.plot import draw
+from benchmarks.report import full, short
+from benchmarks.results import Results, read, save
+from bytheway.errors import ByTheWayError
 
-PROMPT = "a red ball bouncing on grass"
+DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
+SCRATCH = Path("runs/benchmarks")
 
-
-def step_seconds(pipe: Any, steps: int, with_method: bool) -> np.ndarray:
-    """Seconds of each denoising step of one run, (steps,)."""
-    marks: list[float] = []
-
-    def mark(*_: Any) -> dict[str, Any]:
-        if pipe.device.type == "cuda":
-            torch.cuda.synchronize()
-        marks.append(time.perf_counter())
-        return {}
-
-    defaults = generation_defaults(pipe)
-    with enhanced(pipe, record=False) if with_method else nullcontext():
-        pipe(
-            PROMPT,
-            num_frames=defaults.num_frames,
-            num_inference_steps=steps + 1,
-            guidance_scale=defaults.guidance_scale,
-            generator=torch.Generator().manual_seed(0),
-            callback_on_step_end=mark,
-            output_type="latent",
-        )
-    return np.diff(marks)
+CaseName = StrEnum("CaseName", list(CASES))
+app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=False)
 
 
-def main(
-    pairs: Annotated[int, typer.Option(help="Vanilla and enhanced runs, interleaved.")] = 15,
-    steps: Annotated[int, typer.Option(min=5, help="Denoising steps that are timed.")] = 25,
-    out: Annotated[Path, typer.Option(help="Where to write the results as JSON.")] = Path("runs/benchmark.json"),
+class Device(StrEnum):
+    """What can be measured on."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@app.command(help=__doc__)
+def benchmark(
+    case: Annotated[list[CaseName] | None, typer.Option(help="Models; may be given again. All by default.")] = None,
+    figure: Annotated[list[Figure] | None, typer.Option(help="Figures; may be given again. All by default.")] = None,
+    device: Annotated[
+        list[Device] | None, typer.Option(help="By default the CPU, and the GPU where there is one.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Toy sizes, one round: does it still run?")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Measure nothing; write tables and picture anew.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results; docs/benchmarks, or runs/benchmarks of --quick.")
+    ] = None,
 ) -> None:
-    """Time diorama with and without the method."""
-    pipe = load("diorama")
-    pipe.set_progress_bar_config(disable=True)
-    times = {name: np.empty((pairs, steps)) for name in ("vanilla", "enhanced")}
-    step_seconds(pipe, 2, True)
-    for pair in range(pairs):
-        for name in sorted(times, reverse=bool(pair % 2)):
-            times[name][pair] = step_seconds(pipe, steps, name == "enhanced")
-    # The first of the steps has no mark before it: of one more than asked for, it is left out, and so is its activity.
-    active = count_active(0.2, steps + 1) - 1
-    parts = {"active step": slice(0, active), "other step": slice(active, None), "run": slice(None)}
-    rows = {name: _ratio(times, part, name == "run") for name, part in parts.items()}
-    machine = (
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    )
-    results = {"model": "diorama", "device": str(pipe.device), "machine": machine, "pairs": pairs, "rows": rows}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(results, indent=1) + "\n")
-    print(f"diorama on {pipe.device} ({machine}), {pairs} interleaved pairs of {steps} steps\n")
-    print("| | vanilla, ms | enhanced, ms | ratio (median) | quartiles |\n|---|---|---|---|---|")
-    for name, row in rows.items():
-        low, high = row["quartiles"]
-        print(
-            f"| {name} | {row['vanilla']:.1f} | {row['enhanced']:.1f} | {row['ratio']:.3f} | {low:.3f} to {high:.3f} |"
-        )
+    """Measure, keep every figure as soon as it is there in place of its earlier one, and print the README's table."""
+    folder = out or (SCRATCH if quick else DOCS)
+    for kind in device or _devices():
+        results = read(folder, kind)
+        if not show:
+            if kind is Device.CUDA and not torch.cuda.is_available():
+                raise ByTheWayError("There is no CUDA device here; leave out --device cuda.")
+            for name in case or list(CaseName):
+                _measure(results, name, torch.device(kind), figure or list(Figure), quick)
+                save(folder, kind, results)
+        if results:
+            _write(results, folder, kind)
+    if not device and not torch.cuda.is_available() and not show:
+        print("\nNot measured: anything on a GPU, since there is no CUDA device here.")
 
 
-def _ratio(times: dict[str, np.ndarray], part: slice, whole: bool) -> dict[str, Any]:
-    reduce = np.sum if whole else np.median
-    seconds = {name: reduce(values[:, part], axis=1) for name, values in times.items()}
-    ratios = seconds["enhanced"] / seconds["vanilla"]
-    medians = {name: 1000 * float(np.median(values)) for name, values in seconds.items()}
-    return {**medians, "ratio": float(np.median(ratios)), "quartiles": np.quantile(ratios, [0.25, 0.75]).tolist()}
+def _devices() -> list[Device]:
+    return [Device.CPU, *([Device.CUDA] if torch.cuda.is_available() else [])]
+
+
+def _measure(results: Results, name: str, device: torch.device, figures: Iterable[Figure], quick: bool) -> None:
+    case = CASES[name]
+    parts = results.pop(name, {})
+    for figure, part in measure(case, device, list(figures), quick):
+        print(f"{name}: {figure} measured", file=sys.stderr, flush=True)
+        parts[figure] = part
+    results[name] = {figure: parts[figure] for figure in figures_of(case) if figure in parts}
+
+
+def _write(results: Results, folder: Path, kind: str) -> None:
+    ordered = {name: results[name] for name in CASES if name in results}
+    plot = folder / f"cost-{kind}.png"
+    draw(ordered, plot)
+    (folder / f"results-{kind}.md").write_text(full(ordered, plot.name) + "\n", encoding="utf-8")
+    print(f"\n{short(ordered)}\n\nAll figures are in {folder / f'results-{kind}.md'}.")
+
+
+def main() -> None:
+    try:
+        app()
+    except ByTheWayError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    main()

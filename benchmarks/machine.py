@@ -1,0 +1,35 @@
+"""What the figures were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+import bytheway
+
+
+def describe(device: torch.device) -> dict[str, str]:
+    """Hardware, threads, load, versions and date, as they stand now."""
+    cpu = f"{_processor()}, {os.cpu_count()} cores"
+    packages = {"bytheway": bytheway.__version__, "python": platform.python_version()}
+    packages |= {name: version(name) for name in ("torch", "diffusers")}
+    return {
+        "hardware": cpu if device.type == "cpu" else f"{torch.cuda.get_device_name(device)}; {cpu}",
+        "threads": str(torch.get_num_threads()),
+        "load before": f"{os.getloadavg()[0]:.1f}",
+        "versions": ", ".join(f"{name} {number}" for name, number in packages.items()),
+        "date": date.today().isoformat(),
+    }
+
+
+def _processor() -> str:
+    """The processor's own name where the system tells it (Linux), else its kind."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,146 @@
+"""The figures of a case."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from enum import StrEnum
+from functools import partial
+from typing import Final
+
+import numpy as np
+import torch
+
+from benchmarks.cases import QUICK, RUN_STEPS, Case
+from benchmarks.columns import COLUMNS, FREE_INIT, FREE_INIT_ITERATIONS, IDLE, OURS, PLAIN, VANILLA
+from benchmarks.core_figures import measure_blocks, measure_curves
+from benchmarks.machine import describe
+from benchmarks.models import Scale, Subject
+from benchmarks.profiling import Operator, Profile, extra, profiled
+from benchmarks.results import Measurement, Part
+from benchmarks.timing import RunTimes, interleave, timed_run
+from bytheway import ByTheWayConfig
+from bytheway.window import count_active
+
+MIB: Final = 2**20
+LISTED: Final = 6
+
+
+class Figure(StrEnum):
+    """What can be asked for."""
+
+    CORE = "core"
+    CURVES = "curves"
+    STEP = "step"
+    RUN = "run"
+
+
+def figures_of(case: Case) -> list[Figure]:
+    """The figures that a case has, in the order in which they are measured."""
+    return [figure for figure in Figure if figure is not Figure.CURVES or case.curves]
+
+
+def measure(
+    case: Case, device: torch.device, figures: Collection[Figure], quick: bool
+) -> Iterator[tuple[Figure, Part]]:
+    """The figures asked for, one after the other; the pipeline is made once."""
+    scale = case.scales[QUICK if quick else device.type]
+    subject: Subject | None = None
+    for figure in figures_of(case):
+        if figure not in figures:
+            continue
+        machine = describe(device)
+        if figure is Figure.CORE:
+            rows, words = measure_blocks(case, device, quick)
+            yield figure, Part(case.title, "16 frames, classifier-free guidance", machine, rows, words)
+        elif figure is Figure.CURVES:
+            rows = measure_curves(device, quick)
+            yield figure, Part(case.title, "320 channels, 8 heads, classifier-free guidance", machine, rows)
+        else:
+            subject = subject or case.make(scale, device)
+            yield figure, _of_runs(case, subject, scale, device, figure, machine)
+
+
+def _of_runs(
+    case: Case, subject: Subject, scale: Scale, device: torch.device, figure: Figure, machine: dict[str, str]
+) -> Part:
+    setting = f"{scale}, {device.type}"
+    if figure is Figure.STEP:
+        rows, words = _step(case, subject, device)
+        return Part(case.title, setting, machine, rows, words)
+    missing = [f"{column}: {reason}" for column, reason in case.missing.items()]
+    rows = _whole_runs(case, subject, scale) if scale.steps > 1 else _reckoned_runs(case, subject, scale)
+    return Part(case.title, setting, machine, rows, missing=missing)
+
+
+def _step(case: Case, subject: Subject, device: torch.device) -> tuple[list[Measurement], list[str]]:
+    """Memory and host syncs of one active step, and the operators that ours adds to it."""
+    profiles: dict[str, Profile] = {}
+    for column in (VANILLA, OURS, PLAIN):
+        with COLUMNS[column](subject.pipe, 1):
+            profiles[column] = profiled(lambda: subject.run(1, output_type="latent"), device)
+    weights = subject.weight_bytes()
+    memory = {name: [(weights + found.peak) / MIB] for name, found in profiles.items()}
+    syncs = {name: [float(found.syncs)] for name, found in profiles.items()}
+    added = extra(profiles[OURS].operators, profiles[VANILLA].operators)
+    rows = [
+        Measurement("memory", "weights and the most that an active step holds", "MiB", memory),
+        Measurement("syncs", "values fetched from the device in a run of one active step", "", syncs),
+    ]
+    return rows, [f"An active step of ours, against vanilla: {_in_words(added)}."]
+
+
+def _in_words(operators: list[tuple[str, Operator]]) -> str:
+    return ", ".join(f"`{name}` {calls:+d} calls, {ms:+.1f} ms" for name, (calls, ms) in operators[:LISTED])
+
+
+def _whole_runs(case: Case, subject: Subject, scale: Scale) -> list[Measurement]:
+    """Runs from the prompt to the end, and the medians of their steps."""
+    columns = [column for column in case.columns if column != IDLE]
+    for column in columns:
+        timed_run(subject, column, 1)
+    timed = interleave(
+        {column: partial(timed_run, subject, column, scale.steps) for column in columns}, scale.rounds, scale.seconds
+    )
+    active = count_active(ByTheWayConfig.for_pipeline(subject.pipe).active_steps, scale.steps)
+    stepped = {name: runs for name, runs in timed.items() if name != FREE_INIT}
+    return [
+        Measurement("active step", "an active step", "ms", _steps(stepped, slice(0, active))),
+        Measurement("other step", "a step outside the window", "ms", _steps(stepped, slice(active, None))),
+        Measurement(
+            "run",
+            f"a run of {scale.steps} steps",
+            "ms",
+            {name: [1000 * run.whole for run in runs] for name, runs in timed.items()},
+        ),
+    ]
+
+
+def _steps(timed: Mapping[str, list[RunTimes]], part: slice) -> dict[str, list[float]]:
+    return {name: [1000 * float(np.median(run.steps[part])) for run in runs] for name, runs in timed.items()}
+
+
+def _reckoned_runs(case: Case, subject: Subject, scale: Scale) -> list[Measurement]:
+    """Single steps, and what they make of a whole run."""
+    columns = [column for column in case.columns if column != FREE_INIT]
+    timed = interleave(
+        {column: partial(timed_run, subject, column, 1) for column in columns}, scale.rounds, scale.seconds
+    )
+    steps = _steps(timed, slice(0, 1))
+    idle = steps.pop(IDLE)
+    others = {VANILLA: steps[VANILLA], OURS: idle, PLAIN: steps[VANILLA]}
+    active = count_active(ByTheWayConfig.for_pipeline(subject.pipe).active_steps, RUN_STEPS)
+    runs = {
+        name: [
+            active * one + (RUN_STEPS - active) * other for one, other in zip(steps[name], others[name], strict=True)
+        ]
+        for name in steps
+    }
+    note = f"reckoned from the steps: {active} active ones, {RUN_STEPS - active} others"
+    if FREE_INIT in case.columns:
+        runs[FREE_INIT] = [FREE_INIT_ITERATIONS * run for run in runs[VANILLA]]
+        note += f"; FreeInit as {FREE_INIT_ITERATIONS} vanilla runs"
+    return [
+        Measurement("active step", "an active step", "ms", steps),
+        Measurement("other step", "a step outside the window", "ms", {VANILLA: others[VANILLA], OURS: idle}),
+        Measurement("run", f"a run of {RUN_STEPS} steps", "ms", runs, note=note),
+    ]

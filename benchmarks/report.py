@@ -1,0 +1,127 @@
+"""Results as Markdown: the full tables of a kind of device, and the short one of the README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from benchmarks.columns import FREE_INIT, OURS, PLAIN, VANILLA
+from benchmarks.results import Measurement, Part, Results
+from benchmarks.statistics import ratio, spread
+
+# What ours should not exceed, as a ratio to vanilla.
+GOALS: Final[Mapping[str, float]] = {
+    "anchor": 1.05,
+    "guided": 1.2,
+    "active step": 1.02,
+    "run": 1.005,
+    "memory": 1.01,
+}
+_OTHERS: Final = (PLAIN, FREE_INIT)
+
+
+def full(results: Results, plot: str) -> str:
+    """Every row, with spreads, notes, machines and profiles; `plot` is the name of the picture of the curves."""
+    sections = ["# What the method costs", *_legend(), f"![Curves of the attention alone]({plot})", ""]
+    for parts in results.values():
+        sections += [f"## {next(iter(parts.values())).title}", ""]
+        for name, part in parts.items():
+            sections += [f"### {name}: {part.setting}", "", *_table(part.measurements), "", machine_line(part), ""]
+            sections += [f"- {words}" for words in (*part.words, *(f"Not measured: {row}." for row in part.missing))]
+            sections += [""] if part.words or part.missing else []
+    return "\n".join(sections)
+
+
+def short(results: Results) -> str:
+    """One table for the README: of each case the attention of its first and last block, step, run, memory and waits."""
+    lines = ["| | vanilla | ours | plain | FreeInit |", "|---|---|---|---|---|"]
+    machines: dict[str, None] = {}
+    for parts in results.values():
+        rows = [row for part in parts.values() for row in _for_readme(part.measurements)]
+        title = next(iter(parts.values())).title
+        scale = next((part.setting for name, part in parts.items() if name in ("step", "run")), None)
+        lines.append(f"| **{title}**{f' ({scale})' if scale else ''} | | | | |")
+        lines += [
+            _line(_named(row), _vanilla(row), *(_cell(row, column) for column in (OURS, *_OTHERS))) for row in rows
+        ]
+        machines |= dict.fromkeys(machine_line(part) for part in parts.values())
+    return "\n".join([*lines, "", *machines])
+
+
+def machine_line(part: Part) -> str:
+    """Hardware, threads, load, versions and date in one sentence."""
+    machine = part.machine
+    return (
+        f"{machine['hardware']}, {machine['threads']} threads, load {machine['load before']} before; "
+        f"{machine['versions']}; {machine['date']}."
+    )
+
+
+def _legend() -> Iterator[str]:
+    yield ""
+    yield "Written by `python -m benchmarks`; [README.md](README.md) says how to read it."
+    yield ""
+
+
+def _table(rows: Iterable[Measurement]) -> Iterator[str]:
+    yield "| | rounds | vanilla | ours | plain | FreeInit | goal for ours |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in rows:
+        note = f" ({row.note})" if row.note else ""
+        cells = (_cell(row, column, quartiles=True) for column in (OURS, *_OTHERS))
+        yield _line(_named(row) + note, str(len(row.values[VANILLA])), _vanilla(row), *cells, _goal(row))
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _named(row: Measurement) -> str:
+    return f"{row.figure} attention, {row.what}" if row.figure in ("anchor", "guided") else row.what
+
+
+def _vanilla(row: Measurement) -> str:
+    return f"{_number(spread(row.values[VANILLA]).median)} {row.unit}".strip()
+
+
+def _cell(row: Measurement, column: str, quartiles: bool = False) -> str:
+    """The median of the ratios to vanilla; of counts, what comes on top of vanilla's."""
+    if column not in row.values:
+        return "–"
+    values, vanilla = row.values[column], row.values[VANILLA]
+    if row.unit == "":
+        return f"{values[0] - vanilla[0]:+.0f}"
+    found = ratio(values, vanilla)
+    spreads = f" ({found.low:.3f} to {found.high:.3f})" if quartiles and len(values) > 1 else ""
+    return f"{found.median:.3f}{spreads}"
+
+
+def _goal(row: Measurement) -> str:
+    if row.figure == "syncs":
+        return f"+0: {_reached(row.values[OURS][0] <= row.values[VANILLA][0])}"
+    if row.figure not in GOALS:
+        return "–"
+    goal = GOALS[row.figure]
+    return f"{goal:g}: {_reached(ratio(row.values[OURS], row.values[VANILLA]).median <= goal)}"
+
+
+def _reached(yes: bool) -> str:
+    return "reached" if yes else "missed"
+
+
+def _for_readme(rows: list[Measurement]) -> list[Measurement]:
+    """All but curves and steps outside the window; of the attention the first block and the last, in one precision."""
+    core = [row for row in rows if row.figure in ("anchor", "guided", "joint")]
+    first = [row for row in core if _precision(row) == _precision(core[0])]
+    ends = [first[0], first[-1]] if len(first) > 1 else first
+    return ends + [row for row in rows if row.figure in ("active step", "run", "memory", "syncs")]
+
+
+def _precision(row: Measurement) -> str:
+    """The last word of what the row of an attention is about."""
+    return row.what.rpartition(", ")[2]
+
+
+def _number(value: float) -> str:
+    """Three digits, but never fewer than there are before the point."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
