@@ -125,12 +125,27 @@ def resample_map(
         raise ByTheWayError(
             f"The anchor map has {anchor.shape[1]} pixels, not {height} x {width}; give the size it was made at."
         )
-    grouped = head_rule == "group_mean" and anchor.shape[2] % heads == 0
-    reduced = anchor.unflatten(2, (heads if grouped else 1, -1)).mean(3)
+    reduced = match_heads(anchor, heads, head_rule)
     planes = reduced.flatten(2).movedim(1, 2).unflatten(2, (height, width))
     planes = F.interpolate(planes, size=new_height_width, mode="bilinear", align_corners=False)
     resampled: Tensor = planes.flatten(2).movedim(1, 2).unflatten(2, reduced.shape[2:])
     return resampled.expand(-1, -1, heads, -1, -1)
+
+
+def match_heads(anchor: Tensor, heads: int, head_rule: HeadRule = "group_mean") -> Tensor:
+    """The anchor's heads brought to another number of heads, by the rule that `resample_map` tells.
+
+    Args:
+        anchor: (..., anchor heads, F, F).
+
+    Returns:
+        (..., heads, F, F), or (..., 1, F, F) where all heads get the same mean.
+    """
+    grouped = head_rule == "group_mean" and anchor.shape[-3] % heads == 0
+    if grouped and anchor.shape[-3] == heads:
+        return anchor
+    matched: Tensor = anchor.unflatten(-3, (heads if grouped else 1, -1)).mean(-3)
+    return matched
 
 
 def self_guide(attn: Tensor, anchor: Tensor, alpha: float | Tensor) -> Tensor:
