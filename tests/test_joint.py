@@ -6,11 +6,21 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideo15Transformer3DModel, LTX2VideoTransformer3DModel
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from bytheway import ByTheWayConfig, ByTheWayError, apply_bytheway, enhanced, observe, remove_bytheway
+from bytheway import (
+    ByTheWayConfig,
+    ByTheWayError,
+    apply_bytheway,
+    enhanced,
+    joint,
+    joint_hooks,
+    observe,
+    remove_bytheway,
+)
 from bytheway.architectures import architecture_of
 from bytheway.generate import Request, complete
-from bytheway.joint import VideoTokens, circulant, filter_frames_
+from bytheway.joint import VideoTokens, circulant, filter_frames_, self_attentions
 from bytheway.sites import TemporalAttention, denoisers_of
 from tests.joint_checks import ALWAYS, TOKENS, Watch, dense, first_layer, generate, tiny, traces
 from tests.joint_models import FACTORIES, embeddings, seeded
@@ -49,6 +59,37 @@ def test_half_precision_is_rounded_once(autocast):
         filtered = filter_frames_(noise.clone(), matrix, video)
     exact = filter_frames_(noise.double(), circulant(21, 10, 1.5, torch.float64, torch.device("cpu")), video)
     torch.testing.assert_close(filtered.double(), exact, rtol=2**-8, atol=1e-6)
+
+
+class Largest(TorchDispatchMode):
+    """How many elements the largest float32 tensor has that is made."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.dtype == torch.float32:
+            self.elements = max(self.elements, made.numel())
+        return made
+
+
+def test_no_wide_copy_is_made_of_all_values(monkeypatch):
+    video, matrix = VideoTokens(2, 7, 5), circulant(7, 3, 1.5, torch.bfloat16, torch.device("cpu"))
+    value = torch.randn(2, 40, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
+    whole = filter_frames_(value.clone(), matrix, video)
+    monkeypatch.setattr(joint, "_PART", 2 * 2 * 7 * 4)
+    with Largest() as largest:
+        parts = filter_frames_(value.clone(), matrix, video)
+    assert largest.elements == 2 * 2 * 7 * 4
+    torch.testing.assert_close(parts, whole, rtol=2**-7, atol=1e-6)
+
+
+def test_gradients_pass_through_the_filter():
+    matrix = circulant(4, 1, 2.0, torch.float64, torch.device("cpu"))
+    value = torch.zeros(1, 8, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(1, 8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    (filter_frames_(value.clone(), matrix, VideoTokens(0, 4, 2)) * weight).sum().backward()
+    torch.testing.assert_close(value.grad, filter_frames_(weight.clone(), matrix, VideoTokens(0, 4, 2)))
 
 
 @everywhere
@@ -244,7 +285,7 @@ def test_the_video_among_packed_clips(clips, video):
     assert architecture.video_tokens(None, {"video_coords": coords(*clips)}) == video
 
 
-def ltx2():
+def ltx2(**changes):
     """Three frames of 2 x 2 tokens, and a keyframe after them."""
     settings = {
         "in_channels": 4,
@@ -260,7 +301,7 @@ def ltx2():
         "num_layers": 1,
         "caption_channels": 8,
     }
-    denoiser = seeded(LTX2VideoTransformer3DModel, **settings)
+    denoiser = seeded(LTX2VideoTransformer3DModel, **(settings | changes))
     return denoiser, {
         "hidden_states": embeddings(1, 16, 4),
         "audio_hidden_states": embeddings(1, 5, 4),
@@ -313,3 +354,39 @@ def test_denoisers_without_a_tiny_pipeline(make, layer):
         if path == f"0.transformer_blocks.0.{layer}.to_v":
             expected[:12] = True
         assert torch.equal(changed, expected)
+
+
+@torch.no_grad()
+def test_spatio_temporal_guidance_of_ltx2_keeps_its_perturbed_part():
+    """Its perturbed blocks put out their values as they are: in a call of its own, or in a part of the batch."""
+    denoiser, inputs = ltx2(num_layers=2, perturbed_attn=True)
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    scheduler.set_timesteps(2)
+
+    def run(times=1, **perturbation):
+        batch = {key: torch.cat([value] * times) if torch.is_tensor(value) else value for key, value in inputs.items()}
+        timestep = scheduler.timesteps[:1].expand(times)
+        return torch.cat(denoiser(**batch, timestep=timestep, return_dict=False, **perturbation), 1)
+
+    with enhanced(denoiser, ALWAYS, scheduler=scheduler):
+        plain = run()
+        with Watch(denoiser) as watch:
+            perturbed = run(spatio_temporal_guidance_blocks=[1])
+        mixed = run(2, spatio_temporal_guidance_blocks=[1], perturbation_mask=torch.tensor([1.0, 0.0]))
+    layers = [watch.active_calls(f"0.transformer_blocks.{n}.attn1.to_v") for n in (0, 1)]
+    assert layers == [[True], [False]]
+    assert (plain - perturbed).abs().max() > 1e-3
+    torch.testing.assert_close(mixed, torch.cat([plain, perturbed]))
+
+
+def test_the_denoiser_is_searched_once(monkeypatch):
+    """And again where blocks are exchanged."""
+    pipe, call = FACTORIES["wan"]()
+    searches = []
+    monkeypatch.setattr(joint_hooks, "self_attentions", lambda *args: searches.append(args) or self_attentions(*args))
+    apply_bytheway(pipe, ALWAYS)
+    expected = generate(pipe, call)
+    assert len(searches) == 1
+    pipe.transformer.blocks[0] = FACTORIES["wan"]()[0].transformer.blocks[0]
+    assert torch.equal(generate(pipe, call), expected)
+    assert len(searches) == 2

@@ -6,7 +6,7 @@ or caching. Whatever changes below it (processors, LoRA) leaves it in place; whe
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -156,11 +156,7 @@ class Installation:
 
     def _follow_rebuilt_blocks(self) -> None:
         """Hook anew if the denoiser is going to run other modules than those that carry the hooks."""
-        try:
-            in_place = all(self.denoiser.get_submodule(path) is module for path, module in self._hooked.items())
-        except AttributeError:
-            in_place = False
-        if not in_place or any(hook.lost for hook in self._hooks):
+        if not in_place(self.denoiser, self._hooked) or any(hook.lost for hook in self._hooks):
             for settings in self._everyone():
                 self._fit(settings)
             self._detach()
@@ -195,6 +191,14 @@ class Installation:
             hook.detach()
         self._hooks = []
         self._hooked = {}
+
+
+def in_place(denoiser: nn.Module, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether the modules are still those of the denoiser at these paths."""
+    try:
+        return all(denoiser.get_submodule(path) is module for path, module in modules.items())
+    except AttributeError:
+        return False
 
 
 def arguments_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

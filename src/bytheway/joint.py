@@ -27,6 +27,8 @@ from bytheway.method import frequency_filter
 
 Inputs = Mapping[str, Any]
 
+_PART: Final = 2**22  # elements of V that are filtered at once
+
 
 class VideoTokens(NamedTuple):
     """The video in a sequence of tokens: frame after frame, the tokens of a frame together.
@@ -159,24 +161,51 @@ def check_settings(architecture: JointArchitecture, config: ByTheWayConfig) -> N
         )
 
 
-def value_projections(denoiser: nn.Module, architecture: JointArchitecture) -> dict[str, nn.Module]:
-    """Every projection that makes values of the video, by path, fused ones (`to_qkv`) beside those they stand in for.
+def self_attentions(denoiser: nn.Module, architecture: JointArchitecture) -> dict[str, nn.Module]:
+    """Every self-attention that the video goes through, by path.
 
     Raises:
         ByTheWayError: there are none.
     """
-    found = {
-        f"{path}.{name}": projection
-        for path, attention in denoiser.named_modules()
-        if architecture.pattern.fullmatch(path)
-        for name, projection in attention.named_children()
-        if name in ("to_v", "to_qkv")
-    }
+    found = {path: module for path, module in denoiser.named_modules() if architecture.pattern.fullmatch(path)}
     if not found:
         raise ByTheWayError(
             f"This {type(denoiser).__name__} has no self-attention whose path matches {architecture.pattern.pattern}."
         )
     return found
+
+
+def value_projections(attentions: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Every projection that makes values of the video, by path, fused ones (`to_qkv`) beside those they stand in for.
+
+    Args:
+        attentions: of the denoiser, by path.
+    """
+    return {
+        f"{path}.{name}": projection
+        for path, attention in attentions.items()
+        for name, projection in attention.named_children()
+        if name in ("to_v", "to_qkv")
+    }
+
+
+def passed_values(config: Any, inputs: Inputs) -> dict[str, Tensor | None]:
+    """The self-attentions of which a call takes the values themselves for the output, to be guided away from that.
+
+    The identity is then in the place of the map (LTX-2's spatio-temporal guidance), which leaves nothing to enhance.
+
+    Args:
+        config, inputs: of the denoiser, and of its call.
+
+    Returns:
+        By path, for which entries of the batch, (batch,); None: for all.
+    """
+    blocks = inputs.get("spatio_temporal_guidance_blocks")
+    if not blocks or not config.perturbed_attn:
+        return {}
+    mask = inputs.get("perturbation_mask")
+    rows = None if mask is None else mask.flatten() == 0
+    return {f"transformer_blocks.{number}.attn1": rows for number in blocks}
 
 
 @lru_cache(maxsize=32)
@@ -187,11 +216,15 @@ def circulant(num_frames: int, tau: int, beta: float, dtype: torch.dtype, device
         return frequency_filter(num_frames, tau, beta, dtype=dtype, device=device)
 
 
-def filter_frames_(value: Tensor, circulant: Tensor, video: VideoTokens) -> Tensor:
+def filter_frames_(value: Tensor, circulant: Tensor, video: VideoTokens, passed: Tensor | None = None) -> Tensor:
     """C V along the frames of the video tokens, in place, in float32 at least and rounded once.
+
+    In V's own half precision the rows of C would not sum to 1, and what stands still would be scaled; the wide copy is
+    made part by part instead.
 
     Args:
         value: (batch, tokens, channels); tokens that are not of the video keep their values, bit for bit.
+        passed: (batch,), the entries of the batch that keep theirs; None: none.
 
     Raises:
         ByTheWayError: there are fewer tokens than the video has.
@@ -202,10 +235,16 @@ def filter_frames_(value: Tensor, circulant: Tensor, video: VideoTokens) -> Tens
             f"An attention is given {value.shape[1]} tokens where {video.frames} frames of {video.per_frame} should "
             "be; bytheway does not serve sequences that are split between devices."
         )
-    frames = value[:, video.start : video.start + count]
-    # Autocast would round the filter, and so scale what it has to keep.
-    with torch.autocast(value.device.type, enabled=False):
-        wide = frames.to(circulant.dtype).unflatten(1, (video.frames, -1)).flatten(2)
-        filtered = circulant.to(value.device) @ wide
-    frames.copy_(filtered.reshape(frames.shape))
+    frames = value[:, video.start : video.start + count].unflatten(1, (video.frames, -1))
+    circulant = circulant.to(value.device)
+    places = max(1, _PART * video.per_frame // frames.numel())
+    for place in range(0, video.per_frame, places):
+        part = frames[:, :, place : place + places]
+        wide = part.to(circulant.dtype).flatten(2)
+        # Autocast would round the filter, and so scale what it has to keep.
+        with torch.autocast(value.device.type, enabled=False):
+            filtered = circulant @ wide
+        if passed is not None:
+            filtered = torch.where(passed[:, None, None], wide, filtered)
+        part.copy_(filtered.unflatten(2, part.shape[2:]))
     return value

@@ -13,7 +13,7 @@ from bytheway.architectures import architecture_of
 from bytheway.call import Settings
 from bytheway.caller import find_caller
 from bytheway.errors import ByTheWayError
-from bytheway.hooks import Hook, Installation, arguments_of_call, eager
+from bytheway.hooks import Hook, Installation, arguments_of_call, eager, in_place
 from bytheway.joint import (
     Inputs,
     JointArchitecture,
@@ -21,6 +21,8 @@ from bytheway.joint import (
     check_settings,
     circulant,
     filter_frames_,
+    passed_values,
+    self_attentions,
     value_projections,
 )
 
@@ -45,6 +47,7 @@ class JointInstallation(Installation):
     def __init__(self, denoiser: nn.Module, architecture: JointArchitecture) -> None:
         super().__init__(denoiser)
         self.architecture = architecture
+        self._attentions: dict[str, nn.Module] = {}
 
     def _fit(self, settings: Settings) -> None:
         if settings.attentions is not None:
@@ -57,7 +60,7 @@ class JointInstallation(Installation):
                 "energy could be observed."
             )
         check_settings(self.architecture, settings.config)
-        value_projections(self.denoiser, self.architecture)
+        self._attentions = self_attentions(self.denoiser, self.architecture)
 
     @eager
     def _open(self, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -71,12 +74,16 @@ class JointInstallation(Installation):
         config, sample = settings.config, inputs["hidden_states"]
         video = self.architecture.video_tokens(self.denoiser.config, inputs)
         matrix = circulant(video.frames, config.tau, config.beta, sample.dtype, sample.device)
+        passed = passed_values(self.denoiser.config, inputs)
         for hook in self._hooks:
             assert isinstance(hook, ValueHook)
-            hook.engaged, hook.matrix, hook.video = True, matrix, video
+            hook.matrix, hook.video, hook.passed = matrix, video, passed.get(hook.attention)
+            hook.engaged = hook.attention not in passed or hook.passed is not None
 
     def _follow_rebuilt_blocks(self) -> None:
-        projections = value_projections(self.denoiser, self.architecture)
+        if not in_place(self.denoiser, self._attentions):
+            self._attentions = self_attentions(self.denoiser, self.architecture)
+        projections = value_projections(self._attentions)
         if projections != self._hooked or any(hook.lost for hook in self._hooks):
             self._detach()
             self._hooked = projections
@@ -88,12 +95,15 @@ class ValueHook(Hook):
 
     matrix: Tensor
     video: VideoTokens
+    passed: Tensor | None
 
     def __init__(self, installation: Installation, path: str) -> None:
         super().__init__(installation)
-        self.fused = path.endswith(".to_qkv")
+        self.attention, _, name = path.rpartition(".")
+        self.fused = name == "to_qkv"
 
     def post_forward(self, module: nn.Module, output: Tensor) -> Tensor:
         if self.engaged:
-            filter_frames_(output.chunk(3, dim=-1)[2] if self.fused else output, self.matrix, self.video)
+            value = output[..., output.shape[-1] // 3 * 2 :] if self.fused else output
+            filter_frames_(value, self.matrix, self.video, self.passed)
         return output

@@ -59,12 +59,12 @@ def command(
 
 def _layers(pipe: Any, architecture: JointArchitecture, resolution: str) -> Iterator[tuple[object, ...]]:
     """A row for each list of blocks whose attention is joint: there are dozens of them, all alike."""
-    from bytheway.joint import value_projections
+    from bytheway.joint import self_attentions
     from bytheway.sites import denoisers_of
 
     for denoiser in denoisers_of(pipe):
-        attentions: Any = {path.rpartition(".")[0] for path in value_projections(denoiser, architecture)}
-        kinds = Counter((path.partition(".")[0], denoiser.get_submodule(path).heads) for path in sorted(attentions))
+        attentions: Any = self_attentions(denoiser, architecture).items()
+        kinds = Counter((path.partition(".")[0], attention.heads) for path, attention in sorted(attentions))
         for (kind, heads), count in kinds.items():
             yield kind, count, resolution, heads, "motion"
 
