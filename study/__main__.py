@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from bytheway.errors import ByTheWayError
+from bytheway.files import write_atomically
 from study.history import note_run
 from study.plan import Extent, Part, plan
 from study.reading import open_judge
@@ -102,11 +103,13 @@ def swap_command(
     processes: Processes = 2,
     to: To = EVIDENCE,
 ) -> None:
-    """When layout and motion are decided: swap prompts after k steps, and draw the curves (swap.png)."""
+    """When layout and motion are decided: swap prompts after k steps; writes swap.md and its curves, swap.png."""
     study = Study(out, judge, _named(models), Sampling(seed=seed, steps=steps))
     _run(study, [Part.SWAP], Extent(pairs=pairs), minutes, processes)
     to.mkdir(parents=True, exist_ok=True)
-    print(swaps(Results(out, open_judge(judge)[1]), to))
+    found = swaps(Results(out, open_judge(judge)[1]), to)
+    write_atomically(to / "swap.md", found + "\n")
+    print(found)
 
 
 def main() -> None:

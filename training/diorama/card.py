@@ -6,6 +6,7 @@ Nothing in the card is typed by hand: the figures come from ``report.json``, the
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,9 +65,9 @@ betray its motion through much noise, and only where they no longer do does the 
 
 ## The recipe
 
-`python -m training.diorama` (corpus, autoencoder, spatial stage, motion stage, export), then
-`python -m training.diorama.report --count {count} --enhanced {enhanced_count}` and
-`python -m training.diorama.card`. These weights:
+`python -m training.diorama` (corpus, autoencoder, spatial stage, motion stage, early motion modules, export), then
+`python -m training.diorama.report --count {count} --enhanced {enhanced_count}`,
+`python -m study swap --to runs/diorama` and `python -m training.diorama.card`. These weights:
 {clips} rendered clips; {stages}. {hardware}
 
 ## What it does
@@ -80,7 +81,7 @@ the true clips of the same prompts, read by the same judge: what a perfect model
 *Broken*: in more than 2 of 16 frames the judge is less than half sure of the subject it sees in the clip as a whole.
 *Motion range*: the largest distance between two positions of the subject's centre; *near-static*: below {static} px;
 *path*: the way travelled; *jerk*: the mean third difference of the track, which flicker raises.
-{enhanced}
+{enhanced}{swap}
 ## diorama-early
 
 `--model diorama-early` is this model with motion modules that have only begun to learn: made anew on the finished UNet
@@ -112,6 +113,8 @@ def main(
         for (prompt, before), (_, after) in list(zip(rows["vanilla"], rows["enhanced"], strict=True))[:PAIRS]:
             both += [(f"vanilla: {prompt}", before), ("enhanced", after)]
         contact_sheet(both, height=96).save(picture, optimize=True)
+    if (out / "swap.png").exists():
+        shutil.copyfile(out / "swap.png", shipped / "swap.png")
     (shipped / "MODEL_CARD.md").write_text(card(report, out, shipped, hardware))
 
 
@@ -148,6 +151,7 @@ def card(report: dict[str, Any], out: Path, shipped: Path, hardware: str) -> str
         clips=len(list((out / "corpus").glob("scenes-*.json"))) * 128,
         stages=", ".join(f"{name} {_steps(out / name)} steps" for name in ("autoencoder", "spatial", "motion")),
         hardware=hardware,
+        swap=_swap(out / "swap.md"),
         early=_steps(out / "early"),
         **{part: f"{_parameters(shipped / part) / 1e6:.2f} M" for part in parts},
     )
@@ -180,6 +184,11 @@ def _enhanced(report: dict[str, Any]) -> str:
         )
         + "\n"
     )
+
+
+def _swap(section: Path) -> str:
+    """The section that `python -m study swap` has written, if it has."""
+    return f"\n{section.read_text()}" if section.exists() else ""
 
 
 def _attention(row: dict[str, Any]) -> str:
