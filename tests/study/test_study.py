@@ -198,6 +198,7 @@ def test_the_command_line(study: Study, model_folder: Path, tmp_path: Path) -> N
     assert done.exit_code == 0, done.output
     assert "Everything is done." in done.output
     assert (tmp_path / "docs" / "swap.png").exists()
+    assert "(swap.png)" in (tmp_path / "docs" / "swap.md").read_text()
     assert Swap().key in {path.name for path in (tmp_path / "out" / "diorama").iterdir()}
     late = CliRunner().invoke(app, ["run", *base, *small, "--part", "bands", "--subset", "2", "--minutes", "0"])
     assert "4 of 4 units are left" in late.output
