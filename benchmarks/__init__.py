@@ -1,1 +1,6 @@
 """What the method costs, measured side by side with what people would run instead (docs/benchmarks)."""
+
+import os
+
+# torch's profiler reports on itself for every profile, of which there are dozens.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")

@@ -93,7 +93,7 @@ CASES: Final[Mapping[str, Case]] = {
         title="AnimateDiff, Stable Diffusion 1.5's widths",
         make=make_animatediff,
         scales={
-            "cpu": Scale((128, 128), 16, _BF16, _SD15, 1, 5, 120),
+            "cpu": Scale((192, 192), 16, _BF16, _SD15, 1, 5, 120),
             "cuda": Scale((512, 512), 16, _FP16, _SD15, RUN_STEPS, 5, 240),
             QUICK: Scale((64, 64), 8, _FP32, _TINY, 1, 1, 0),
         },

@@ -46,7 +46,8 @@ def _curve(axis: Any, rows: list[Measurement], label: str) -> None:
 
 
 def _bars(axis: Any, rows: dict[str, Measurement], name: str) -> None:
-    for number, column in enumerate(COLOURS):
+    present = [column for column in COLOURS if any(column in row.values for row in rows.values())]
+    for number, column in enumerate(present):
         found = {place: row for place, row in enumerate(rows.values()) if column in row.values}
         heights = [ratio(row.values[column], row.values[VANILLA]).median for row in found.values()]
         axis.bar([place + 0.27 * (number - 1) for place in found], heights, 0.25, color=COLOURS[column], label=column)

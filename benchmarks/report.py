@@ -26,7 +26,7 @@ def full(results: Results, plot: str) -> str:
     for parts in results.values():
         sections += [f"## {next(iter(parts.values())).title}", ""]
         for name, part in parts.items():
-            sections += [f"### {name}: {part.setting}", "", *_table(part.measurements), "", machine_line(part), ""]
+            sections += [f"### {name}: {part.setting}", "", *_table(part.measurements), "", _conditions(part), ""]
             sections += [f"- {words}" for words in (*part.words, *(f"Not measured: {row}." for row in part.missing))]
             sections += [""] if part.words or part.missing else []
     return "\n".join(sections)
@@ -35,7 +35,6 @@ def full(results: Results, plot: str) -> str:
 def short(results: Results) -> str:
     """One table for the README: of each case the attention of its first and last block, step, run, memory and waits."""
     lines = ["| | vanilla | ours | plain | FreeInit |", "|---|---|---|---|---|"]
-    machines: dict[str, None] = {}
     for parts in results.values():
         rows = [row for part in parts.values() for row in _for_readme(part.measurements)]
         title = next(iter(parts.values())).title
@@ -44,17 +43,18 @@ def short(results: Results) -> str:
         lines += [
             _line(_named(row), _vanilla(row), *(_cell(row, column) for column in (OURS, *_OTHERS))) for row in rows
         ]
-        machines |= dict.fromkeys(machine_line(part) for part in parts.values())
+    machines = dict.fromkeys(machine_line(part) for parts in results.values() for part in parts.values())
     return "\n".join([*lines, "", *machines])
 
 
 def machine_line(part: Part) -> str:
-    """Hardware, threads, load, versions and date in one sentence."""
+    """Hardware, threads, versions and date in one sentence."""
     machine = part.machine
-    return (
-        f"{machine['hardware']}, {machine['threads']} threads, load {machine['load before']} before; "
-        f"{machine['versions']}; {machine['date']}."
-    )
+    return f"{machine['hardware']}, {machine['threads']} threads; {machine['versions']}; {machine['date']}."
+
+
+def _conditions(part: Part) -> str:
+    return f"{machine_line(part)} Load before: {part.machine['load before']}."
 
 
 def _legend() -> Iterator[str]:
@@ -64,12 +64,14 @@ def _legend() -> Iterator[str]:
 
 
 def _table(rows: Iterable[Measurement]) -> Iterator[str]:
-    yield "| | rounds | vanilla | ours | plain | FreeInit | goal for ours |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| | rounds | vanilla | ours | plain | FreeInit | goal for ours | overhead of plain to that of ours |"
+    yield "|---|---|---|---|---|---|---|---|"
     for row in rows:
         note = f" ({row.note})" if row.note else ""
         cells = (_cell(row, column, quartiles=True) for column in (OURS, *_OTHERS))
-        yield _line(_named(row) + note, str(len(row.values[VANILLA])), _vanilla(row), *cells, _goal(row))
+        yield _line(
+            _named(row) + note, str(len(row.values[VANILLA])), _vanilla(row), *cells, _goal(row), _overhead(row)
+        )
 
 
 def _line(*cells: str) -> str:
@@ -103,6 +105,14 @@ def _goal(row: Measurement) -> str:
         return "–"
     goal = GOALS[row.figure]
     return f"{goal:g}: {_reached(ratio(row.values[OURS], row.values[VANILLA]).median <= goal)}"
+
+
+def _overhead(row: Measurement) -> str:
+    """How many times what ours adds to vanilla the plain form adds; of counts nothing, nor where ours adds nothing."""
+    if row.unit == "" or PLAIN not in row.values:
+        return "–"
+    plain, ours = (ratio(row.values[column], row.values[VANILLA]).median - 1 for column in (PLAIN, OURS))
+    return f"{plain / ours:.1f}" if ours > 0 else "ours has none"
 
 
 def _reached(yes: bool) -> str:

@@ -1,0 +1,51 @@
+"""``python -m benchmarks`` in its quick form."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.__main__ import main
+from benchmarks.results import read
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert isinstance(stopped.value.code, int)
+    return stopped.value.code
+
+
+def test_one_model_quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ("--out", str(tmp_path), "--device", "cpu", "--quick", "--case", "cogvideox")
+    assert call(monkeypatch, *where, "--figure", "run") == 0
+    before = read(tmp_path, "cpu")["cogvideox"]
+    assert list(before) == ["run"]
+    active, other, run = before["run"].measurements
+    assert active.values.keys() == run.values.keys() == {"vanilla", "ours", "plain"}
+    assert run.values["ours"] == [5 * active.values["ours"][0] + 20 * other.values["ours"][0]]
+
+    assert call(monkeypatch, *where, "--figure", "step", "--figure", "core") == 0
+    after = read(tmp_path, "cpu")["cogvideox"]
+    assert list(after) == ["core", "step", "run"]
+    assert after["run"] == before["run"]
+    memory, syncs = after["step"].measurements
+    assert memory.values["plain"] > memory.values["vanilla"]
+    assert syncs.values["ours"] == syncs.values["vanilla"]
+    text = capsys.readouterr().out
+    assert "| an active step | " in text
+    assert (tmp_path / "cost-cpu.png").exists()
+
+    (tmp_path / "results-cpu.md").unlink()
+    assert call(monkeypatch, "--out", str(tmp_path), "--show") == 0
+    assert (
+        "FreeInit: diffusers has FreeInit for AnimateDiff pipelines only" in (tmp_path / "results-cpu.md").read_text()
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "--device", "cuda") == 2
+    assert capsys.readouterr().err == "Error: There is no CUDA device here; leave out --device cuda.\n"
