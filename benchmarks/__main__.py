@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks.cases import CASES
+from benchmarks.cases import CASES, Model
 from benchmarks.measure import Figure, figures_of, measure
 from benchmarks.plot import draw
 from benchmarks.report import full, short
@@ -21,7 +21,6 @@ from bytheway.errors import ByTheWayError
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
 SCRATCH = Path("runs/benchmarks")
 
-CaseName = StrEnum("CaseName", list(CASES))
 app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=False)
 
 
@@ -34,7 +33,7 @@ class Device(StrEnum):
 
 @app.command(help=__doc__)
 def benchmark(
-    case: Annotated[list[CaseName] | None, typer.Option(help="Models; may be given again. All by default.")] = None,
+    case: Annotated[list[Model] | None, typer.Option(help="Models; may be given again. All by default.")] = None,
     figure: Annotated[list[Figure] | None, typer.Option(help="Figures; may be given again. All by default.")] = None,
     device: Annotated[
         list[Device] | None, typer.Option(help="By default the CPU, and the GPU where there is one.")
@@ -52,7 +51,7 @@ def benchmark(
         if not show:
             if kind is Device.CUDA and not torch.cuda.is_available():
                 raise ByTheWayError("There is no CUDA device here; leave out --device cuda.")
-            for name in case or list(CaseName):
+            for name in case or list(Model):
                 _measure(results, name, torch.device(kind), figure or list(Figure), quick)
                 save(folder, kind, results)
         if results:
@@ -65,7 +64,7 @@ def _devices() -> list[Device]:
     return [Device.CPU, *([Device.CUDA] if torch.cuda.is_available() else [])]
 
 
-def _measure(results: Results, name: str, device: torch.device, figures: Iterable[Figure], quick: bool) -> None:
+def _measure(results: Results, name: Model, device: torch.device, figures: Iterable[Figure], quick: bool) -> None:
     case = CASES[name]
     parts = results.pop(name, {})
     for figure, part in measure(case, device, list(figures), quick):
@@ -75,7 +74,7 @@ def _measure(results: Results, name: str, device: torch.device, figures: Iterabl
 
 
 def _write(results: Results, folder: Path, kind: str) -> None:
-    ordered = {name: results[name] for name in CASES if name in results}
+    ordered = {name.value: results[name] for name in CASES if name in results}
     plot = folder / f"cost-{kind}.png"
     draw(ordered, plot)
     (folder / f"results-{kind}.md").write_text(full(ordered, plot.name) + "\n", encoding="utf-8")

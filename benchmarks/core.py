@@ -89,12 +89,14 @@ def _tokens(block: Block, frames: int, videos: int, dtype: torch.dtype, device: 
 
 def _heads_apart(tokens: Tensor, heads: int) -> Tensor:
     """(3, rows, heads, F, channels of a head)."""
-    return tokens.unflatten(-1, (heads, -1)).transpose(-3, -2)
+    apart: Tensor = tokens.unflatten(-1, (heads, -1))
+    return apart.transpose(-3, -2)
 
 
 def _vanilla(tokens: Tensor, heads: int) -> Tensor:
     query, key, value = _heads_apart(tokens, heads)
-    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    output: Tensor = F.scaled_dot_product_attention(query, key, value)
+    return output.transpose(1, 2).flatten(2)
 
 
 def _ours(
@@ -115,9 +117,11 @@ def _ours(
 
 def _map(tokens: Tensor, heads: int) -> Tensor:
     query, key, _ = _heads_apart(tokens, heads)
-    return (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
+    scores: Tensor = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+    return scores.softmax(-1)
 
 
 def _plain(tokens: Tensor, heads: int, anchor: Tensor | None, config: ByTheWayConfig) -> Tensor:
     maps = enhance(_map(tokens, heads), anchor, config, slice(tokens.shape[1] // 2, None))
-    return (maps @ _heads_apart(tokens[2], heads)).transpose(1, 2).flatten(2)
+    output: Tensor = maps @ _heads_apart(tokens[2], heads)
+    return output.transpose(1, 2).flatten(2)

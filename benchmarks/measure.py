@@ -56,7 +56,9 @@ def measure(
             rows = measure_curves(device, quick)
             yield figure, Part(case.title, "320 channels, 8 heads, classifier-free guidance", machine, rows)
         else:
-            subject = subject or case.make(scale, device)
+            if subject is None:
+                subject = case.make(scale, device)
+                timed_run(subject, VANILLA, 1)
             yield figure, _of_runs(case, subject, scale, device, figure, machine)
 
 

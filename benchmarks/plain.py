@@ -52,7 +52,8 @@ def enhance(attn: Tensor, anchor: Tensor | None, config: ByTheWayConfig, conditi
     low, high = (torch.fft.ifft(spectrum * kept, dim=-1).real for kept in (~band, band))
     needed = ((before - _energy(low[conditional])) / _energy(high[conditional])).sqrt()
     beta = max(config.beta, needed.item())
-    return (low + beta * high).to(attn.dtype)
+    enhanced: Tensor = low + beta * high
+    return enhanced.to(attn.dtype)
 
 
 def enhance_joint(attn: Tensor, config: ByTheWayConfig, video: VideoTokens) -> Tensor:

@@ -77,8 +77,9 @@ def _peak(seen: Any) -> int:
         path = Path(folder) / "trace.json"
         seen.export_chrome_trace(str(path))
         events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
-    changes = sorted((event["ts"], event["args"]["Bytes"]) for event in events if event.get("name") == "[memory]")
-    return max(accumulate((change for _, change in changes), initial=0))
+    memory = [event for event in events if event.get("name") == "[memory]"]
+    changes: list[int] = [event["args"]["Bytes"] for event in sorted(memory, key=lambda event: event["ts"])]
+    return max(accumulate(changes, initial=0))
 
 
 def _on_gpu(function: Callable[[], object], device: torch.device) -> tuple[int, int]:

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from benchmarks.cases import Subject
 from benchmarks.columns import COLUMNS
+from benchmarks.models import Subject
 from bytheway.sites import denoiser_of
 
 T = TypeVar("T")
