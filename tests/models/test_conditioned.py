@@ -1,5 +1,6 @@
 """Pipelines that start from images or a video, made of those that do not."""
 
+import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,14 @@ from diffusers import (
     AnimateDiffSparseControlNetPipeline,
     AnimateDiffVideoToVideoPipeline,
     SparseControlNetModel,
+    WanPipeline,
 )
 
 from bytheway import ByTheWayError
 from bytheway.models import generation_defaults, load
 from bytheway.models.conditioned import Condition, conditioned
 from bytheway.models.defaults import known_model_of
-from tests import family
+from tests import family, joint_checks, joint_models
 
 Publish = Callable[[str, Path], None]
 
@@ -81,6 +83,33 @@ def test_a_video_brings_video_to_video(text_folder: Path) -> None:
     pipe = load(str(text_folder), condition="video", device="cpu")
     assert isinstance(pipe, AnimateDiffVideoToVideoPipeline)
     assert load(str(text_folder), device="cpu").__class__ is AnimateDiffPipeline
+
+
+@pytest.mark.parametrize(
+    ("name", "made"), [("cogvideox", "CogVideoXVideoToVideoPipeline"), ("wan", "WanVideoToVideoPipeline")]
+)
+def test_a_video_for_joint_attention(name: str, made: str) -> None:
+    """The same run as that of the pipeline that is built from a video."""
+    pipe, expected = joint_models.FACTORIES[name]()[0], joint_models.FACTORIES[f"{name}_video2video"]()
+    built = conditioned(pipe, "video", None, torch.float32)
+    built.set_progress_bar_config(disable=True)
+    assert type(built).__name__ == made
+    assert conditioned(built, "video", None, torch.float32) is built
+    torch.testing.assert_close(*(joint_checks.generate(one, expected[1]) for one in (built, expected[0])))
+
+
+@pytest.mark.parametrize("name", ["wan_2_2", "wan_first_frame"])
+def test_wan_2_2_does_not_start_from_a_video(name: str) -> None:
+    """What is new in it has no place in the pipeline that does."""
+    source = joint_models.FACTORIES[name]()[0]
+    pipe = WanPipeline(**_parts_of(source, WanPipeline), expand_timesteps=source.config["expand_timesteps"])
+    with pytest.raises(ByTheWayError, match=r"\(WanPipeline\) does not start from a video; leave it out"):
+        conditioned(pipe, "video", None, torch.float32)
+
+
+def _parts_of(pipe: Any, pipeline_class: Any) -> dict[str, Any]:
+    known = inspect.signature(pipeline_class).parameters
+    return {name: part for name, part in pipe.components.items() if name in known}
 
 
 def test_a_pipeline_that_takes_images_is_kept_and_given_no_sketch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bytheway.arguments import takes
@@ -19,6 +20,8 @@ Condition = Literal["image", "sketch", "video"]
 _FROM_VIDEO: Final = {
     "AnimateDiffPipeline": "AnimateDiffVideoToVideoPipeline",
     "TextToVideoSDPipeline": "VideoToVideoSDPipeline",
+    "CogVideoXPipeline": "CogVideoXVideoToVideoPipeline",
+    "WanPipeline": "WanVideoToVideoPipeline",
 }
 _WITH_SPARSE_CONTROLNET: Final = {"AnimateDiffPipeline": "AnimateDiffSparseControlNetPipeline"}
 _DEFAULT_CONTROLNET: Final = {"image": "sparsectrl-rgb", "sketch": "sparsectrl-scribble"}
@@ -81,11 +84,23 @@ def _rebuilt(pipe: Any, classes: dict[str, str], start: str, **parts: Any) -> Di
     import diffusers
 
     pipeline_class = getattr(diffusers, classes.get(type(pipe).__name__, ""), None)
-    if pipeline_class is None:
+    if pipeline_class is None or not _fits(pipe, pipeline_class):
         raise ByTheWayError(_no_start(pipe, start))
-    made = pipeline_class(**pipe.components, **parts)
+    taken = inspect.signature(pipeline_class).parameters
+    made = pipeline_class(**{name: part for name, part in (pipe.components | parts).items() if name in taken})
     made.register_to_config(_name_or_path=pipe.config.get("_name_or_path"))
     return made
+
+
+def _fits(pipe: Any, pipeline_class: type) -> bool:
+    """Whether the class has a place for all that the pipeline is made of.
+
+    Wan 2.2's second transformer has none, nor have timesteps of each token by itself, as its smaller model takes them.
+    """
+    known = inspect.signature(pipeline_class).parameters
+    parts = [name for name, part in pipe.components.items() if part is not None]
+    settings = ["expand_timesteps"] if pipe.config.get("expand_timesteps") else []
+    return all(name in known for name in (*parts, *settings))
 
 
 def _no_start(pipe: Any, start: str) -> str:
