@@ -15,6 +15,7 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "height": ("height",),
     "steps": ("num_inference_steps",),
     "guidance_scale": ("guidance_scale", "max_guidance_scale"),
+    "frame_rate": ("frame_rate",),
     "images": ("conditioning_frames", "image"),
     "image_frames": ("controlnet_frame_indices",),
     "video": ("video",),

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from diffusers import DiffusionPipeline, HunyuanVideo15Pipeline, HunyuanVideo15Transformer3DModel
 
 from bytheway import ByTheWayError
 from bytheway.models import GenerationDefaults, defaults, generation_defaults, load, preset_for
+from tests import joint_models
 
 WORLD = {
     "defaults": {"num_frames": 12, "size": [64, 48], "steps": 20, "guidance_scale": 4.0, "fps": 6},
@@ -63,3 +65,37 @@ def test_preset_is_the_architectures(tiny_pipeline: Any) -> None:
 def test_preset_of_the_packaged_model(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(defaults, "packaged_folder", lambda: video_folder)
     assert preset_for(load(str(video_folder), device="cpu")) == "diorama"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cogvideox_1_5", (81, (1360, 768), 50, 6, 16)),
+        ("wan", (81, (832, 480), 50, 5, 16)),
+        ("wan_first_frame", (121, (1280, 704), 50, 5, 24)),
+        ("wan_video2video", (81, (832, 480), 50, 5, 16)),
+        ("hunyuanvideo", (129, (1280, 720), 50, 6, 24)),
+        # The rate that its call tells the model.
+        ("ltx", (161, (704, 512), 50, 3, 25)),
+        ("mochi", (85, (848, 480), 64, 4.5, 30)),
+    ],
+)
+def test_defaults_are_the_makers(name: str, expected: tuple[Any, ...]) -> None:
+    made = generation_defaults(joint_models.FACTORIES[name]()[0])
+    assert (made.num_frames, made.size, made.steps, made.guidance_scale, made.fps) == expected
+
+
+class HunyuanVideo15WithoutVAE(HunyuanVideo15Pipeline):
+    vae_scale_factor_spatial = 16
+
+    def __init__(self, transformer: HunyuanVideo15Transformer3DModel) -> None:
+        DiffusionPipeline.__init__(self)
+        self.register_modules(transformer=transformer)
+
+
+@pytest.mark.parametrize(("target", "size"), [(640, (848, 480)), (960, (1280, 720))])
+def test_sizes_of_hunyuanvideo_1_5(target: int, size: tuple[int, int]) -> None:
+    config = {"num_layers": 1, "num_refiner_layers": 1, "num_attention_heads": 1, "attention_head_dim": 10}
+    transformer = HunyuanVideo15Transformer3DModel(**config, rope_axes_dim=(2, 4, 4), target_size=target)
+    made = generation_defaults(HunyuanVideo15WithoutVAE(transformer))
+    assert (made.num_frames, made.size, made.fps) == (121, size, 24)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bytheway.arguments import call_default
 from bytheway.errors import ByTheWayError
@@ -31,16 +32,49 @@ class GenerationDefaults:
     vocabulary: frozenset[str] | None = None
 
 
-# Frames a second that the makers of a model save, by the first words of its pipelines' names; any other saves 8.
-_FPS: Final = {
-    "VideoCrafter": 10,
-    "StableVideoDiffusion": 7,
-    "I2VGenXL": 16,
-    "Wan": 16,
-    "HunyuanVideo": 15,
-    "LTX": 24,
-    "Mochi": 30,
-}
+class _Makers(NamedTuple):
+    """What the makers of a model use, where its pipeline's call and its denoiser say nothing of it or something else.
+
+    Attributes:
+        pipelines: the first words of the names of its pipelines.
+        settings: fields of `GenerationDefaults`.
+        of: whether it is this model, among those with such pipelines.
+    """
+
+    pipelines: str
+    settings: Mapping[str, Any]
+    of: Callable[[Any], bool] = lambda pipe: True
+
+
+# The first that fits counts. Sources: the models' cards, and the scripts that their makers published beside them.
+_MAKERS: Final = (
+    _Makers("VideoCrafter", {"fps": 10}),
+    _Makers("StableVideoDiffusion", {"fps": 7}),
+    _Makers("I2VGenXL", {"fps": 16}),
+    # CogVideoX 1.5. The size in its configuration is the farthest that its positions reach.
+    _Makers(
+        "CogVideoX",
+        {"num_frames": 81, "size": (1360, 768), "fps": 16},
+        lambda pipe: _denoiser_config(pipe).get("patch_size_t") is not None,
+    ),
+    # Wan 2.2 TI2V 5B.
+    _Makers(
+        "Wan",
+        {"num_frames": 121, "size": (1280, 704), "fps": 24},
+        lambda pipe: bool(pipe.config.get("expand_timesteps")),
+    ),
+    _Makers("Wan", {"num_frames": 81, "fps": 16}),
+    # HunyuanVideo 1.5, made for 720 lines or for 480.
+    _Makers(
+        "HunyuanVideo15",
+        {"size": (1280, 720), "fps": 24},
+        lambda pipe: bool(_denoiser_config(pipe).target_size >= 960),
+    ),
+    _Makers("HunyuanVideo15", {"size": (848, 480), "fps": 24}),
+    _Makers("HunyuanVideo", {"fps": 24}),
+    _Makers("LTX2", {"num_frames": 121}),
+    _Makers("Mochi", {"num_frames": 85, "size": (848, 480), "fps": 30}),
+)
 # Under these names pipelines keep how many pixels a latent is wide.
 _SCALES: Final = (
     "vae_scale_factor",
@@ -56,7 +90,8 @@ def generation_defaults(pipe: DiffusionPipeline) -> GenerationDefaults:
     """The settings that suit a pipeline best, from whoever knows them.
 
     These are the `world.json` in the folder the pipeline came from; the makers of its motion modules (`Sampling`), at
-    the size that the UNet is made for; for models of other kinds, the defaults of the pipeline's call and its denoiser.
+    the size that the UNet is made for; for models of other kinds, what their makers use, else the defaults of the
+    pipeline's call and its denoiser.
 
     Raises:
         ByTheWayError: `world.json` is damaged.
@@ -72,13 +107,16 @@ def generation_defaults(pipe: DiffusionPipeline) -> GenerationDefaults:
         return GenerationDefaults(size=size, steps=sampling.steps, guidance_scale=sampling.guidance_scale)
     plain = GenerationDefaults()
     trained = _denoiser_config(pipe)
-    return GenerationDefaults(
+    called = GenerationDefaults(
         num_frames=call_default(pipe, "num_frames") or trained.get("num_frames") or trained.get("sample_frames") or 16,
         size=size,
         steps=call_default(pipe, "steps") or plain.steps,
         guidance_scale=call_default(pipe, "guidance_scale") or plain.guidance_scale,
-        fps=next((fps for name, fps in _FPS.items() if type(pipe).__name__.startswith(name)), plain.fps),
+        fps=int(call_default(pipe, "frame_rate") or plain.fps),
     )
+    name = type(pipe).__name__
+    makers = (makers.settings for makers in _MAKERS if name.startswith(makers.pipelines) and makers.of(pipe))
+    return replace(called, **next(makers, {}))
 
 
 def _of_world(world: dict[str, Any], folder: Path | None) -> GenerationDefaults:
