@@ -1,8 +1,9 @@
 """Tiny pipelines with temporal attention beside the AnimateDiff family: one function for each class of diffusers.
 
 Each returns (pipe, call): `run(pipe, call)` makes latents of `videos` clips of `frames` frames, so that tests need not
-know what else a pipeline asks for. Weights are random and seeded; those that make the temporal maps are scaled up, so
-that the maps are far from uniform. Classes that this diffusers does not have are left out.
+know what else a pipeline asks for. UNets have `channels` in their levels, finest first; latents are smaller than the
+frames by a factor of 2 ** (vae_levels - 1). Weights are random and seeded; those that make the temporal maps are scaled
+up, so that the maps are far from uniform. Classes that this diffusers does not have are left out.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +13,6 @@ import diffusers
 import numpy as np
 import torch
 from diffusers import (
-    AutoencoderKL,
     AutoencoderKLTemporalDecoder,
     DDIMScheduler,
     EulerDiscreteScheduler,
@@ -25,36 +25,37 @@ from PIL import Image
 from torch import nn
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from tests.tiny import make_text_encoder, make_tokenizer
+from tests.tiny import make_text_encoder, make_tokenizer, make_vae
 
 Made = tuple[Any, dict[str, Any]]
+Channels = tuple[int, ...]
 
 HEIGHT, WIDTH = 16, 32
 # Latents are half the size of the frames.
 LATENT_SIZE = (8, 16)
 PROMPTS = ("a red ball bounces", "a blue star turns", "a red star on snow")
-_CHANNELS = (32, 32, 64, 64)
+CHANNELS: Final = (32, 32, 64, 64)
 
 
-def text_to_video(videos: int = 1, frames: int = 6) -> Made:
+def text_to_video(videos: int = 1, frames: int = 6, channels: Channels = CHANNELS, vae_levels: int = 2) -> Made:
     """TextToVideoSDPipeline (ModelScope, ZeroScope)."""
-    pipe = diffusers.TextToVideoSDPipeline(unet=_unet3d(), scheduler=_ddim(), **_text_and_vae())
+    pipe = diffusers.TextToVideoSDPipeline(unet=_unet3d(channels), scheduler=_ddim(), **_text_and_vae(vae_levels))
     return _ready(pipe), _sized(frames) | {"prompt": list(PROMPTS[:videos])}
 
 
-def video_to_video(videos: int = 1, frames: int = 6) -> Made:
+def video_to_video(videos: int = 1, frames: int = 6, channels: Channels = CHANNELS, vae_levels: int = 2) -> Made:
     """VideoToVideoSDPipeline: of the steps asked for, the last half is run."""
-    pipe = diffusers.VideoToVideoSDPipeline(unet=_unet3d(), scheduler=_ddim(), **_text_and_vae())
+    pipe = diffusers.VideoToVideoSDPipeline(unet=_unet3d(channels), scheduler=_ddim(), **_text_and_vae(vae_levels))
     call = {"prompt": list(PROMPTS[:videos]), "video": _images(frames), "strength": 0.5, "output_type": "latent"}
     return _ready(pipe), call
 
 
-def i2vgenxl(videos: int = 1, frames: int = 6) -> Made:
+def i2vgenxl(videos: int = 1, frames: int = 6, channels: Channels = CHANNELS, vae_levels: int = 2) -> Made:
     """I2VGenXLPipeline."""
     torch.manual_seed(0)
     unet = I2VGenXLUNet(
         sample_size=8,
-        block_out_channels=_CHANNELS,
+        **_levels(channels, "3D"),
         layers_per_block=1,
         norm_num_groups=8,
         cross_attention_dim=32,
@@ -65,27 +66,31 @@ def i2vgenxl(videos: int = 1, frames: int = 6) -> Made:
         image_encoder=_image_encoder(32, patch_size=8),
         feature_extractor=CLIPImageProcessor(crop_size=32, size=32),
         scheduler=_ddim(),
-        **_text_and_vae(),
+        **_text_and_vae(vae_levels),
     )
     # Skipping a layer of the text encoder, as it does by default, does not go with every version of transformers.
     call = {"prompt": list(PROMPTS[:videos]), "image": _images(videos), "clip_skip": None}
     return _ready(pipe), _sized(frames) | call
 
 
-def stable_video_diffusion(videos: int = 1, frames: int = 6) -> Made:
+def stable_video_diffusion(
+    videos: int = 1, frames: int = 6, channels: Channels = CHANNELS, vae_levels: int = 2
+) -> Made:
     """StableVideoDiffusionPipeline, with its own decoder and its continuous timesteps."""
     torch.manual_seed(0)
     unet = UNetSpatioTemporalConditionModel(
         sample_size=8,
-        block_out_channels=_CHANNELS,
+        **_levels(channels, "SpatioTemporal"),
         layers_per_block=1,
         cross_attention_dim=32,
-        num_attention_heads=(4, 4, 8, 8),
+        num_attention_heads=tuple(width // 8 for width in channels),
         addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=24,
         num_frames=frames,
     )
-    vae = AutoencoderKLTemporalDecoder(block_out_channels=(32, 32), down_block_types=("DownEncoderBlock2D",) * 2)
+    vae = AutoencoderKLTemporalDecoder(
+        block_out_channels=(32,) * vae_levels, down_block_types=("DownEncoderBlock2D",) * vae_levels
+    )
     scheduler = EulerDiscreteScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -108,7 +113,7 @@ def stable_video_diffusion(videos: int = 1, frames: int = 6) -> Made:
     return _ready(pipe), _sized(frames) | {"image": _images(videos)}
 
 
-def latte(videos: int = 1, frames: int = 6) -> Made:
+def latte(videos: int = 1, frames: int = 6, vae_levels: int = 2) -> Made:
     """LattePipeline, with embeddings in place of its large text encoder."""
     torch.manual_seed(0)
     transformer = LatteTransformer3DModel(
@@ -131,7 +136,7 @@ def latte(videos: int = 1, frames: int = 6) -> Made:
     )
     embeds, negative = torch.randn(len(PROMPTS), 5, 16)[:videos], torch.randn(1, 5, 16).expand(videos, -1, -1)
     pipe = diffusers.LattePipeline(
-        vae=_vae(), text_encoder=None, tokenizer=None, transformer=transformer, scheduler=_ddim()
+        vae=make_vae(vae_levels), text_encoder=None, tokenizer=None, transformer=transformer, scheduler=_ddim()
     )
     call = _sized(frames) | {"prompt_embeds": embeds, "negative_prompt_embeds": negative, "negative_prompt": None}
     call["video_length"] = call.pop("num_frames")
@@ -178,12 +183,12 @@ def _sized(frames: int) -> dict[str, Any]:
     return {"num_frames": frames, "height": HEIGHT, "width": WIDTH, "output_type": "latent"}
 
 
-def _unet3d() -> UNet3DConditionModel:
+def _unet3d(channels: Channels) -> UNet3DConditionModel:
     """Eight heads in the anchor block, four in those that it guides: half as many a level, as the real ones have."""
     torch.manual_seed(0)
     return UNet3DConditionModel(
         sample_size=8,
-        block_out_channels=_CHANNELS,
+        **_levels(channels, "3D"),
         layers_per_block=1,
         norm_num_groups=8,
         cross_attention_dim=32,
@@ -191,19 +196,19 @@ def _unet3d() -> UNet3DConditionModel:
     )
 
 
-def _text_and_vae() -> dict[str, Any]:
+def _levels(channels: Channels, kind: str) -> dict[str, Any]:
+    """Attention in all levels but the coarsest, as in the published models."""
+    attended = len(channels) - 1
+    return {
+        "block_out_channels": channels,
+        "down_block_types": (*[f"CrossAttnDownBlock{kind}"] * attended, f"DownBlock{kind}"),
+        "up_block_types": (f"UpBlock{kind}", *[f"CrossAttnUpBlock{kind}"] * attended),
+    }
+
+
+def _text_and_vae(vae_levels: int) -> dict[str, Any]:
     tokenizer = make_tokenizer()
-    return {"tokenizer": tokenizer, "text_encoder": make_text_encoder(tokenizer), "vae": _vae()}
-
-
-def _vae() -> AutoencoderKL:
-    return AutoencoderKL(
-        block_out_channels=(8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        norm_num_groups=4,
-    )
+    return {"tokenizer": tokenizer, "text_encoder": make_text_encoder(tokenizer), "vae": make_vae(vae_levels)}
 
 
 def _ddim() -> DDIMScheduler:

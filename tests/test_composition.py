@@ -12,21 +12,11 @@ from diffusers.pipelines.free_noise_utils import SplitInferenceModule
 
 from bytheway import ByTheWayConfig, apply_bytheway, enhanced, observe, remove_bytheway
 from tests.explicit import Watch, check_enhanced_sites
+from tests.techniques import load_ip_adapter, random_tensors, slice_attention
 from tests.tiny import generate, make_pipeline
 
 CONFIG = ByTheWayConfig(active_steps=0.5)
 ALWAYS = ByTheWayConfig(active_steps=1.0)
-
-
-def tensors(**shapes):
-    generator = torch.Generator().manual_seed(0)
-    return {name.replace("__", "."): torch.randn(shape, generator=generator) * 0.3 for name, shape in shapes.items()}
-
-
-def slice_attention(pipe):
-    for module in pipe.unet.modules():
-        if isinstance(module, Attention):
-            module.set_attention_slice(2)
 
 
 def load_lora(pipe):
@@ -36,26 +26,12 @@ def load_lora(pipe):
         if path.startswith("up_blocks") and "motion_modules" in path and isinstance(module, Attention):
             width = module.query_dim
             for projection in ("to_q", "to_k", "to_v", "to_out.0"):
-                low, high = tensors(a=(4, width), b=(width, 4)).values()
+                low, high = random_tensors(a=(4, width), b=(width, 4)).values()
                 lora |= {
                     f"unet.{path}.{projection}.lora_A.weight": low,
                     f"unet.{path}.{projection}.lora_B.weight": high,
                 }
     pipe.load_lora_weights(lora)
-
-
-def load_ip_adapter(pipe):
-    adapter, number = {}, 1
-    for path in pipe.unet.attn_processors:
-        if path.endswith("attn2.processor") and "motion_modules" not in path:
-            module = pipe.unet.get_submodule(path.removesuffix(".processor"))
-            shape = (module.inner_dim, 32)
-            adapter |= {
-                f"{number}.{key}": value for key, value in tensors(to_k_ip__weight=shape, to_v_ip__weight=shape).items()
-            }
-            number += 2
-    image = tensors(proj__weight=(4 * 32, 16), proj__bias=(4 * 32,), norm__weight=(32,), norm__bias=(32,))
-    pipe.load_ip_adapter({"image_proj": image, "ip_adapter": adapter}, "", "", image_encoder_folder=None)
 
 
 def enable_free_noise(pipe):
@@ -87,7 +63,7 @@ def cast_layers(pipe):
 
 IP_ADAPTER_INPUT = {"ip_adapter_image_embeds": [torch.ones(2, 1, 16)]}
 TECHNIQUES = {
-    "slicing": (slice_attention, {}),
+    "slicing": (lambda pipe: slice_attention(pipe.unet), {}),
     "lora": (load_lora, {}),
     "ip_adapter": (load_ip_adapter, IP_ADAPTER_INPUT),
     "free_noise": (enable_free_noise, {"num_frames": 14}),

@@ -46,6 +46,17 @@ def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(config).eval()
 
 
+def make_vae(levels: int = 2) -> AutoencoderKL:
+    """A VAE whose latents are smaller than the frames by a factor of 2 ** (levels - 1)."""
+    return AutoencoderKL(
+        block_out_channels=(8,) * levels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        latent_channels=4,
+        norm_num_groups=4,
+    )
+
+
 def make_pipeline(
     *,
     channels: tuple[int, ...] = (32, 32, 64, 64),
@@ -53,6 +64,7 @@ def make_pipeline(
     heads: int = 4,
     cross_attention: bool = True,
     conv_in_channels: int | None = None,
+    vae_levels: int = 2,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     pipeline_class: type = AnimateDiffPipeline,
@@ -65,6 +77,7 @@ def make_pipeline(
         heads: of the temporal attention.
         cross_attention: text conditioning in all but the coarsest level (like Stable Diffusion 1.5), or only there.
         conv_in_channels: of the motion adapter's own first convolution, where it brings one, as PIA's does.
+        vae_levels: see `make_vae`.
     """
     levels = len(channels)
     attended = [cross_attention] * (levels - 1) + [False]
@@ -94,15 +107,7 @@ def make_pipeline(
         for name, parameter in adapter.named_parameters():
             if name.endswith(("to_q.weight", "to_k.weight")):
                 parameter.data.mul_(4)
-        vae = AutoencoderKL(
-            block_out_channels=(8, 8),
-            in_channels=3,
-            out_channels=3,
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            latent_channels=4,
-            norm_num_groups=4,
-        )
+        vae = make_vae(vae_levels)
         pipe = pipeline_class(
             vae=vae.eval(),
             text_encoder=make_text_encoder(tokenizer),
