@@ -1,4 +1,4 @@
-# mypy: allow-untyped-defs, allow-untyped-decorators
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
 """Guided temporal attention in Triton: a guided site without its maps in memory.
 
 Three launches, each held against `bytheway.method`:
