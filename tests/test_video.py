@@ -1,6 +1,7 @@
 """Clips in and out: what goes into a file comes out of it, wholly or not at all."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,30 @@ def test_round_trip(frames: video.Frames, tmp_path: Path, name: str) -> None:
         assert np.median(difference) <= 1
         assert difference.mean() < 5
     assert read_metadata(path) == {**METADATA, "num_frames": 16, "fps": 12.5}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_only_the_frames_asked_for_are_read(frames: video.Frames, tmp_path: Path, name: str) -> None:
+    frames[1:4] = frames[1]  # GIF and WebP store one of them
+    path = save_video(frames, tmp_path / name, fps=12.5)
+    whole, fps = load_video(path)
+    for count in (1, 3, 16, 99):
+        first, rate = load_video(path, count)
+        np.testing.assert_array_equal(first, whole[:count])
+        assert rate == fps
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_long_video_is_not_held_in_memory(tmp_path: Path, name: str) -> None:
+    """Of 24 frames that are read for their first two, no more than a few are there at once, and WebP's file itself."""
+    noise = np.random.default_rng(0).integers(0, 256, (24, 256, 256, 3), dtype=np.uint8)
+    path = save_video(noise, tmp_path / name)
+    load_video(path, 2)
+    tracemalloc.start()
+    load_video(path, 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * noise[0].nbytes
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -233,11 +234,12 @@ _WRITERS: dict[str, Callable[[Frames, Path, float, str], None]] = {
 # ------------------------------------------------------------------------------------------------------------ read
 
 
-def load_video(path: str | os.PathLike[str]) -> tuple[Frames, float]:
-    """The frames of a clip and its frames a second.
+def load_video(path: str | os.PathLike[str], num_frames: int | None = None) -> tuple[Frames, float]:
+    """The frames of a clip, the first `num_frames` of them or all, and its frames a second.
 
     Reads what `save_video` writes, other people's files of these formats, and every video FFmpeg reads. GIF and WebP
-    store equal neighbours once: a frame held longer than the others counts as often as it was shown.
+    store equal neighbours once: a frame held longer than the others counts as often as it was shown. No more frames
+    than asked for are ever in memory; a clip that has fewer gives those.
 
     Raises:
         ByTheWayError: there is no such file or folder, or it holds no video, or a damaged one.
@@ -247,10 +249,10 @@ def load_video(path: str | os.PathLike[str]) -> tuple[Frames, float]:
     settings = _settings(comment) if comment else {}
     try:
         if path.is_dir():
-            return _load_pngs(path, settings)
+            return _load_pngs(path, settings, num_frames)
         if path.suffix.lower() in (".gif", ".webp"):
-            return _load_animation(path, settings)
-        return _load_container(path)
+            return _load_animation(path, settings, num_frames)
+        return _load_container(path, num_frames)
     except ByTheWayError:
         raise
     # Broken files are answered with any of these, by format; a video without frames with ValueError.
@@ -304,9 +306,9 @@ def _pngs(folder: Path) -> list[Path]:
     return frames
 
 
-def _load_pngs(folder: Path, settings: dict[str, Any]) -> tuple[Frames, float]:
+def _load_pngs(folder: Path, settings: dict[str, Any], num_frames: int | None) -> tuple[Frames, float]:
     frames = []
-    for file in _pngs(folder):
+    for file in _pngs(folder)[:num_frames]:
         with Image.open(file) as image:
             frames.append(np.asarray(image.convert("RGB")))
     if len({frame.shape for frame in frames}) > 1:
@@ -320,26 +322,30 @@ def _fps(settings: Mapping[str, Any]) -> float | None:
     return float(fps) if isinstance(fps, (int, float)) and 0 < fps <= 1000 else None
 
 
-def _load_animation(path: Path, settings: dict[str, Any]) -> tuple[Frames, float]:
+def _load_animation(path: Path, settings: dict[str, Any], num_frames: int | None) -> tuple[Frames, float]:
+    pictures, shown = [], []
     with Image.open(path) as image:
-        shown = [(f.convert("RGB"), f.info.get("duration") or 100) for f in ImageSequence.Iterator(image)]
-    durations = np.array([duration for _, duration in shown], dtype=float)  # milliseconds
+        for frame in ImageSequence.Iterator(image):
+            if num_frames is None or len(pictures) < num_frames:
+                pictures.append(np.asarray(frame.convert("RGB")))
+            shown.append(frame.info.get("duration") or 100)
+    durations = np.array(shown, dtype=float)  # milliseconds
     fps = _fps(settings)
     tick = np.median(durations) if fps is None else 1000 / fps
     counts = np.maximum(1, np.round(durations / tick)).astype(int)
     if len(shown) == 1:  # a still: WebP then drops the duration
         counts[0] = max(1, settings.get("num_frames", 1))
-    frames = np.stack([np.asarray(frame) for frame, _ in shown]).repeat(counts, axis=0)
-    return frames, fps or float(1000 * len(frames) / durations.sum())
+    order = np.arange(len(counts)).repeat(counts)[:num_frames]
+    return np.stack([pictures[n] for n in order]), fps or float(1000 * counts.sum() / durations.sum())
 
 
-def _load_container(path: Path) -> tuple[Frames, float]:
+def _load_container(path: Path, num_frames: int | None) -> tuple[Frames, float]:
     with av.open(str(path)) as container:
         if not container.streams.video:
             raise ByTheWayError(f"{path} holds no pictures.")
         stream = container.streams.video[0]
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
-        return np.stack(frames), float(stream.average_rate or 8)
+        decoded = islice(container.decode(stream), num_frames)
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in decoded]), float(stream.average_rate or 8)
 
 
 # --------------------------------------------------------------------------------------------------------- compose
