@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks.cases import CASES, Model
+from benchmarks.cases import Model
 from benchmarks.measure import Figure, figures_of, measure
 from benchmarks.plot import draw
 from benchmarks.report import full, short
@@ -40,45 +40,56 @@ def benchmark(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Toy sizes, one round: does it still run?")] = False,
     show: Annotated[bool, typer.Option("--show", help="Measure nothing; write tables and picture anew.")] = False,
+    minutes: Annotated[float, typer.Option(help="Begin no figure after this time.")] = float("inf"),
     out: Annotated[
         Path | None, typer.Option(help="Folder of the results; docs/benchmarks, or runs/benchmarks of --quick.")
     ] = None,
 ) -> None:
     """Measure, keep every figure as soon as it is there in place of its earlier one, and print the README's table."""
     folder = out or (SCRATCH if quick else DOCS)
+    end = time.monotonic() + 60 * minutes
     for kind in device or _devices():
         results = read(folder, kind)
         if not show:
             if kind is Device.CUDA and not torch.cuda.is_available():
                 raise ByTheWayError("There is no CUDA device here; leave out --device cuda.")
             for name in case or list(Model):
-                _measure(results, name, torch.device(kind), figure or list(Figure), quick)
-                save(folder, kind, results)
+                parts = results.setdefault(name, {})
+                for measured, part in measure(name, torch.device(kind), figure or list(Figure), quick, end):
+                    _say(f"{name} {measured} on {kind}")
+                    parts[measured] = part
+                    save(folder, kind, results)
         if results:
             _write(results, folder, kind)
     if not device and not torch.cuda.is_available() and not show:
-        print("\nNot measured: anything on a GPU, since there is no CUDA device here.")
+        _say("Not measured on cuda: anything, since there is no such device here.")
 
 
 def _devices() -> list[Device]:
     return [Device.CPU, *([Device.CUDA] if torch.cuda.is_available() else [])]
 
 
-def _measure(results: Results, name: Model, device: torch.device, figures: Iterable[Figure], quick: bool) -> None:
-    case = CASES[name]
-    parts = results.pop(name, {})
-    for figure, part in measure(case, device, list(figures), quick):
-        print(f"{name}: {figure} measured", file=sys.stderr, flush=True)
-        parts[figure] = part
-    results[name] = {figure: parts[figure] for figure in figures_of(case) if figure in parts}
-
-
 def _write(results: Results, folder: Path, kind: str) -> None:
-    ordered = {name.value: results[name] for name in CASES if name in results}
+    ordered = {
+        name.value: {figure.value: results[name][figure] for figure in figures_of(name) if figure in results[name]}
+        for name in Model
+        if results.get(name)
+    }
     plot = folder / f"cost-{kind}.png"
     draw(ordered, plot)
     (folder / f"results-{kind}.md").write_text(full(ordered, plot.name) + "\n", encoding="utf-8")
-    print(f"\n{short(ordered)}\n\nAll figures are in {folder / f'results-{kind}.md'}.")
+    print(short(ordered))
+    absent = [
+        f"{name} {figure}" for name in Model for figure in figures_of(name) if figure not in ordered.get(name, {})
+    ]
+    if absent:
+        _say(f"Not measured on {kind}: {', '.join(absent)}.")
+    _say(f"All figures are in {folder / f'results-{kind}.md'}.")
+
+
+def _say(line: str) -> None:
+    """Beside the table, which may be on its way into a file."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def main() -> None:

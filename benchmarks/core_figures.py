@@ -20,7 +20,7 @@ from bytheway.joint import VideoTokens
 
 PRECISIONS: Final = {"cpu": (torch.float32, torch.bfloat16), "cuda": (torch.float16, torch.float32)}
 ROUNDS: Final = 21
-SECONDS: Final = 4.0
+SECONDS: Final = 3.0
 LISTED: Final = 4
 # The widths of the block whose curves are drawn: the last of Stable Diffusion 1.5, where the maps are most.
 CHANNELS, HEADS = 320, 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +17,7 @@ import bytheway
 def describe(device: torch.device) -> dict[str, str]:
     """Hardware, threads, load, versions and date, as they stand now."""
     cpu = f"{_processor()}, {os.cpu_count()} cores"
-    packages = {"bytheway": bytheway.__version__, "python": platform.python_version()}
+    packages = {"bytheway": _revision(), "python": platform.python_version()}
     packages |= {name: version(name) for name in ("torch", "diffusers")}
     return {
         "hardware": cpu if device.type == "cpu" else f"{torch.cuda.get_device_name(device)}; {cpu}",
@@ -25,6 +26,16 @@ def describe(device: torch.device) -> dict[str, str]:
         "versions": ", ".join(f"{name} {number}" for name, number in packages.items()),
         "date": date.today().isoformat(),
     }
+
+
+def _revision() -> str:
+    """The commit of the checkout that is measured, else the version that is installed."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        described = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return bytheway.__version__
+    return described.stdout.strip()
 
 
 def _processor() -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
-from functools import partial
+from functools import cached_property, partial
 from typing import Final
 
 import numpy as np
 import torch
 
-from benchmarks.cases import QUICK, RUN_STEPS, Case
+from benchmarks.cases import CASES, QUICK, RUN_STEPS, Case, Model
 from benchmarks.columns import COLUMNS, FREE_INIT, FREE_INIT_ITERATIONS, IDLE, OURS, PLAIN, VANILLA
 from benchmarks.core_figures import measure_blocks, measure_curves
 from benchmarks.machine import describe
@@ -34,47 +35,57 @@ class Figure(StrEnum):
     RUN = "run"
 
 
-def figures_of(case: Case) -> list[Figure]:
-    """The figures that a case has, in the order in which they are measured."""
-    return [figure for figure in Figure if figure is not Figure.CURVES or case.curves]
+def figures_of(model: Model) -> list[Figure]:
+    """The figures that a model has, in the order in which they are measured."""
+    return [figure for figure in Figure if figure is not Figure.CURVES or CASES[model].curves]
 
 
 def measure(
-    case: Case, device: torch.device, figures: Collection[Figure], quick: bool
+    model: Model, device: torch.device, figures: Collection[Figure], quick: bool, end: float = float("inf")
 ) -> Iterator[tuple[Figure, Part]]:
-    """The figures asked for, one after the other; the pipeline is made once."""
-    scale = case.scales[QUICK if quick else device.type]
-    subject: Subject | None = None
-    for figure in figures_of(case):
-        if figure not in figures:
-            continue
-        machine = describe(device)
+    """The figures asked for, one after the other; the pipeline is made once.
+
+    Args:
+        end: by the monotonic clock; no figure is begun after it.
+    """
+    bench = _Bench(CASES[model], device, quick)
+    for figure in figures_of(model):
+        if figure in figures and time.monotonic() < end:
+            machine = describe(device)
+            try:
+                setting, rows, words, missing = bench.measure(figure)
+            except torch.OutOfMemoryError:
+                setting, rows, words, missing = "", [], [], ["everything: it does not fit into the GPU's memory"]
+            yield figure, Part(bench.case.title, setting, machine, rows, words, missing)
+
+
+class _Bench:
+    """One model on one device."""
+
+    def __init__(self, case: Case, device: torch.device, quick: bool) -> None:
+        self.case, self.device, self.quick = case, device, quick
+        self.scale = case.scales[QUICK if quick else device.type]
+
+    @cached_property
+    def subject(self) -> Subject:
+        """The pipeline, after one step."""
+        subject = self.case.make(self.scale, self.device)
+        timed_run(subject, VANILLA, 1)
+        return subject
+
+    def measure(self, figure: Figure) -> tuple[str, list[Measurement], list[str], list[str]]:
+        """Setting, rows, words, and what is missing."""
         if figure is Figure.CORE:
-            rows, words = measure_blocks(case, device, quick)
-            yield figure, Part(case.title, "16 frames, classifier-free guidance", machine, rows, words)
-        elif figure is Figure.CURVES:
-            rows = measure_curves(device, quick)
-            yield figure, Part(case.title, "320 channels, 8 heads, classifier-free guidance", machine, rows)
-        else:
-            if subject is None:
-                subject = case.make(scale, device)
-                timed_run(subject, VANILLA, 1)
-            yield figure, _of_runs(case, subject, scale, device, figure, machine)
+            return "16 frames, classifier-free guidance", *measure_blocks(self.case, self.device, self.quick), []
+        if figure is Figure.CURVES:
+            return "320 channels, 8 heads", measure_curves(self.device, self.quick), [], []
+        if figure is Figure.STEP:
+            return str(self.scale), *_step(self.subject, self.device), []
+        rows = (_whole_runs if self.scale.steps > 1 else _reckoned_runs)(self.case, self.subject, self.scale)
+        return str(self.scale), rows, [], [f"{column}: {reason}" for column, reason in self.case.missing.items()]
 
 
-def _of_runs(
-    case: Case, subject: Subject, scale: Scale, device: torch.device, figure: Figure, machine: dict[str, str]
-) -> Part:
-    setting = f"{scale}, {device.type}"
-    if figure is Figure.STEP:
-        rows, words = _step(case, subject, device)
-        return Part(case.title, setting, machine, rows, words)
-    missing = [f"{column}: {reason}" for column, reason in case.missing.items()]
-    rows = _whole_runs(case, subject, scale) if scale.steps > 1 else _reckoned_runs(case, subject, scale)
-    return Part(case.title, setting, machine, rows, missing=missing)
-
-
-def _step(case: Case, subject: Subject, device: torch.device) -> tuple[list[Measurement], list[str]]:
+def _step(subject: Subject, device: torch.device) -> tuple[list[Measurement], list[str]]:
     """Memory and host syncs of one active step, and the operators that ours adds to it."""
     profiles: dict[str, Profile] = {}
     for column in (VANILLA, OURS, PLAIN):
