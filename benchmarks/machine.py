@@ -16,7 +16,7 @@ import bytheway
 
 def describe(device: torch.device) -> dict[str, str]:
     """Hardware, threads, load, versions and date, as they stand now."""
-    cpu = f"{_processor()}, {os.cpu_count()} cores"
+    cpu = f"{processor()}, {os.cpu_count()} cores"
     packages = {"bytheway": _revision(), "python": platform.python_version()}
     packages |= {name: version(name) for name in ("torch", "diffusers")}
     return {
@@ -38,7 +38,7 @@ def _revision() -> str:
     return described.stdout.strip()
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's own name where the system tells it (Linux), else its kind."""
     facts = Path("/proc/cpuinfo")
     lines = facts.read_text().splitlines() if facts.exists() else []

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 import bytheway
+from benchmarks.machine import processor
 
 FILE = "runs.jsonl"
 
@@ -29,7 +30,7 @@ class RunNote:
 
 def note_run(out: Path, command: str, processes: int) -> None:
     """Add a run to the history."""
-    cpu = f"{_processor()}, {os.cpu_count()} cores, {processes} processes of one thread"
+    cpu = f"{processor()}, {os.cpu_count()} cores, {processes} processes of one thread"
     packages = {"bytheway": bytheway.__version__, "python": platform.python_version()}
     packages |= {name: version(name) for name in ("torch", "diffusers", "transformers", "numpy", "scipy")}
     note = RunNote(
@@ -48,11 +49,3 @@ def runs(out: Path) -> list[RunNote]:
     if not path.exists():
         return []
     return [RunNote(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def _processor() -> str:
-    """The processor's own name where the system tells it (Linux), else its kind."""
-    facts = Path("/proc/cpuinfo")
-    lines = facts.read_text().splitlines() if facts.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
