@@ -17,8 +17,9 @@ from benchmarks.cases import Block
 from benchmarks.columns import OURS, PLAIN, VANILLA
 from benchmarks.plain import enhance, enhance_joint, upsample
 from bytheway import ByTheWayConfig
-from bytheway.attention import Anchor, Attended, Layout, enhanced_attention
+from bytheway.attention import Attended, enhanced_attention
 from bytheway.joint import VideoTokens, circulant, filter_frames_
+from bytheway.maps import Anchor, Layout
 
 Forms = Mapping[str, Callable[[], object]]
 

@@ -7,12 +7,20 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bytheway import ByTheWayConfig, attention, method
-from bytheway.attention import Anchor, Layout, enhanced_attention, observe_attention
+from bytheway.attention import enhanced_attention, observe_attention
+from bytheway.maps import Anchor, Layout
 
 CHANNELS = 32
 GUIDANCE = Layout(parts=2, conditional=1, height_width=(3, 5))
 ALONE = Layout(parts=1, conditional=0, height_width=(3, 5))
 PERTURBED = Layout(parts=3, conditional=1, height_width=(3, 5))
+
+
+@pytest.fixture(autouse=True, params=["tiles", "whole"])
+def form(request, monkeypatch):
+    """What a CPU does, and what is done on other devices and where gradients flow."""
+    if request.param == "whole":
+        monkeypatch.setattr(attention.tiles, "serves", lambda *_: False)
 
 
 def make_attention(seed=0, **options):
@@ -231,8 +239,8 @@ def test_nothing_waits_for_the_device(guided):
         hidden_states.sum().item()
 
 
-def test_unguided_sites_make_no_map(monkeypatch):
-    module, hidden_states = make_attention(), rows_of(GUIDANCE, 1)
+def test_unguided_sites_make_no_map_where_gradients_flow(monkeypatch):
+    module, hidden_states = make_attention(), rows_of(GUIDANCE, 1).requires_grad_()
     monkeypatch.setattr(attention, "_softmax_map", lambda *_: pytest.fail("made a map"))
     calls = []
     monkeypatch.setattr(

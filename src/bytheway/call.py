@@ -9,9 +9,10 @@ import torch
 from diffusers.models.attention_processor import PAGCFGIdentitySelfAttnProcessor2_0, PAGIdentitySelfAttnProcessor2_0
 from torch import Tensor, nn
 
-from bytheway.attention import Anchor, Layout, enhanced_attention, observe_attention
+from bytheway.attention import enhanced_attention, observe_attention
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
+from bytheway.maps import Anchor, Layout
 from bytheway.record import Entry, Record
 from bytheway.sites import Site, TemporalAttention, find_sites
 from bytheway.window import StepWindow
