@@ -59,7 +59,7 @@ def benchmark(
                     _say(f"{name} {measured} on {kind}")
                     parts[measured] = part
                     save(folder, kind, results)
-        if results:
+        if any(results.values()):
             _write(results, folder, kind)
     if not device and not torch.cuda.is_available() and not show:
         _say("Not measured on cuda: anything, since there is no such device here.")

@@ -83,7 +83,10 @@ def _named(row: Measurement) -> str:
 
 
 def _vanilla(row: Measurement) -> str:
-    return f"{_number(spread(row.values[VANILLA]).median)} {row.unit}".strip()
+    median = spread(row.values[VANILLA]).median
+    if row.unit == "ms" and median >= 10_000:
+        return f"{_number(median / 1000)} s"
+    return f"{_number(median)} {row.unit}".strip()
 
 
 def _cell(row: Measurement, column: str, quartiles: bool = False) -> str:

@@ -17,7 +17,7 @@ class Measurement:
     """One row of a table.
 
     Attributes:
-        figure: "anchor" and "guided" (attention alone), "active step", "other step", "run", "memory", "syncs",
+        figure: "anchor", "guided" and "joint" (attention alone), "active step", "other step", "run", "memory", "syncs",
             "frames", "pixels" and "videos" (curves of the attention alone).
         what: the block, the step or the point of a curve in words.
         unit: "ms", "MiB" or "" for counts.

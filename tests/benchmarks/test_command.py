@@ -49,6 +49,14 @@ def test_one_model_quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     )
 
 
+def test_no_figure_is_begun_after_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "--out", str(tmp_path), "--device", "cpu", "--minutes", "0") == 0
+    assert not list(tmp_path.iterdir())
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "--device", "cuda") == 2

@@ -81,6 +81,11 @@ def test_the_full_tables_say_what_was_reached_and_what_is_missing() -> None:
     assert "Load before: 0.1." in table
 
 
+def test_long_times_are_in_seconds() -> None:
+    run = Measurement("run", "a run", "ms", {"vanilla": [12_340.0], "ours": [12_340.0]})
+    assert cells(short({"model": {"run": Part("A model", "", MACHINE, [run])}}), "a run")[0] == "12.3 s"
+
+
 def test_the_picture_is_drawn(tmp_path: Path) -> None:
     path = tmp_path / "plot.png"
     draw(results(), path)
