@@ -14,7 +14,9 @@ from diffusers import HeunDiscreteScheduler
 
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
-from bytheway.generate import Request, Step, _own_randomness, complete, generate, unknown_words
+from bytheway.generate import generate
+from bytheway.request import Request, complete, unknown_words
+from bytheway.sampler import Step, _own_randomness
 
 STRONG = ByTheWayConfig(alpha=0.6, beta=4.0, tau=7, active_steps=0.5)
 REQUEST = Request(prompts=("a red ball bounces",), seed=7, num_frames=6, width=16, height=16, steps=4)
@@ -52,7 +54,8 @@ def test_global_seed_of_an_accelerator_is_left_alone(kind: str, monkeypatch: pyt
 
 def test_clips_do_not_depend_on_each_other(tiny_pipeline: Any) -> None:
     prompts = ("a red ball bounces", "a blue star turns")
-    clips = list(generate(tiny_pipeline, replace(REQUEST, prompts=prompts, num_videos=2, config=STRONG)))
+    request = replace(REQUEST, prompts=prompts, num_videos=2, config=STRONG, batch_size=1)
+    clips = list(generate(tiny_pipeline, request))
     assert [(c.settings["prompt"], c.settings["seed"]) for c in clips] == [(p, s) for p in prompts for s in (7, 8)]
     alone = next(generate(tiny_pipeline, replace(REQUEST, prompts=prompts[1:], seed=8, config=STRONG)))
     np.testing.assert_array_equal(clips[3].frames, alone.frames)
@@ -152,6 +155,7 @@ def test_breaking_off_gives_the_pipeline_back(tiny_pipeline: Any) -> None:
         ({"num_frames": 0}, "num_frames is 0"),
         ({"num_videos": 0}, "num_videos is 0"),
         ({"steps": -3}, "steps is -3"),
+        ({"batch_size": 0}, "batch_size is 0"),
         ({"compare": True}, "comparison needs"),
     ],
 )

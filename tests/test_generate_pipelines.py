@@ -12,7 +12,9 @@ from PIL import Image
 from bytheway.conditioning import Footage, Still
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
-from bytheway.generate import Request, Step, changes_to_inputs, complete, generate
+from bytheway.generate import generate
+from bytheway.request import Request, changes_to_inputs, complete
+from bytheway.sampler import Step
 from tests import architectures, family, joint_models
 
 REQUEST = Request(prompts=("a red ball bounces",), seed=7, num_frames=4, width=16, height=16, steps=2)

@@ -19,8 +19,8 @@ from bytheway import (
     remove_bytheway,
 )
 from bytheway.architectures import architecture_of
-from bytheway.generate import Request, complete
 from bytheway.joint import VideoTokens, circulant, filter_frames_, self_attentions
+from bytheway.request import Request, complete
 from bytheway.sites import TemporalAttention, denoisers_of
 from tests.joint_checks import ALWAYS, TOKENS, Watch, dense, first_layer, generate, tiny, traces
 from tests.joint_models import FACTORIES, embeddings, seeded

@@ -1,7 +1,8 @@
 """The command line in this process, on the tiny pipeline."""
 
+import gc
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ SMALL = ["--frames", "4", "--size", "16x16", "--steps", "4"]
 
 
 @pytest.fixture
-def bytheway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+def bytheway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Result]]:
     """Runs `bytheway` with these arguments, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+    yield lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+    gc.unfreeze()  # a command keeps to its end what it has loaded; this process goes on
 
 
 @pytest.fixture

@@ -69,6 +69,35 @@ def test_several_clips_are_numbered(generate: Command) -> None:
     assert result.stderr.count("clip ") == 4
 
 
+def test_clips_made_at_once_are_told_apart(generate: Command) -> None:
+    result = generate("a ball", "a star", "--num-videos", 2, "-o", "out", "--seed", 3)
+    assert result.exit_code == 0
+    made = [read_metadata(f"out-{number}") for number in range(1, 5)]
+    assert [(m["prompt"], m["seed"]) for m in made] == [("a ball", 3), ("a ball", 4), ("a star", 3), ("a star", 4)]
+    assert "clip 3/4 enhanced: a star (seed 3, 4 steps)" in result.stderr
+    assert generate("a star", "--seed", 4, "-o", "alone").exit_code == 0
+    together, alone, other = (load_video(name)[0].astype(int) for name in ("out-4", "alone", "out-3"))
+    assert np.abs(together - alone).max() <= 1
+    assert np.abs(together - other).max() > 20
+
+
+def test_one_start_for_all_prompts(
+    bytheway: Command, tiny_pipeline: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    loads: list[str] = []
+
+    def load(model: str, **choice: Any) -> Any:
+        loads.append(model)
+        return tiny_pipeline
+
+    monkeypatch.setattr("bytheway.cli.run.load", load)
+    (tmp_path / "list.txt").write_text("a ball\n\na star\n")
+    small = ["--steps", 1, "--frames", 2, "--size", "16x16"]
+    assert bytheway("generate", "--prompts-file", "list.txt", "--num-videos", 2, *small).exit_code == 0
+    assert sorted(path.name for path in Path("list").iterdir()) == [f"000{number}.mp4" for number in range(1, 5)]
+    assert loads == ["diorama"]
+
+
 def test_names_of_its_own_never_replace(generate: Command) -> None:
     for _ in range(2):
         assert generate("A red/blue ball, bouncing!", "--seed", 3).exit_code == 0
@@ -142,13 +171,16 @@ def test_record(generate: Command) -> None:
     assert {row["beta"] for row in rows} == {1.0}
 
 
-def test_finished_clips_are_told_after_an_interruption(generate: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("size", "finished"), [(1, 1), (2, 2)])
+def test_finished_clips_are_told_after_an_interruption(
+    generate: Command, monkeypatch: pytest.MonkeyPatch, size: int, finished: int
+) -> None:
     def stop(self: object, step: Any) -> None:
-        if step.clip == 1 and step.done == 2:
+        if step.takes[0].index == finished and step.done == 2:
             raise KeyboardInterrupt
 
     monkeypatch.setattr("bytheway.cli.progress.RunProgress.__call__", stop)
-    result = generate("a ball", "a star", "-o", "out.gif")
+    result = generate("a ball", "a star", "a box", "-o", "out.gif", "--batch-size", size)
     assert result.exit_code == 130
     assert "out-1.gif" in result.stdout
-    assert [path.name for path in Path().iterdir()] == ["out-1.gif"]
+    assert {path.name for path in Path().iterdir()} == {f"out-{number + 1}.gif" for number in range(finished)}

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import typer
 
-from bytheway.errors import ByTheWayError
+from bytheway.errors import ByTheWayError, is_out_of_memory
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, the shells' convention
@@ -18,7 +18,6 @@ _NETWORK_LIBRARIES = {"httpx", "httpcore", "requests", "urllib3"}
 _NETWORK_ERRORS = (ConnectionError, socket.gaierror, TimeoutError)
 _FULL_OR_READ_ONLY = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
-_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
 
 
 @contextmanager
@@ -41,7 +40,7 @@ def sentence_for(error: BaseException) -> str | None:
     """What to tell the user about an error; None for one that is no fault of theirs."""
     if isinstance(error, ByTheWayError):
         return " ".join(str(error).split())
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return "There is not enough memory; try fewer --frames, a smaller --size or --dtype float16."
     if _is_network(error):
         return "The network cannot be reached; check the connection, or give a model that is on this machine."
@@ -50,14 +49,6 @@ def sentence_for(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in _OUT_OF_REACH:
         return f"{error.filename or 'A file'} cannot be opened: {error.strerror}."
     return None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # torch.OutOfMemoryError is a RuntimeError; the CPU allocator raises a bare one
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(phrase in said for phrase in _OUT_OF_MEMORY)
-    )
 
 
 def _is_network(error: BaseException) -> bool:

@@ -172,6 +172,14 @@ def command(
         ),
     ] = None,
     num_videos: Annotated[int, typer.Option(metavar="N", help="Clips for every prompt.", rich_help_panel=SAMPLING)] = 1,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Clips made at once. Default: several where that is faster and fits the memory.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(metavar="N", help="Denoising steps.", rich_help_panel=SAMPLING, show_default="the model's"),
@@ -205,7 +213,7 @@ def command(
         from bytheway.cli.run import ModelChoice, condition_of, drawn_seed, method_settings, run, size_of
         from bytheway.conditioning import read_footage, read_still
         from bytheway.errors import ByTheWayError
-        from bytheway.generate import Request
+        from bytheway.request import Request
 
         if bool(prompts) == (prompts_file is not None):
             raise ByTheWayError("Give either prompts or a file of them (--prompts-file).")
@@ -229,6 +237,7 @@ def command(
             compare=compare,
             free_init=free_init,
             record=record is not None,
+            batch_size=batch_size,
             images=(
                 *(read_still(text) for text in image or ()),
                 *(read_still(text, sketch=True) for text in sketch or ()),

@@ -10,8 +10,8 @@ from bytheway.cli.tables import note
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from bytheway.generate import Step
     from bytheway.models.videocrafter.convert import Written
+    from bytheway.sampler import Step, Take
 
 
 class RunProgress:
@@ -47,19 +47,29 @@ class RunProgress:
 
     def __call__(self, step: Step) -> None:
         """Show one more step."""
-        name = f"clip {step.clip + 1}/{self._clips} {step.variant}" if self._clips > 1 else step.variant
+        done, total = step.iteration * step.steps + step.done, step.steps * step.iterations
+        clips = self._numbers(step.takes)
+        name = clips + step.variant
         if name not in self._tasks:
-            self._set_aside(step.clip)
+            self._set_aside(clips)
             self._tasks[name] = self._bars.add_task(name, phase="")
             if not self._drawn:
-                note(f"{name}: {step.prompt} (seed {step.seed}, {step.steps * step.iterations} steps)")
-        done, total = step.iteration * step.steps + step.done, step.steps * step.iterations
+                for take in step.takes:
+                    said = self._numbers((take,)) + step.variant
+                    note(f"{said}: {take.prompt} (seed {take.seed}, {total} steps)")
         self._bars.update(self._tasks[name], completed=done, total=total, phase=_phase(step))
 
-    def _set_aside(self, clip: int) -> None:
-        """What is finished: the other variant of this clip stays in view, earlier clips do not."""
+    def _numbers(self, takes: tuple[Take, ...]) -> str:
+        """Which of all the clips these are, in words; nothing where there is one clip only."""
+        first, last = takes[0].index + 1, takes[-1].index + 1
+        if self._clips == 1:
+            return ""
+        return f"clip {first}/{self._clips} " if first == last else f"clips {first}-{last}/{self._clips} "
+
+    def _set_aside(self, clips: str) -> None:
+        """What is finished: the other variant of these clips stays in view, earlier clips do not."""
         for name, task in self._tasks.items():
-            self._bars.update(task, phase="done", visible=name.startswith(f"clip {clip + 1}/") or self._clips == 1)
+            self._bars.update(task, phase="done", visible=name.startswith(clips))
 
 
 class WriteProgress:
