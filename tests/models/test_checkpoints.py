@@ -30,15 +30,15 @@ class Hostile:
         return os.system, (f"touch {self.target}",)
 
 
-@pytest.fixture(params=["pickle", "torch"])
+@pytest.fixture(params=["pickle", "newer pickle", "torch"])
 def hostile(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
     """A checkpoint that runs a command when unpickled, bare or in torch's own format, and the file it would make."""
     path, target = tmp_path / "hostile.ckpt", tmp_path / "executed"
     content = {"state_dict": {"model.diffusion_model.weight": torch.zeros(1)}, "payload": Hostile(target)}
-    if request.param == "pickle":
-        path.write_bytes(pickle.dumps(content, protocol=2))
-    else:
+    if request.param == "torch":
         torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content, protocol=2 if request.param == "pickle" else 4))
     return path, target
 
 

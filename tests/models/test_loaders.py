@@ -187,6 +187,12 @@ def test_folder_without_weights(video_folder: Path) -> None:
     refused(video_folder, because="cannot be loaded")
 
 
+def test_folder_without_a_vocabulary(video_folder: Path) -> None:
+    for file in (video_folder / "tokenizer").iterdir():
+        file.unlink()
+    refused(video_folder, because=f"The tokenizer of {video_folder} has no vocabulary")
+
+
 def test_class_that_diffusers_does_not_have(video_folder: Path) -> None:
     index = video_folder / "model_index.json"
     index.write_text(index.read_text().replace('"AnimateDiffPipeline"', '"AnimateDiffFromTomorrowPipeline"'))

@@ -10,6 +10,7 @@ import pytest
 from bytheway.architectures import ARCHITECTURES
 from bytheway.config import PRESETS
 from bytheway.models import known_models, registry
+from bytheway.models.registry import VOCABULARY
 
 
 def test_packaged_model_comes_first() -> None:
@@ -55,6 +56,10 @@ def test_checkpoint_of_the_hub_is_present_when_it_is_cached(
     (tmp_path / "repository").mkdir()
     (tmp_path / "repository" / "model.ckpt").touch()
     publish("VideoCrafter/VideoCrafter2", tmp_path / "repository")
+    assert not model.present
+    (tmp_path / "vocabulary").mkdir()
+    (tmp_path / "vocabulary" / "tokenizer.json").touch()
+    publish(VOCABULARY, tmp_path / "vocabulary")
     assert model.present
 
 

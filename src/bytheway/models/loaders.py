@@ -72,6 +72,7 @@ def load(
     precision = resolve_dtype(dtype, target)
     named = find_model(model)
     pipe = _pipeline(model, motion_adapter, precision)
+    _check_tokenizers(pipe, model)
     pipe = conditioned(pipe, condition, controlnet or (named.controlnet if named else None), precision)
     known = known_model_of(pipe)
     add_loras(pipe, [*(known.lora if known else ()), *lora])
@@ -94,6 +95,13 @@ def _pipeline(model: str, motion_adapter: str | None, dtype: torch.dtype) -> Dif
     if is_hub_id(model):
         return _from_diffusers(model, motion_adapter, dtype)
     raise ByTheWayError(_unknown(model))
+
+
+def _check_tokenizers(pipe: Any, model: str) -> None:
+    """Raise ByTheWayError where a vocabulary is missing: transformers then makes a tokenizer that knows no words."""
+    for name, part in pipe.components.items():
+        if name.startswith("tokenizer") and part is not None and len(part) <= len(part.all_special_ids):
+            raise ByTheWayError(f"The {name} of {model} has no vocabulary; download or save the model again.")
 
 
 def _packaged(name: str, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:

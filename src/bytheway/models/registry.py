@@ -12,7 +12,10 @@ from typing import Any
 from bytheway.models.sources import hub_file_of
 
 PACKAGED = "diorama"
+# CLIP's, which OpenCLIP has too.
+VOCABULARY = "openai/clip-vit-large-patch14"
 EARLY = "diorama-early"
+VOCABULARY_FILES = ("tokenizer.json", "vocab.json")
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 
 
@@ -43,7 +46,8 @@ class Sampling:
 class KnownModel:
     """A model that `load` takes by name: the packaged one, or of the hub, where `base` names the repository.
 
-    That is an image model and a motion adapter for it, or a repository with one `checkpoint` file.
+    That is an image model and a motion adapter for it, or a repository with one `checkpoint` file, which holds no
+    vocabulary.
 
     Attributes:
         measured: whether the preset's settings were found on this model, by the paper or by us; else they are a
@@ -84,7 +88,7 @@ class KnownModel:
     def present(self) -> bool:
         """Whether the weights are in the package or in the local hub cache. Never touches the network."""
         if self.base is not None and self.checkpoint is not None:
-            return _cached(self.base, self.checkpoint)
+            return _cached(self.base, self.checkpoint) and any(_cached(VOCABULARY, file) for file in VOCABULARY_FILES)
         if self.base is None:
             return all(file.is_file() for file in packaged_files(self.name))
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,7 +98,10 @@ def reading(source: str | Path) -> Iterator[None]:
     from safetensors import SafetensorError
 
     try:
-        yield
+        with warnings.catch_warnings():
+            # Torch's word on pickles that are not its own, before it refuses them.
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
+            yield
     except (ByTheWayError, torch.OutOfMemoryError):
         raise
     except (

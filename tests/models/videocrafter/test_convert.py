@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from bytheway import ByTheWayError
-from bytheway.models import generation_defaults, load, preset_for
+from bytheway.models import generation_defaults, load, preset_for, sources
 from bytheway.models.checkpoints import read_tensors
+from bytheway.models.registry import VOCABULARY
 from bytheway.models.videocrafter import VideoCrafterPipeline
 from bytheway.models.videocrafter import convert as conversion
 from bytheway.models.videocrafter.convert import Written, convert
@@ -117,7 +118,7 @@ def test_the_name_stands_for_the_published_checkpoint(
     (tmp_path / "repository").mkdir()
     torch.save({"state_dict": tensors}, tmp_path / "repository" / "model.ckpt")
     publish("VideoCrafter/VideoCrafter2", tmp_path / "repository")
-    publish(conversion.VOCABULARY, tokenizer)
+    publish(VOCABULARY, tokenizer)
     for name in ("videocrafter2", "VideoCrafter/VideoCrafter2"):
         assert isinstance(load(name, device="cpu"), VideoCrafterPipeline)
 
@@ -308,12 +309,17 @@ def test_a_pickle_with_code_runs_nothing(container: str, tensors: Tensors, tmp_p
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_vocabulary_that_cannot_be_had(model: Path, tmp_path: Path) -> None:
-    sentence = f"{conversion.VOCABULARY} is not on this machine and the hub cannot be reached; check the network, or"
-    refused(model, f"{sentence} convert with CLIP's vocabulary in a folder (--tokenizer FOLDER)")
+def test_a_vocabulary_that_cannot_be_had(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begins = f"VideoCrafter2's checkpoint holds no vocabulary, and {VOCABULARY}"
+    ends = "or convert it with CLIP's in a folder (bytheway convert videocrafter2 --tokenizer FOLDER)."
+    refused(model, f"{begins} is not on this machine and the hub cannot be reached; check the network, {ends}")
     refused(model, "There is no tokenizer words", tokenizer="words")
     (tmp_path / "empty").mkdir()
     refused(model, "empty holds no tokenizer", tokenizer=tmp_path / "empty")
+    monkeypatch.setattr(sources, "hub_file", lambda repository, file: None)
+    refused(model, f"{begins} holds no tokenizer: neither tokenizer.json nor vocab.json; give CLIP's, {ends}")
+    with pytest.raises(ByTheWayError, match=re.escape(ends)):
+        load(str(model), device="cpu")
 
 
 def test_a_vocabulary_of_another_model(

@@ -23,6 +23,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from bytheway.errors import ByTheWayError
 from bytheway.files import check_vacant, folder_at_once
 from bytheway.models.checkpoints import kind_of, read_tensors
+from bytheway.models.registry import VOCABULARY, VOCABULARY_FILES
 from bytheway.models.sources import existing_path, is_hub_id, read_json, reading
 from bytheway.models.videocrafter.official import Part, left_out, text_parts, unet_parts, vae_parts
 from bytheway.models.videocrafter.pipeline import VideoCrafterPipeline
@@ -56,9 +57,6 @@ PUBLISHED: Final[dict[str, dict[str, Any]]] = {
         "architectures": ["CLIPTextModel"],
     },
 }
-# OpenCLIP's vocabulary is CLIP's.
-VOCABULARY: Final = "openai/clip-vit-large-patch14"
-
 _FILES: Final = {
     "unet": "diffusion_pytorch_model{suffix}.safetensors",
     "vae": "diffusion_pytorch_model{suffix}.safetensors",
@@ -160,14 +158,17 @@ def _tokenizer(source: str | None, text_encoder: Any) -> CLIPTokenizer:
         if source is not None:
             raise
         said = str(error).removesuffix(".")
-        raise ByTheWayError(f"{said}, or convert with CLIP's vocabulary in a folder (--tokenizer FOLDER).") from error
+        raise ByTheWayError(
+            f"VideoCrafter2's checkpoint holds no vocabulary, and {said}, or convert it with CLIP's in a folder "
+            "(bytheway convert videocrafter2 --tokenizer FOLDER)."
+        ) from error
 
 
 def _clip_tokenizer(source: str, config: Any) -> CLIPTokenizer:
     """The tokenizer of a folder or hub repository, for the text encoder of this configuration."""
     # Where neither is, transformers makes a tokenizer that knows no words.
-    if not any(read_json(source, file) for file in ("tokenizer.json", "vocab.json")):
-        raise ByTheWayError(f"{source} holds no tokenizer: neither tokenizer.json nor vocab.json; give CLIP's.")
+    if not any(read_json(source, file) for file in VOCABULARY_FILES):
+        raise ByTheWayError(f"{source} holds no tokenizer: neither {' nor '.join(VOCABULARY_FILES)}; give CLIP's.")
     with reading(source):
         tokenizer = CLIPTokenizer.from_pretrained(source, model_max_length=config.max_position_embeddings)
     if len(tokenizer) != config.vocab_size:
