@@ -48,7 +48,18 @@ def test_on_a_gpu(tmp_path):
 
 
 def test_no_kernel_for_a_cpu(monkeypatch):
-    """Nor is triton imported to find out."""
-    monkeypatch.setitem(sys.modules, "triton", None)
+    """Nor is triton looked for."""
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(kernels, "find_spec", lambda name: pytest.fail(f"looked for {name}"))
+    kernels._runs_on.cache_clear()
     rows, maps = torch.zeros(2, 1, 8, 16), torch.zeros(2, 1, 8, 8)
     assert not kernels.serves(rows, rows, rows, maps)
+
+
+def test_no_kernel_without_triton(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(kernels, "find_spec", lambda name: None)
+    kernels._runs_on.cache_clear()
+    rows, maps = torch.zeros(2, 1, 8, 16), torch.zeros(2, 1, 8, 8)
+    assert not kernels.serves(rows, rows, rows, maps)
+    kernels._runs_on.cache_clear()

@@ -1,11 +1,13 @@
 """The Triton kernels compiled for GPUs that need not be there; tests/test_triton.py runs this in its own process."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 from triton.backends.compiler import GPUTarget
 from triton.runtime import JITFunction, driver
 
-from bytheway import ByTheWayConfig
+from bytheway import ByTheWayConfig, kernels
 from bytheway.kernels.guided import guided_attention
 from bytheway.maps import Anchor, Layout
 
@@ -56,3 +58,14 @@ def test_kernels_compile(monkeypatch, capability, frames, channels, dtype, size)
     for kernel in compiled:
         assert kernel.asm["cubin"]
         assert kernel.metadata.shared <= SHARED
+
+
+def test_no_compiler_is_a_warning(monkeypatch):
+    """Triton needs one to reach the GPU; attention does without Triton then."""
+    broken = Elsewhere(80)
+    monkeypatch.setattr(broken, "get_current_device", Mock(side_effect=RuntimeError("Failed to find C compiler.")))
+    monkeypatch.setattr(driver, "_active", broken)
+    with pytest.warns(UserWarning, match="does not work: Failed to find C compiler"):
+        assert not kernels._reaches_gpu()
+    monkeypatch.setattr(driver, "_active", Elsewhere(80))
+    assert kernels._reaches_gpu()

@@ -1,12 +1,13 @@
 """Enhanced temporal attention: what runs in place of a site's own attention in the active steps.
 
-On a CPU everything is done in tiles (`bytheway.tiles`). On other devices, and where gradients are to flow, the maps of
-the paper are never filtered: with C the frequency filter, A3 V = A2 (C V), so the frames of V are filtered instead
-(`bytheway.method`, `frequency_filter`). Where nothing guides a site (the anchor block, or alpha = 0) the energy does
-not fall, beta stays at its least value, and any attention kernel will do. A site that is guided makes its map once;
-energies and beta stay on the device. Projections, norms, scale, `to_out` and residual are the module's own, so
-whatever was loaded into them counts. The module is a diffusers `Attention`, or any other with `heads`, `to_q`, `to_k`,
-`to_v` and `to_out`, the names of the original latent diffusion; what else an `Attention` has may be missing.
+On a CPU everything is done in tiles (`bytheway.tiles`), and on GPUs that have Triton what is guided by a kernel
+(`bytheway.kernels`). Otherwise, and where gradients are to flow, the maps of the paper are never filtered: with C the
+frequency filter, A3 V = A2 (C V), so the frames of V are filtered instead (`bytheway.method`, `frequency_filter`).
+Where nothing guides a site (the anchor block, or alpha = 0) the energy does not fall, beta stays at its least value,
+and any attention kernel will do. A site that is guided makes its map once; energies and beta stay on the device.
+Projections, norms, scale, `to_out` and residual are the module's own, so whatever was loaded into them counts. The
+module is a diffusers `Attention`, or any other with `heads`, `to_q`, `to_k`, `to_v` and `to_out`, the names of the
+original latent diffusion; what else an `Attention` has may be missing.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bytheway import method, tiles
+from bytheway import kernels, method, tiles
 from bytheway.config import ByTheWayConfig
 from bytheway.maps import Anchor, Layout, Measures, join, projector
 
@@ -51,6 +52,12 @@ def enhanced_attention(
         output (rows, F, channels), map, measures.
     """
     query, key, value = _project(module, hidden_states)
+    guide = anchor if config.alpha > 0 else None
+    if guide is not None and kernels.serves(query, key, value, guide.attn) and not _has_own_softmax(module):
+        from bytheway.kernels.guided import guided_attention  # brings triton
+
+        output, seen = guided_attention(query, key, value, layout, guide, _scale(module, query), config)
+        return Attended(_finish(module, output, hidden_states), None, seen if measure else None)
     if tiles.serves(query, key, value) and not _has_own_softmax(module):
         maps = query.new_empty(*query.shape[:-1], key.shape[-2]) if keep_map else None
         site = tiles.TiledSite(query, key, value, layout, _scale(module, query), config, anchor, measure=measure)
@@ -58,8 +65,8 @@ def enhanced_attention(
         return Attended(
             _finish(module, site.output, hidden_states), None if maps is None else Anchor(maps, layout), measures
         )
-    if anchor is not None and config.alpha > 0:
-        output, measures = _guided(module, query, key, value, layout, config, anchor, measure)
+    if guide is not None:
+        output, measures = _guided(module, query, key, value, layout, config, guide, measure)
         return Attended(_finish(module, output, hidden_states), None, measures)
 
     circulant = _circulant(_projector(value, config), config.beta)

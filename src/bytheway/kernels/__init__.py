@@ -41,17 +41,21 @@ def serves(query: Tensor, key: Tensor, value: Tensor, anchor_map: Tensor) -> boo
 @lru_cache(maxsize=32)
 def _runs_on(device: torch.device) -> bool:
     """Whether Triton runs on a device."""
-    if find_spec("triton") is None:
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    if not interpreted and (
+        device.type != "cuda" or torch.version.hip or torch.cuda.get_device_capability(device) < (8, 0)
+    ):
         return False
-    if os.environ.get("TRITON_INTERPRET") == "1":
-        return True
-    if device.type != "cuda" or torch.version.hip or torch.cuda.get_device_capability(device) < (8, 0):
-        return False
+    return find_spec("triton") is not None and (interpreted or _reaches_gpu())
+
+
+def _reaches_gpu() -> bool:
+    """Whether Triton is in working order. It builds an extension to reach the GPU, for which it needs a C compiler."""
     try:
         from triton.runtime import driver
 
-        driver.active.get_current_device()  # the first use builds a C extension
+        driver.active.get_current_device()
     except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
-        warnings.warn(f"Triton is installed and does not work, so attention goes without it: {error}", stacklevel=2)
+        warnings.warn(f"Attention is slower than it could be, because Triton does not work: {error}", stacklevel=2)
         return False
     return True
