@@ -87,7 +87,7 @@ CASES: Final[Mapping[Model, Case]] = {
         title="diorama as shipped",
         make=make_diorama,
         scales={
-            "cpu": Scale((64, 64), 16, _FP32, (), RUN_STEPS, 9, 90),
+            "cpu": Scale((64, 64), 16, _FP32, (), RUN_STEPS, 9, 75),
             "cuda": Scale((64, 64), 16, _FP32, (), RUN_STEPS, 15, 120),
             QUICK: Scale((64, 64), 16, _FP32, (), 5, 1, 0),
         },
