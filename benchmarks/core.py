@@ -20,7 +20,6 @@ from bytheway import ByTheWayConfig
 from bytheway.attention import Attended, enhanced_attention
 from bytheway.joint import VideoTokens, circulant, filter_frames_
 from bytheway.maps import Anchor, Layout
-from bytheway.maps import Anchor, Layout
 
 Forms = Mapping[str, Callable[[], object]]
 
