@@ -79,13 +79,28 @@ def test_a_sketch_is_grey_from_black_to_white() -> None:
 def test_a_video_gives_its_first_frames(tmp_path: Path) -> None:
     frames = np.stack([np.full((10, 20, 3), value, np.uint8) for value in (0, 100, 200)])
     save_video(frames, tmp_path / "in.gif", 5, {})
-    footage = read_footage(tmp_path / "in.gif")
+    footage = read_footage(tmp_path / "in.gif", 3)
     assert (len(footage.frames), footage.fps, footage.name) == (3, 5, str(tmp_path / "in.gif"))
+    assert footage.whole
+    assert footage.reaching(99) is footage
     first, second = footage.fitted(2, 8, 8)
     assert first.size == second.size == (8, 8)
     assert np.asarray(second).mean() == pytest.approx(100, abs=3)
     with pytest.raises(ByTheWayError, match="has 3 frames; 4 cannot be made from it"):
         Footage(frames, 5, "in.gif").fitted(4, 8, 8)
+
+
+def test_a_video_is_read_as_far_as_a_clip_needs(tmp_path: Path) -> None:
+    """And one frame beyond, which tells whether there are more."""
+    save_video(np.zeros((9, 8, 8, 3), np.uint8), tmp_path / "in", 5, {})
+    footage = read_footage(tmp_path / "in")
+    assert (len(footage.frames), footage.whole) == (2, False)
+    assert footage.reaching(1) is footage
+    for asked, there, whole in ((2, 3, False), (8, 9, False), (9, 9, True), (20, 9, True)):
+        further = footage.reaching(asked)
+        assert (len(further.frames), further.fps, further.name, further.whole) == (there, 5, footage.name, whole)
+    with pytest.raises(ByTheWayError, match="has 9 frames; 20 cannot be made from it"):
+        footage.reaching(20).fitted(20, 8, 8)
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + bytes(40)])

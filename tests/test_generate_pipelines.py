@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from bytheway.conditioning import Footage, Still
+from bytheway.conditioning import Footage, Still, read_footage
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.generate import generate
+from bytheway.models.conditioned import conditioned
 from bytheway.request import Request, changes_to_inputs, complete
 from bytheway.sampler import Step
+from bytheway.video import save_video
 from tests import architectures, family, joint_models
 
 REQUEST = Request(prompts=("a red ball bounces",), seed=7, num_frames=4, width=16, height=16, steps=2)
@@ -78,6 +81,52 @@ def test_a_video_is_the_start_for_its_share_of_the_steps(video_to_video: Any) ->
     assert (completed.strength, completed.num_frames) == (0.8, 3)
 
 
+def test_a_long_video_is_not_read_to_its_end(video_to_video: Any, tmp_path: Path) -> None:
+    save_video(footage(30).frames, tmp_path / "in", 5, {})
+    start = read_footage(tmp_path / "in")
+    for asked, made in ((None, 16), (3, 3)):
+        completed = complete(replace(REQUEST, num_frames=asked, video=start), video_to_video)
+        assert completed.video is not None
+        assert (completed.num_frames, len(completed.video.frames)) == (made, made + 1)
+    with pytest.raises(ByTheWayError, match="has 30 frames; 31 cannot be made from it"):
+        complete(replace(REQUEST, num_frames=31, video=start), video_to_video)
+
+
+def test_a_video_in_patches_of_frames() -> None:
+    """CogVideoX 1.5: two latent frames of four frames each, and the first latent one of a frame alone."""
+    pipe = conditioned(joint_models.cogvideox_1_5()[0], "video", None, torch.float32)
+    request = replace(REQUEST, num_frames=None, width=48, height=32)
+    assert [complete(replace(request, video=footage(n)), pipe).num_frames for n in (5, 12, 13, 30)] == [5, 5, 13, 29]
+    assert complete(replace(request, video=footage(13), num_frames=5), pipe).num_frames == 5
+    with pytest.raises(ByTheWayError, match="num_frames is 9; from a video this model makes 5, 13, 21 frames and so"):
+        complete(replace(request, video=footage(13), num_frames=9), pipe)
+    with pytest.raises(ByTheWayError, match=r"in\.gif has 4 frames; 5 cannot be made from it"):
+        complete(replace(request, video=footage(4)), pipe)
+
+
+def test_the_rate_is_told_to_models_that_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, told = joint_models.ltx()[0], []
+
+    class Told(Exception):
+        pass
+
+    def tell(denoiser: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        told.append(kwargs["rope_interpolation_scale"][0])
+        raise Told
+
+    pipe.transformer.register_forward_pre_hook(tell, with_kwargs=True)
+    monkeypatch.setattr(pipe, "encode_prompt", lambda **_: (*embedded(), *embedded()))
+    for fps in (None, 50.0):
+        with pytest.raises(Told):
+            next(generate(pipe, replace(REQUEST, num_frames=9, width=32, height=32, fps=fps)))
+    assert told == [pytest.approx(pipe.vae_temporal_compression_ratio / rate) for rate in (25, 50)]
+
+
+def embedded() -> tuple[torch.Tensor, torch.Tensor]:
+    """A prompt as LTX-Video's text encoder has it, and which of its tokens count."""
+    return torch.zeros(1, 5, 12), torch.ones(1, 5, dtype=torch.bool)
+
+
 def test_an_image_is_the_start_of_pia(pia: Any) -> None:
     clip = frames_of(pia, replace(REQUEST, images=(FIRST,), config=CONFIG))
     assert clip.shape == (4, 16, 16, 3)
@@ -97,7 +146,7 @@ def test_what_is_done_to_the_inputs_is_said() -> None:
     request = replace(REQUEST, images=(FIRST, Still(image(0).crop((0, 0, 16, 16)), "small.png", 1)))
     assert changes_to_inputs(request) == ["cat.png is 32x24; it is scaled and cut to 16x16."]
     assert changes_to_inputs(replace(REQUEST, video=footage())) == [
-        "in.gif has 6 frames; the first 4 are used.",
+        "in.gif is longer than the clip; its first 4 frames are used.",
         "in.gif is 32x24; it is scaled and cut to 16x16.",
     ]
     assert changes_to_inputs(REQUEST) == []

@@ -57,11 +57,27 @@ class Still:
 
 @dataclass(frozen=True, eq=False)
 class Footage:
-    """A video that clips are made from: its frames, how many of them are shown in a second, and its file's name."""
+    """A video that clips are made from.
+
+    Attributes:
+        frames: all of them, or as many as were read so far.
+        fps: how many are shown in a second.
+        name: of its file.
+        whole: whether these are all of them.
+    """
 
     frames: Frames
     fps: float
     name: str
+    whole: bool = True
+
+    def reaching(self, num_frames: int) -> Footage:
+        """The video read so far that a clip of so many frames can be made from it, or to its end.
+
+        Raises:
+            ByTheWayError: the file is damaged there.
+        """
+        return self if self.whole or num_frames < len(self.frames) else read_footage(self.name, num_frames)
 
     def fitted(self, num_frames: int, width: int, height: int) -> list[Image.Image]:
         """The first frames at that size in pixels, as in `fit`.
@@ -89,18 +105,21 @@ def read_still(text: str, *, sketch: bool = False) -> Still:
             image = ImageOps.exif_transpose(opened).convert("RGB")
     # Broken files are answered with any of these, by format.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ByTheWayError(f"{file} cannot be read as an image; give a PNG, JPEG or WebP file.") from error
+        raise ByTheWayError(f"{Path(file)} cannot be read as an image; give a PNG, JPEG or WebP file.") from error
     return Still(image, file, frame, sketch)
 
 
-def read_footage(path: str | os.PathLike[str]) -> Footage:
+def read_footage(path: str | os.PathLike[str], num_frames: int = 1) -> Footage:
     """A video in any format that `bytheway.video.load_video` reads.
+
+    Args:
+        num_frames: how many frames a clip of it is to have; one more is read, which tells whether there are more.
 
     Raises:
         ByTheWayError: there is no such file, or it holds no video.
     """
-    frames, fps = load_video(path)
-    return Footage(frames, fps, str(path))
+    frames, fps = load_video(path, num_frames + 1)
+    return Footage(frames, fps, str(path), whole=len(frames) <= num_frames)
 
 
 def fit(image: Image.Image, width: int, height: int) -> Image.Image:

@@ -6,6 +6,7 @@ Importing this does not import torch, so that a request is checked before anybod
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from bytheway.conditioning import Footage, Still
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.models import generation_defaults
-from bytheway.models.defaults import longest_clip, size_unit
+from bytheway.models.defaults import lengths_from_video, longest_clip, size_unit
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,15 @@ def complete(request: Request, pipe: Any) -> Request:
     _check_taken(request, pipe)
     defaults = generation_defaults(pipe)
     width, height = defaults.size
-    video = request.video
+    num_frames = request.num_frames or defaults.num_frames
+    video = None if request.video is None else request.video.reaching(num_frames)
+    if video is not None:
+        num_frames = _frames_from(video, request.num_frames, num_frames, pipe)
     strength = call_default(pipe, "strength") if video is not None else None
     request = replace(
         request,
-        num_frames=request.num_frames or min(defaults.num_frames, len(video.frames) if video else defaults.num_frames),
+        video=video,
+        num_frames=num_frames,
         width=request.width or width,
         height=request.height or height,
         steps=request.steps or defaults.steps,
@@ -106,6 +111,19 @@ def complete(request: Request, pipe: Any) -> Request:
         raise ByTheWayError(f"A strength of {request.strength:g} leaves none of {request.steps} steps; raise either.")
     conditions(request, pipe)
     return request
+
+
+def _frames_from(video: Footage, asked: int | None, most: int, pipe: Any) -> int:
+    """How many frames a clip made from a video has: those asked for, or as many as there are, up to the `most`."""
+    lengths = lengths_from_video(pipe)
+    if asked is None:
+        return lengths[max(bisect_right(lengths, min(most, len(video.frames))) - 1, 0)]
+    if asked not in lengths:
+        first, second, third = lengths[:3]
+        raise ByTheWayError(
+            f"num_frames is {asked}; from a video this model makes {first}, {second}, {third} frames and so on."
+        )
+    return asked
 
 
 def _check_taken(request: Request, pipe: Any) -> None:
@@ -169,7 +187,7 @@ def changes_to_inputs(request: Request) -> list[str]:
         count, height, width, _ = request.video.frames.shape
         sizes[request.video.name] = width, height
         if count > num_frames:
-            said.append(f"{request.video.name} has {count} frames; the first {num_frames} are used.")
+            said.append(f"{request.video.name} is longer than the clip; its first {num_frames} frames are used.")
     cut = {name: f"{width}x{height}" for name, (width, height) in sizes.items() if [width, height] != wanted}
     return said + [f"{name} is {size}; it is scaled and cut to {wanted[0]}x{wanted[1]}." for name, size in cut.items()]
 

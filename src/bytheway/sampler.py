@@ -71,6 +71,7 @@ class Sampler:
                 "width": request.width,
                 "steps": request.steps,
                 "guidance_scale": request.guidance_scale,
+                "frame_rate": request.fps,
                 "generator": _each([torch.Generator("cpu").manual_seed(take.seed) for take in takes]),
                 "output_type": "np",
                 **conditions(request, self.pipe),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,8 +141,16 @@ def pixels_per_latent(pipe: Any) -> int:
 
 def latent_frames(pipe: Any, num_frames: int) -> int:
     """How many latent frames a clip has; all but the first stand for several each, where the VAE compresses time."""
-    scale = next((int(getattr(pipe, name)) for name in _FRAME_SCALES if hasattr(pipe, name)), 1)
-    return (num_frames - 1) // scale + 1
+    return (num_frames - 1) // _frame_scale(pipe) + 1
+
+
+def lengths_from_video(pipe: Any) -> range:
+    """How many frames a clip that is made from a video can have.
+
+    CogVideoX 1.5 fills the last patch of latent frames up where it makes a clip of nothing, and not here.
+    """
+    patch, scale = _denoiser_config(pipe).get("patch_size_t") or 1, _frame_scale(pipe)
+    return range(1, sys.maxsize) if patch == 1 else range((patch - 1) * scale + 1, sys.maxsize, patch * scale)
 
 
 def size_unit(pipe: Any) -> int:
@@ -185,6 +194,10 @@ def _size(pipe: Any) -> tuple[int, int]:
     if width and height:
         return width, height
     return (sample * scale, sample * scale) if sample else GenerationDefaults().size
+
+
+def _frame_scale(pipe: Any) -> int:
+    return next((int(getattr(pipe, name)) for name in _FRAME_SCALES if hasattr(pipe, name)), 1)
 
 
 def _denoiser_config(pipe: Any) -> Any:
