@@ -29,6 +29,11 @@ def test_settings_and_names_need_no_torch(statement):
     assert heavy == "set()"
 
 
+def test_requests_are_checked_before_anybody_waits_for_torch():
+    code = "import bytheway.generate as g, sys; g.Request(('a ball',), 1)"
+    assert run_python(f"{code}\nprint({{'torch', 'diffusers', 'transformers'}} & set(sys.modules))") == "set()"
+
+
 def test_every_public_name_is_listed():
     assert set(bytheway.__all__) <= set(dir(bytheway))
 

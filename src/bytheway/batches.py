@@ -61,7 +61,8 @@ def bytes_per_clip(pipe: Any, request: Request) -> int | None:
     """
     from bytheway.sites import denoiser_of
 
-    channels = denoiser_of(pipe).config.get("block_out_channels")
+    config: Any = denoiser_of(pipe).config
+    channels = config.get("block_out_channels")
     if channels is None:
         return None
     num_frames, *size = shape(request)

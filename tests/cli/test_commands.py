@@ -4,10 +4,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 from typer.testing import Result
 
 from bytheway.config import ByTheWayConfig
@@ -68,6 +71,17 @@ def test_inspect(bytheway: Command, tiny_folder: Path, tiny_pipeline: Any) -> No
     assert sum(int(count) for _, count, *_ in rows) == len(sites)
     assert "preset: animatediff: alpha 0.6, beta 1.5, tau 7, in the first 20% of the steps" in lines
     assert "words: a, ball, red" in lines
+
+
+def test_weights_in_the_older_format_are_no_error(
+    bytheway: Command, tiny_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(copytree(tiny_folder, tmp_path / "older"))
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(weights), weights.with_suffix(".bin"))
+    weights.unlink()
+    assert bytheway("inspect", folder).exit_code == 0
+    assert caplog.records == []
 
 
 def test_inspect_refuses(bytheway: Command) -> None:

@@ -1,7 +1,9 @@
 """`bytheway generate`: what it writes, what it says."""
 
 import csv
+import gc
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,11 @@ from bytheway.video import load_video, read_metadata
 Command = Callable[..., Result]
 
 
-def test_from_a_folder_to_a_clip(bytheway: Command, tiny_folder: Path) -> None:
+def test_from_a_folder_to_a_clip(bytheway: Command, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(self: socket.socket, address: object) -> None:
+        raise AssertionError(f"a model of this machine was looked up at {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
     result = bytheway("generate", "a red horse", "--model", tiny_folder, "-o", "horse.mp4", "--seed", 5)
     assert result.exit_code == 0, result.output
     frames, fps = load_video("horse.mp4")
@@ -96,6 +102,17 @@ def test_one_start_for_all_prompts(
     assert bytheway("generate", "--prompts-file", "list.txt", "--num-videos", 2, *small).exit_code == 0
     assert sorted(path.name for path in Path("list").iterdir()) == [f"000{number}.mp4" for number in range(1, 5)]
     assert loads == ["diorama"]
+
+
+@pytest.mark.parametrize("model", ["folder", "nothing"])
+def test_what_is_loaded_is_kept_from_the_garbage_collector(bytheway: Command, tiny_folder: Path, model: str) -> None:
+    Path("nothing").mkdir()
+    gc.unfreeze()
+    chosen = tiny_folder if model == "folder" else model
+    result = bytheway("generate", "a ball", "--model", chosen, "--steps", 1, "-o", "a")
+    assert result.exit_code == (0 if model == "folder" else 2)
+    assert gc.get_freeze_count() > 0
+    assert gc.isenabled()
 
 
 def test_names_of_its_own_never_replace(generate: Command) -> None:
