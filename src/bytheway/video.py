@@ -323,7 +323,8 @@ def _fps(settings: Mapping[str, Any]) -> float | None:
 
 
 def _load_animation(path: Path, settings: dict[str, Any], num_frames: int | None) -> tuple[Frames, float]:
-    pictures, shown = [], []
+    pictures: list[Frames] = []
+    shown: list[float] = []
     with Image.open(path) as image:
         for frame in ImageSequence.Iterator(image):
             if num_frames is None or len(pictures) < num_frames:

@@ -214,7 +214,8 @@ def quieten_libraries() -> None:
     import transformers.utils.logging
 
     diffusers.utils.logging.disable_progress_bar()
-    # Says of every motion model that none of its modules has to stay in float32.
-    logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)
+    # Says of every motion model that none of its modules has to stay in float32, and calls it an error that weights are
+    # in another format than the one it looks for first.
+    logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.CRITICAL)
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
