@@ -12,7 +12,7 @@ from diffusers import AnimateDiffPipeline, DDIMScheduler, MotionAdapter
 from safetensors.torch import load_file, save_file
 
 from bytheway import ByTheWayError
-from bytheway.models import load, loaders, registry
+from bytheway.models import known_models, load, loaders, registry
 
 Generate = Callable[..., torch.Tensor]
 Publish = Callable[[str, Path], None]
@@ -84,7 +84,7 @@ def test_misspelt_name_gets_a_suggestion(typo: str, meant: str) -> None:
 
 def test_unknown_name_lists_what_there_is() -> None:
     sentence = refused("zzz", because="There is no model 'zzz'")
-    assert "diorama, animatediff" in sentence
+    assert ", ".join(known.name for known in known_models()) in sentence
     assert "hub id" in sentence
 
 
