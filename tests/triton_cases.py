@@ -18,7 +18,7 @@ DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 TOLERANCE = {torch.float32: 2e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 PAPER = ByTheWayConfig()
 SQUARE = Layout(parts=1, conditional=0, height_width=(2, 2))
-GUIDANCE = Layout(parts=2, conditional=1, height_width=(3, 2))
+GUIDANCE = Layout(parts=2, conditional=1, height_width=(1, 3))
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +159,7 @@ def test_videos_and_parts(layout):
 
 
 @pytest.mark.parametrize(
-    ("size", "anchor_size"), [((3, 5), (2, 2)), ((5, 2), (5, 2)), ((1, 9), (1, 4)), ((7, 3), (3, 7)), ((4, 4), (2, 2))]
+    ("size", "anchor_size"), [((3, 5), (2, 2)), ((5, 2), (5, 2)), ((1, 9), (1, 4)), ((4, 3), (2, 5)), ((4, 4), (2, 2))]
 )
 def test_sizes(size, anchor_size):
     layout = SQUARE._replace(height_width=size)
@@ -210,7 +210,7 @@ def test_a_site_takes_the_kernel(monkeypatch, measure):
     """And where that does not serve, the site's output and measures are the same."""
     torch.manual_seed(0)
     module = Attention().to(DEVICE).requires_grad_(False)
-    hidden_states = torch.randn(12, 8, 32, device=DEVICE)
+    hidden_states = torch.randn(6, 8, 32, device=DEVICE)
     *_, anchor = make_site(GUIDANCE, 8, 16, heads=2)
     calls, kernel = [], guided.guided_attention
     monkeypatch.setattr(guided, "guided_attention", lambda *args: calls.append(1) or kernel(*args))
