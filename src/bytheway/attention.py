@@ -158,7 +158,7 @@ def _project(module: Any, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor
     if group_norm is not None:
         hidden_states = group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
     query, key, value = (
-        projection(hidden_states).unflatten(-1, (module.heads, -1)).transpose(1, 2)
+        projection(hidden_states).view(*hidden_states.shape[:2], module.heads, -1).transpose(1, 2)
         for projection in (module.to_q, module.to_k, module.to_v)
     )
     if norm_q is not None:

@@ -11,9 +11,9 @@ both adds them up. The other parts come after that, with their beta known. Arith
 tensors), the precision that any module may ask of its softmax, and written in place: no gradient flows.
 """
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+import threading
 from functools import lru_cache
+from math import floor, prod
 from typing import NamedTuple
 
 import torch
@@ -27,6 +27,10 @@ from bytheway.maps import Anchor, Layout, Measures, join, only_dc_is_low, projec
 # What one thread works on at a time: the maps of a tile, and two of its query, key, value and output.
 TILE_BYTES = 4 << 20
 
+Size = tuple[int, int]
+
+_thread = threading.local()
+
 
 def serves(*tensors: Tensor) -> bool:
     """Whether a site with this query, key and value can be attended to in tiles."""
@@ -35,25 +39,49 @@ def serves(*tensors: Tensor) -> bool:
 
 
 class _Tile(NamedTuple):
-    """Some rows of a site's batch: of these parts and videos, whole rows of the feature map or a piece of one row."""
+    """Whole rows of a feature map, or a piece of one row.
 
-    parts: slice
-    videos: slice
-    rows: slice
-    columns: slice
-    pixels: slice
+    Attributes:
+        start, length: its pixels.
+        down, across: weights of the anchor's rows and columns, (rows, anchor rows) and (columns, anchor columns).
+        anchor_rows, anchor_columns: those of the anchor that have any.
+    """
 
-    @property
-    def region(self) -> tuple[slice, slice, slice]:
-        """Into (parts, videos, pixels, ...)."""
-        return self.parts, self.videos, self.pixels
+    start: int
+    length: int
+    down: Tensor
+    across: Tensor
+    anchor_rows: slice
+    anchor_columns: slice
+
+
+class _Block(NamedTuple):
+    """Some videos in one part of the batch, or in all of them.
+
+    Attributes:
+        query, key, value, output: (parts, videos, pixels, heads, F, channels of a head).
+        kept: where softmax maps are to be put, (parts, videos, pixels, heads, F, F).
+        anchors: (parts, videos, height, width, heads * F * F).
+        measured: index of the conditional part, where its energies are wanted.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    output: Tensor
+    kept: Tensor | None
+    anchors: Tensor | None
+    measured: int | None
 
 
 class _Seen:
-    """Sums over the conditional maps of some videos, (videos,) each."""
+    """Sums over conditional maps, (videos,) each: squares, and Frobenius norms of U(A_1) - A."""
 
-    def __init__(self, videos: int, dtype: torch.dtype) -> None:
-        self.energy, self.low, self.high, self.apart = torch.zeros(4, videos, dtype=dtype)
+    def __init__(self) -> None:
+        self.energy: Tensor | float = 0.0
+        self.low: Tensor | float = 0.0
+        self.high: Tensor | float = 0.0
+        self.apart: Tensor | float = 0.0
 
 
 class TiledSite:
@@ -83,29 +111,25 @@ class TiledSite:
             measure: whether measures are wanted.
         """
         rows, self.heads, self.frames, channels = query.shape
-        self.layout, self.scale, self.config, self.measure = layout, scale, config, measure
-        self.dtype = torch.promote_types(query.dtype, torch.float32)
-        self.query, self.key, self.value = (layout.unfold(tensor) for tensor in (query, key, value))
+        self.query, self.key, self.value, self.layout = query, key, value, layout
+        self.scale, self.config, self.measure = scale, config, measure
+        self.dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
         self.output = value.new_empty(rows, self.frames, self.heads, value.shape[-1]).transpose(1, 2)
-        self.outputs = layout.unfold(self.output)
         self.projector: Tensor | None = None
         if not only_dc_is_low(self.frames, config.tau):
             self.projector = projector(self.frames, config.tau, self.dtype, query.device)
         self.guides = anchor is not None and config.alpha > 0
-        self.anchors: Tensor | None = None
-        if anchor is not None and (self.guides or measure):
-            self.anchor_size = anchor.layout.height_width
-            self.anchors = self._planes(anchor)
+        self.anchor = anchor if self.guides or measure else None
 
-        widest = max(channels, value.shape[-1])
-        bytes_per_row = self.heads * self.frames * (self.frames + 2 * widest) * self.dtype.itemsize
-        capacity = max(1, torch.get_num_threads() * TILE_BYTES // bytes_per_row)
         height, width = layout.height_width
-        self.videos_per_tile = capacity // (layout.parts * height * width)
-        self.rows_per_tile, self.columns_per_tile = max(1, capacity // width), min(capacity, width)
-        largest = min(capacity, rows) * self.heads * self.frames
-        self._maps = torch.empty(largest * self.frames, dtype=self.dtype)
-        self._left, self._right = torch.empty(2, largest * widest, dtype=self.dtype)
+        self.pixels = height * width
+        self.videos = rows // (layout.parts * self.pixels)
+        bytes_per_pixel = self.heads * self.frames * (self.frames + 2 * channels) * self.dtype.itemsize
+        capacity = max(1, torch.get_num_threads() * TILE_BYTES // bytes_per_pixel)
+        self.videos_per_tile = capacity // (layout.parts * self.pixels)
+        anchor_size = (1, 1) if self.anchor is None else self.anchor.layout.height_width
+        self.tiles = _tiles(layout.height_width, anchor_size, min(capacity, self.pixels), self.dtype)
+        self._memories: dict[tuple[str, tuple[int, ...]], Tensor] = {}
 
     def attend(self, keep: Tensor | None = None) -> Measures | None:
         """Fill the output, with the beta of the settings, or where the anchor guides with that of each video.
@@ -113,167 +137,228 @@ class TiledSite:
         Args:
             keep: (rows, heads, F, F), where to put the softmax maps.
         """
-        kept = None if keep is None else self.layout.unfold(keep)
-        videos, step = self.query.shape[1], max(1, self.videos_per_tile)
-        with torch.autocast("cpu", enabled=False):
-            measures = [
-                self._attend_videos(slice(first, min(first + step, videos)), kept) for first in range(0, videos, step)
-            ]
-        return join(measures) if self.measure else None
+        shape = (self.layout.parts, self.videos, self.pixels)
+        query, key, value, output = (
+            tensor.view(*shape, *tensor.shape[1:]) for tensor in (self.query, self.key, self.value, self.output)
+        )
+        everything = _Block(
+            query,
+            key,
+            value,
+            output,
+            None if keep is None else keep.view(*shape, *keep.shape[1:]),
+            None if self.anchor is None else self._planes(self.anchor),
+            self.layout.conditional if self.guides or self.measure else None,
+        )
+        step = self.videos_per_tile or 1
+        if step >= self.videos:
+            measures = [self._attend_videos(everything)]
+        else:
+            firsts = range(0, self.videos, step)
+            measures = [self._attend_videos(_narrow(everything, slice(None), slice(i, i + step))) for i in firsts]
+        if not self.measure:
+            return None
+        return join([self._measures(seen, beta) for seen, beta in measures])
 
-    def _attend_videos(self, videos: slice, kept: Tensor | None) -> Measures:
-        seen = _Seen(videos.stop - videos.start, self.dtype)
-        beta = None if self.guides else torch.full_like(seen.energy, self.config.beta)
-        parts = [slice(part, part + 1) for part in range(self.layout.parts)]
-        if self.videos_per_tile > 0:
-            parts = [slice(0, self.layout.parts)]
-        elif beta is None:
-            beta = self._attend_conditional(parts.pop(self.layout.conditional), videos, seen)
-        for tile in self._tiles(parts, videos):
-            attn = self._softmax_maps(tile)
-            if kept is not None:
-                kept[tile.region].copy_(attn)
-            self._guide(attn, tile, seen)
-            low, high = self._split(attn, tile, seen)
+    def _attend_videos(self, block: _Block) -> tuple[_Seen, Tensor]:
+        """Attend with the maps of as many videos as a tile holds, or of one; returns their beta."""
+        seen = _Seen()
+        beta = None if self.guides else torch.full((block.query.shape[1],), self.config.beta, dtype=self.dtype)
+        if self.videos_per_tile:
+            return seen, self._attend_block(block, seen, beta)
+        parts = [_narrow(block, slice(part, part + 1), slice(None)) for part in range(self.layout.parts)]
+        if beta is None:
+            beta = self._attend_conditional(parts.pop(self.layout.conditional), seen)
+        for part in parts:
+            self._attend_block(part, seen, beta)
+        return seen, beta
+
+    def _attend_block(self, block: _Block, seen: _Seen, beta: Tensor | None) -> Tensor:
+        """Attend with the maps of a block; beta may be unknown where they are a single tile."""
+        for tile in self.tiles:
+            attn = self._softmax_maps(block, tile)
+            if block.kept is not None:
+                _pixels(block.kept, tile).copy_(attn.view(*block.kept.shape[:2], tile.length, *block.kept.shape[3:]))
+            self._guide(attn, block, tile, seen)
+            low, high = self._split(attn, block, seen)
             if beta is None:
                 beta = self._beta(seen)
-            filtered = high.mul_(beta[:, None, None, None, None]).add_(low)
-            self.outputs[tile.region].copy_(self._product(filtered, self._gather(self.value, tile, self._left)))
+            by_video = high.view(*block.query.shape[:2], -1)
+            by_video.mul_(beta[:, None]).add_(low if isinstance(low, float) else low.view_as(by_video))
+            output = _pixels(block.output, tile)
+            output.copy_(self._product(high, self._gather(block.value, tile, "left")).view(output.shape))
         assert beta is not None
-        energy, low_energy, high_energy = self._energies(seen)
-        apart = None if self.anchors is None else seen.apart / (self.query.shape[2] * self.heads)
-        return Measures(energy, low_energy + beta.square() * high_energy, apart, beta)
-
-    def _attend_conditional(self, part: slice, videos: slice, seen: _Seen) -> Tensor:
-        """Attend with the conditional maps of a video, (1,), whose beta is known only after all of them; returns it."""
-        pixels = self.value.shape[2]
-        frames = 1 if self.projector is None else self.frames
-        lows = torch.empty(1, 1, pixels, self.heads, frames, self.value.shape[-1], dtype=self.dtype)
-        tiles = list(self._tiles([part], videos))
-        for tile in tiles:
-            attn = self._softmax_maps(tile)
-            self._guide(attn, tile, seen)
-            low, high = self._split(attn, tile, seen)
-            values = self._gather(self.value, tile, self._left)
-            self.outputs[tile.region].copy_(self._product(high, values))
-            lows[:, :, tile.pixels] = self._product(low, values) if isinstance(low, Tensor) else values.mean(-2, True)
-        beta = self._beta(seen)
-        for tile in tiles:
-            self.outputs[tile.region].mul_(beta).add_(lows[:, :, tile.pixels])
         return beta
 
-    def _tiles(self, parts: Iterable[slice], videos: slice) -> Iterator[_Tile]:
-        height, width = self.layout.height_width
-        for part in parts:
-            for top in range(0, height, self.rows_per_tile):
-                bottom = min(top + self.rows_per_tile, height)
-                for left in range(0, width, self.columns_per_tile):
-                    right = min(left + self.columns_per_tile, width)
-                    pixels = slice(top * width + left, (bottom - 1) * width + right)
-                    yield _Tile(part, videos, slice(top, bottom), slice(left, right), pixels)
+    def _attend_conditional(self, block: _Block, seen: _Seen) -> Tensor:
+        """Attend with the conditional maps of a video, whose beta, (1,), is known only after all of them."""
+        shape = list(block.value.shape)
+        shape[-2] = 1 if self.projector is None else self.frames
+        lows = self.value.new_empty(shape)
+        for tile in self.tiles:
+            attn = self._softmax_maps(block, tile)
+            self._guide(attn, block, tile, seen)
+            low, high = self._split(attn, block, seen)
+            values = self._gather(block.value, tile, "left")
+            output, low_output = _pixels(block.output, tile), _pixels(lows, tile)
+            output.copy_(self._product(high, values).view(output.shape))
+            low_values = values.mean(-2) if isinstance(low, float) else self._product(low, values)
+            low_output.copy_(low_values.view(low_output.shape))
+        beta = self._beta(seen)
+        torch.addcmul(lows, block.output, beta.to(lows.dtype), out=block.output)
+        return beta
 
-    def _softmax_maps(self, tile: _Tile) -> Tensor:
-        """A, (parts, videos, pixels, heads, F, F)."""
-        query, key = self._gather(self.query, tile, self._left), self._gather(self.key, tile, self._right)
-        attn = _view(self._maps, (*query.shape[:-1], self.frames))
+    def _softmax_maps(self, block: _Block, tile: _Tile) -> Tensor:
+        """A, (maps, F, F)."""
+        query, key = self._gather(block.query, tile, "left"), self._gather(block.key, tile, "right")
+        attn = self._memory("maps", (query.shape[0], self.frames, self.frames))
         # Nothing of what was in the memory gets into it with beta=0.
-        attn.flatten(0, 3).baddbmm_(query.flatten(0, 3), key.flatten(0, 3).mT, beta=0, alpha=self.scale)
+        attn.baddbmm_(query, key.mT, beta=0, alpha=self.scale)
         return torch.softmax(attn, -1, out=attn)
 
-    def _gather(self, tensor: Tensor, tile: _Tile, memory: Tensor) -> Tensor:
-        """The rows of a tile in the precision of the arithmetic, each matrix of a head in one piece."""
-        rows = tensor[tile.region]
-        return _view(memory, rows.shape).copy_(rows)
+    def _gather(self, tensor: Tensor, tile: _Tile, name: str) -> Tensor:
+        """The rows of a tile in the precision of the arithmetic, (maps, F, channels of a head)."""
+        rows = _pixels(tensor, tile)
+        *outer, frames, channels = rows.shape
+        gathered = self._memory(name, (prod(outer), frames, channels))
+        # Heads are far apart in memory, and what is gathered from afar comes slowly unless a cache has it. So all of it
+        # is read in order first, into a copy where it is converted, else for a sum that nobody asks for.
+        if rows.dtype != self.dtype:
+            rows = rows.transpose(-3, -2)
+            rows = self._memory("rows", rows.shape).copy_(rows).transpose(-3, -2)
+        elif not self.videos_per_tile:
+            rows.sum()
+        gathered.view(rows.shape).copy_(rows)
+        return gathered
 
     def _product(self, attn: Tensor, values: Tensor) -> Tensor:
-        """A V, in the memory of the keys."""
-        product = _view(self._right, values.shape)
-        torch.bmm(attn.flatten(0, 3), values.flatten(0, 3), out=product.flatten(0, 3))
-        return product
+        return torch.bmm(attn, values, out=self._memory("right", tuple(values.shape)))
 
-    def _guide(self, attn: Tensor, tile: _Tile, seen: _Seen) -> None:
+    def _guide(self, attn: Tensor, block: _Block, tile: _Tile, seen: _Seen) -> None:
         """From A to A2, in place."""
-        measured = self._is_measured(tile)
-        if measured:
-            seen.energy += self._squares(attn, tile)
-        if self.anchors is None:
+        if block.measured is not None:
+            seen.energy = seen.energy + self._squares(attn, block)
+        if block.anchors is None:
             return
-        weights, rows = self._upsampled_rows(tile)
-        maps = attn.view(*rows.shape[:1], weights.shape[1], -1)
-        if measured and self.measure:
-            difference = torch.baddbmm(maps, weights, rows, beta=-1)
-            apart = difference.view_as(attn)[self.layout.conditional - tile.parts.start]
-            seen.apart += torch.linalg.vector_norm(apart, dim=(-2, -1)).sum((1, 2))
-            maps.add_(difference, alpha=self.config.alpha)
-        else:
-            maps.baddbmm_(weights, rows, beta=1 - self.config.alpha, alpha=self.config.alpha)
+        anchors = block.anchors[:, :, tile.anchor_rows, tile.anchor_columns].to(self.dtype)
+        anchors = anchors.reshape(-1, tile.down.shape[1], anchors.shape[3] * anchors.shape[4])
+        rows = self._memory("upsampled", (anchors.shape[0], tile.down.shape[0], anchors.shape[2]))
+        torch.bmm(tile.down.expand(anchors.shape[0], -1, -1), anchors, out=rows)
+        rows = rows.view(-1, tile.across.shape[1], block.anchors.shape[-1])
+        maps = attn.view(rows.shape[0], tile.across.shape[0], -1)
+        across = tile.across.expand(rows.shape[0], -1, -1)
+        if self.measure and block.measured is not None:
+            difference = self._memory("difference", tuple(maps.shape)).copy_(maps)
+            difference.baddbmm_(across, rows, beta=-1)
+            by_map = difference.view(*block.query.shape[:2], -1, self.frames**2)[block.measured]
+            seen.apart = seen.apart + torch.linalg.vector_norm(by_map, dim=-1).sum(-1)
+        if self.guides:
+            maps.baddbmm_(across, rows, beta=1 - self.config.alpha, alpha=self.config.alpha)
 
-    def _upsampled_rows(self, tile: _Tile) -> tuple[Tensor, Tensor]:
-        """What the columns of U(A_1) are made of: weights (n, columns, anchor columns), maps (n, anchor columns, -1).
-
-        n counts parts, videos and rows of the feature map.
-        """
-        assert self.anchors is not None
-        (height, width), (anchor_height, anchor_width) = self.layout.height_width, self.anchor_size
-        sources = _sources(tile.rows, anchor_height, height), _sources(tile.columns, anchor_width, width)
-        down = _bilinear(anchor_height, height, self.dtype)[tile.rows, sources[0]]
-        across = _bilinear(anchor_width, width, self.dtype)[tile.columns, sources[1]]
-        maps = self.anchors[tile.parts, tile.videos, *sources].to(self.dtype).flatten(0, 1).flatten(2)
-        rows = torch.bmm(down.expand(len(maps), -1, -1), maps).view(-1, across.shape[1], self.anchors.shape[-1])
-        return across.expand(len(rows), -1, -1), rows
-
-    def _planes(self, anchor: Anchor) -> Tensor:
-        """The maps of the anchor with as many heads as the site: (parts, videos, height, width, heads * F * F)."""
-        maps = anchor.layout.unfold(anchor.attn)
-        matched = method.match_heads(maps, self.heads, self.config.head_rule)
-        return matched.expand(-1, -1, -1, self.heads, -1, -1).reshape(*maps.shape[:2], *self.anchor_size, -1)
-
-    def _split(self, attn: Tensor, tile: _Tile, seen: _Seen) -> tuple[Tensor | float, Tensor]:
+    def _split(self, attn: Tensor, block: _Block, seen: _Seen) -> tuple[Tensor | float, Tensor]:
         """The low and the high band of A2, in its memory."""
-        low: Tensor | float
         if self.projector is None:
-            low, high = 1 / self.frames, attn.sub_(1 / self.frames)
+            low: Tensor | float = 1 / self.frames
+            high = attn.sub_(low)
         else:
-            high = attn.view(-1, self.frames).mm(self.projector).view_as(attn)
+            high = self._memory("high", tuple(attn.shape))
+            torch.mm(attn.view(-1, self.frames), self.projector, out=high.view(-1, self.frames))
             low = attn.sub_(high)
-        if self._is_measured(tile):
-            seen.high += self._squares(high, tile)
+        if block.measured is not None:
+            seen.high = seen.high + self._squares(high, block)
             if isinstance(low, Tensor):
-                seen.low += self._squares(low, tile)
+                seen.low = seen.low + self._squares(low, block)
         return low, high
 
-    def _is_measured(self, tile: _Tile) -> bool:
-        """Whether a tile has conditional maps, and their energies are wanted."""
-        return (self.guides or self.measure) and tile.parts.start <= self.layout.conditional < tile.parts.stop
-
-    def _squares(self, maps: Tensor, tile: _Tile) -> Tensor:
+    def _squares(self, maps: Tensor, block: _Block) -> Tensor:
         """The sums of the squares of the conditional maps, (videos,)."""
-        conditional = maps[self.layout.conditional - tile.parts.start]
-        norms: Tensor = torch.linalg.vector_norm(conditional.flatten(1), dim=1)
+        norms: Tensor = torch.linalg.vector_norm(maps.view(*block.query.shape[:2], -1)[block.measured], dim=-1)
         return norms.square()
-
-    def _energies(self, seen: _Seen) -> tuple[Tensor, Tensor, Tensor]:
-        """Of A, and of the bands of A2."""
-        rows = self.query.shape[2] * self.heads * self.frames
-        low = torch.full_like(seen.low, 1 / self.frames) if self.projector is None else seen.low / rows
-        return seen.energy / rows, low, seen.high / rows
 
     def _beta(self, seen: _Seen) -> Tensor:
         return method.adaptive_beta(*self._energies(seen), self.config.beta, self.config.beta_rule)
 
+    def _energies(self, seen: _Seen) -> tuple[Tensor, Tensor, Tensor]:
+        """Of A, and of the low and the high band of A2."""
+        assert isinstance(seen.energy, Tensor)
+        assert isinstance(seen.high, Tensor)
+        rows = self.pixels * self.heads * self.frames
+        energy, high = seen.energy / rows, seen.high / rows
+        return energy, seen.low / rows if isinstance(seen.low, Tensor) else torch.full_like(high, 1 / self.frames), high
 
-def _view(memory: Tensor, shape: Sequence[int]) -> Tensor:
-    """The beginning of a piece of memory in this shape."""
-    return memory[: math.prod(shape)].view(shape)
+    def _measures(self, seen: _Seen, beta: Tensor) -> Measures:
+        energy, low, high = self._energies(seen)
+        apart = seen.apart / (self.pixels * self.heads) if isinstance(seen.apart, Tensor) else None
+        return Measures(energy, low + beta.square() * high, apart, beta)
+
+    def _planes(self, anchor: Anchor) -> Tensor:
+        """The anchor's maps with as many heads as the site: (parts, videos, height, width, heads * F * F)."""
+        matched = method.match_heads(anchor.attn, self.heads, self.config.head_rule)
+        if matched.shape[1] != self.heads:
+            matched = matched.expand(-1, self.heads, -1, -1).contiguous()
+        return matched.view(self.layout.parts, self.videos, *anchor.layout.height_width, -1)
+
+    def _memory(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """A piece of memory that every tile uses again."""
+        memory = self._memories.get((name, shape))
+        if memory is None:
+            memory = self._memories[name, shape] = _scratch(name, prod(shape), self.dtype).view(shape)
+        return memory
+
+
+def _scratch(name: str, size: int, dtype: torch.dtype) -> Tensor:
+    """Memory of a thread that all sites use: what is fresh from the system costs more than what is done in it."""
+    pieces: dict[tuple[str, torch.dtype], Tensor] = _thread.__dict__.setdefault("pieces", {})
+    piece = pieces.get((name, dtype))
+    if piece is None or piece.shape[0] < size:
+        with torch.inference_mode(False):
+            piece = pieces[name, dtype] = torch.empty(size, dtype=dtype)
+    return piece[:size]
+
+
+def _narrow(block: _Block, parts: slice, videos: slice) -> _Block:
+    """Some parts, of some videos, of a block of all parts."""
+    query, key, value, output = (tensor[parts, videos] for tensor in block[:4])
+    kept, anchors = (None if tensor is None else tensor[parts, videos] for tensor in (block.kept, block.anchors))
+    measured = block.measured
+    if measured is not None:
+        held = range(len(block.query))[parts]
+        measured = measured - held.start if measured in held else None
+    return _Block(query, key, value, output, kept, anchors, measured)
+
+
+def _pixels(tensor: Tensor, tile: _Tile) -> Tensor:
+    """The pixels of a tile in (parts, videos, pixels, ...)."""
+    return tensor if tile.length == tensor.shape[2] else tensor.narrow(2, tile.start, tile.length)
+
+
+@lru_cache(maxsize=64)
+def _tiles(size: Size, anchor_size: Size, capacity: int, dtype: torch.dtype) -> tuple[_Tile, ...]:
+    """A feature map in tiles of so many pixels at most."""
+    (height, width), (anchor_height, anchor_width) = size, anchor_size
+    down, across = _bilinear(anchor_height, height, dtype), _bilinear(anchor_width, width, dtype)
+    tiles = []
+    for rows in _spans(height, max(1, capacity // width)):
+        for columns in _spans(width, capacity):
+            start, stop = rows.start * width + columns.start, (rows.stop - 1) * width + columns.stop
+            sources = _sources(rows, anchor_height, height), _sources(columns, anchor_width, width)
+            weights = down[rows, sources[0]], across[columns, sources[1]]
+            tiles.append(_Tile(start, stop - start, *weights, *sources))
+    return tuple(tiles)
+
+
+def _spans(length: int, longest: int) -> list[slice]:
+    """An axis in as few pieces as can be, of about the same length."""
+    count = -(-length // longest)
+    return [slice(i * length // count, (i + 1) * length // count) for i in range(count)]
 
 
 def _sources(positions: slice, size: int, new_size: int) -> slice:
     """The pixels of an axis that are neighbours of these positions of the resampled one."""
     first, last = ((position + 0.5) * size / new_size - 0.5 for position in (positions.start, positions.stop - 1))
-    return slice(max(0, math.floor(first)), min(size, math.floor(last) + 2))
+    return slice(max(0, floor(first)), min(size, floor(last) + 2))
 
 
-@lru_cache(maxsize=32)
 def _bilinear(size: int, new_size: int, dtype: torch.dtype) -> Tensor:
     """The weights that resample an axis as `method.resample_map` does, (new_size, size)."""
     with torch.inference_mode(False):
