@@ -83,7 +83,7 @@ def main(
     count: Annotated[int, typer.Option(help="Prompts.")] = 256,
     enhanced_count: Annotated[int, typer.Option("--enhanced", help="Of these, also under ByTheWay.")] = 0,
     seed: int = 10_000,
-    judge_steps: int = 2000,
+    judge_steps: int = 2400,
 ) -> None:
     """Generate, train the judge where it is missing, judge, and write ``report.json`` and the clips."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
