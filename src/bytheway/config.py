@@ -177,9 +177,9 @@ PRESETS: Final[Mapping[str, ByTheWayConfig]] = {
     # The same, without decoder levels and so without self-guidance.
     "latte": ByTheWayConfig(alpha=0.0, beta=1.5, tau=7),
     # Starting points, not measured: joint attention over space and time has motion enhancement alone (alpha 0). The
-    # band is all but DC, as the paper's is at 16 frames: half of the latent frames of the model's usual clip.
+    # band is all but DC, as the paper's is at 16 frames: half of the latent frames of the longest of its usual clips.
     "cogvideox": ByTheWayConfig(alpha=0.0, beta=1.5, tau=7),
-    "wan": ByTheWayConfig(alpha=0.0, beta=1.5, tau=10),
+    "wan": ByTheWayConfig(alpha=0.0, beta=1.5, tau=15),
     "hunyuanvideo": ByTheWayConfig(alpha=0.0, beta=1.5, tau=16),
     "ltx": ByTheWayConfig(alpha=0.0, beta=1.5, tau=10),
     "mochi": ByTheWayConfig(alpha=0.0, beta=1.5, tau=14),

@@ -8,6 +8,8 @@ import pytest
 from diffusers import DiffusionPipeline, HunyuanVideo15Pipeline, HunyuanVideo15Transformer3DModel
 
 from bytheway import ByTheWayError
+from bytheway.config import PRESETS
+from bytheway.method import high_band
 from bytheway.models import GenerationDefaults, defaults, generation_defaults, load, preset_for
 from tests import joint_models
 
@@ -99,3 +101,18 @@ def test_sizes_of_hunyuanvideo_1_5(target: int, size: tuple[int, int]) -> None:
     transformer = HunyuanVideo15Transformer3DModel(**config, rope_axes_dim=(2, 4, 4), target_size=target)
     made = generation_defaults(HunyuanVideo15WithoutVAE(transformer))
     assert (made.num_frames, made.size, made.fps) == (121, size, 24)
+
+
+@pytest.mark.parametrize(
+    ("preset", "latent_frames"),
+    [
+        ("cogvideox", [13, 11]),
+        ("wan", [21, 31]),
+        ("hunyuanvideo", [33, 31]),
+        ("ltx", [21, 16]),
+        ("mochi", [15, 28]),
+    ],
+)
+def test_the_band_is_all_but_the_mean_of_usual_clips(preset: str, latent_frames: list[int]) -> None:
+    for frames in latent_frames:
+        assert high_band(frames, PRESETS[preset].tau).tolist() == [False] + [True] * (frames - 1)
