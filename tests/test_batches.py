@@ -17,7 +17,7 @@ from bytheway.errors import ByTheWayError
 from bytheway.generate import Clip, generate
 from bytheway.request import Request, complete
 from bytheway.sampler import Step
-from tests import joint_models, tiny
+from tests import architectures, joint_models, tiny, videocrafter
 
 STRONG = ByTheWayConfig(alpha=0.6, beta=4.0, tau=7, active_steps=0.5)
 REQUEST = Request(("a red ball", "a star on snow"), seed=7, num_frames=6, width=16, height=16, steps=2, num_videos=2)
@@ -51,6 +51,17 @@ def test_clips_are_the_same_as_alone(pipe: Any, changes: dict[str, Any]) -> None
     assert min(differences) > 5
 
 
+@pytest.mark.parametrize("make", [lambda: architectures.text_to_video()[0], videocrafter.make_pipeline])
+def test_so_are_those_of_other_pipelines(make: Callable[[], Any]) -> None:
+    """ModelScope's, and VideoCrafter2's with noise in every step."""
+    other = make()
+    request = replace(REQUEST, width=32, num_videos=1, config=STRONG.replace(alpha=0.1), negative_prompt="blue")
+    together, alone = (made(other, replace(request, batch_size=size)) for size in (2, 1))
+    for one, by_itself in zip(together, alone, strict=True):
+        assert np.abs(one.frames.astype(int) - by_itself.frames).max() <= 1
+    assert np.abs(alone[1].frames.astype(int) - alone[0].frames).max() > 5
+
+
 def test_a_batch_too_large_for_the_memory_is_halved(pipe: Any) -> None:
     tried: list[int] = []
 
@@ -82,11 +93,11 @@ def test_other_failures_and_those_of_one_clip_end_the_run(pipe: Any, error: Exce
 
 def test_as_many_as_stay_near_the_caches_of_a_cpu(pipe: Any) -> None:
     small = complete(REQUEST, pipe)
-    # 32 maps, both halves of the guidance, 6 frames of 8x8 latents, 32 channels, float32
-    assert bytes_per_clip(pipe, small) == 32 * 2 * 6 * 64 * 32 * 4
-    assert bytes_per_clip(pipe, replace(small, guidance_scale=1.0)) == 32 * 6 * 64 * 32 * 4
+    # 40 maps, both halves of the guidance, 6 frames of 8x8 latents, 32 channels, float32
+    assert bytes_per_clip(pipe, small) == 40 * 2 * 6 * 64 * 32 * 4
+    assert bytes_per_clip(pipe, replace(small, guidance_scale=1.0)) == 40 * 6 * 64 * 32 * 4
     assert clips_at_once(pipe, small) == 16
-    assert clips_at_once(pipe, replace(small, width=64, height=32)) == 64 * MIB // (8 * 32 * 2 * 6 * 64 * 32 * 4)
+    assert clips_at_once(pipe, replace(small, width=64, height=32)) == 80 * MIB // (8 * 40 * 2 * 6 * 64 * 32 * 4)
     assert clips_at_once(pipe, replace(small, width=256, height=256)) == 1
     assert clips_at_once(pipe, replace(small, width=256, height=256, batch_size=3)) == 3
 
@@ -103,7 +114,7 @@ def test_as_many_as_fit_half_of_the_free_memory_of_a_gpu(pipe: Any, monkeypatch:
     monkeypatch.setattr("bytheway.sites.denoiser_of", lambda pipe: pipe.unet)
     request = replace(complete(REQUEST, pipe), width=128, height=128)
     needed = bytes_per_clip(gpu, request)
-    assert needed == 32 * 2 * 6 * 64 * 64 * 32 * 2
+    assert needed == 40 * 2 * 6 * 64 * 64 * 32 * 2
     for free, fit in ((0, 1), (5 * needed, 3), (100 * needed, 16)):
         monkeypatch.setattr("torch.cuda.mem_get_info", lambda device, free=free: (free, 200 * needed))
         monkeypatch.setattr("torch.cuda.memory_reserved", lambda device: 3 * needed)
@@ -123,6 +134,17 @@ def test_one_after_the_other(pipe: Any) -> None:
         assert clips_at_once(pipe, request) == 1
     finally:
         pipe.disable_free_noise()
+    assert clips_at_once(pipe, request) > 1
+
+
+def test_one_after_the_other_where_a_batch_would_change_them(pipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = complete(REQUEST, pipe)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipe, "scheduler", type("DPMSolverSDEScheduler", (), {})())
+        assert clips_at_once(pipe, request) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(pipe, "__class__", type("LattePipeline", (type(pipe),), {}))
+        assert clips_at_once(pipe, request) == 1
     assert clips_at_once(pipe, request) > 1
 
 

@@ -1,8 +1,8 @@
 """How many clips are made at once.
 
-A batch saves what a model costs beside its arithmetic. On a GPU it fills the device, so it may be as large as memory
-allows. On a CPU only small models gain, as long as their feature maps stay near its caches: clips of diorama took 9 %
-less CPU time by twos, 14 % less by fours and 7 % less by eights.
+A batch saves what a model costs beside its arithmetic, and fills a GPU that one clip does not: there it may be as large
+as memory allows. On a CPU only small models gain, as long as their feature maps stay near its caches: clips of diorama
+took 9 % less CPU time by twos, 14 % less by fours and 7 % less by eights.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 # Beyond this a batch gains nothing more, while everybody waits longer for its first clip.
 _MOST: Final = 16
 # Feature maps of the finest level that a UNet holds at once, those of other levels and of its feed-forwards counted in.
-_MAPS: Final = 32
+_MAPS: Final = 40
 # What a batch may need on a CPU, where memory is not what it runs out of first.
-_CPU_BYTES: Final = 64 * 2**20
+_CPU_BYTES: Final = 80 * 2**20
 # The share of a GPU's free memory for a batch in the denoiser; decoding takes its part of the rest.
 _GPU_SHARE: Final = 0.5
-# Its noise comes from one generator for the whole batch.
-_SCHEDULERS_OF_ONE_CLIP: Final = ("DPMSolverSDEScheduler",)
+# What gives other clips in a batch: noise of one generator for all; the text cut to its length where it is alone.
+_OF_ONE_CLIP: Final = ("DPMSolverSDEScheduler", "LattePipeline")
 
 
 def clips_at_once(pipe: Any, request: Request) -> int:
     """How many clips of a complete request to make in one call of the pipeline, at most.
 
     It is `request.batch_size` where that is given; else as many as `bytes_per_clip` lets into half of the free memory
-    of a GPU, or into 64 MiB on a CPU, and at most 16. Clips that start from images or a video, are recorded, or are
-    made by what cannot keep them apart (FreeNoise, pipelines without prompts) are made one after the other.
+    of a GPU, or into 80 MiB elsewhere, and at most 16. Clips that start from images or a video, are recorded, or would
+    be others in a batch (FreeNoise, Latte, noise without a generator for each) are made one after the other.
 
     Raises:
         ByTheWayError: `batch_size` is greater than 1, and they have to be made one after the other.
@@ -56,8 +56,8 @@ def clips_at_once(pipe: Any, request: Request) -> int:
 def bytes_per_clip(pipe: Any, request: Request) -> int | None:
     """What a clip of a complete request adds to the memory that the denoiser takes, estimated for UNets.
 
-    That is 32 feature maps of the finest level: frames x height x width of the latents x channels, twice under
-    classifier-free guidance. None for transformers, which a single clip keeps busy.
+    That is 40 feature maps of the finest level, where 28 to 40 were measured: frames x height x width of the latents x
+    channels, twice under classifier-free guidance. None for transformers, which a single clip keeps busy.
     """
     from bytheway.sites import denoiser_of
 
@@ -73,17 +73,17 @@ def bytes_per_clip(pipe: Any, request: Request) -> int | None:
 
 def _reason_for_one(pipe: Any, request: Request) -> str | None:
     """Why the clips cannot be made at once, as the beginning of a sentence; None where they can."""
-    scheduler = type(pipe.scheduler).__name__
+    model, scheduler = type(pipe).__name__, type(pipe.scheduler).__name__
     if request.images or request.video is not None:
         return "Clips that start from images or a video are made"
     if request.record:
         return "Clips are recorded"
     if getattr(pipe, "free_noise_enabled", False):
         return "FreeNoise makes clips"
-    if scheduler in _SCHEDULERS_OF_ONE_CLIP:
+    if scheduler in _OF_ONE_CLIP:
         return f"{scheduler} makes clips"
-    if not takes(pipe, "prompt") or not takes(pipe, "generator"):
-        return f"This model ({type(pipe).__name__}) makes clips"
+    if model in _OF_ONE_CLIP or not takes(pipe, "prompt"):
+        return f"This model ({model}) makes clips"
     return None
 
 
