@@ -1,0 +1,39 @@
+"""`python -m tests.matrix`: run the matrix and write docs/matrix.md from what came of it.
+
+Arguments are pytest's: `-n 2`, or `-k svd` for some of the cells; of the others the page says what it said before.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+
+class Outcomes:
+    """Notes of each test, by what its name has in brackets, whether it passed."""
+
+    def __init__(self) -> None:
+        self.passed: dict[str, bool] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        name = report.nodeid.partition("[")[2].rstrip("]")
+        self.passed[name] = self.passed.get(name, True) and report.passed
+
+
+def main(arguments: list[str]) -> int:
+    """Status of the tests."""
+    outcomes = Outcomes()
+    status = pytest.main([str(Path(__file__).with_name("test_matrix.py")), "-q", *arguments], plugins=[outcomes])
+
+    # Not before pytest has started, which wants to see what its plugins import.
+    from bytheway.files import write_atomically
+    from tests.matrix.table import DOCUMENT, cells, recorded, render
+
+    known = cells()
+    write_atomically(DOCUMENT, render(recorded() | {known[name]: passed for name, passed in outcomes.passed.items()}))
+    print(f"Wrote {DOCUMENT}.")
+    return int(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

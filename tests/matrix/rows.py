@@ -1,0 +1,169 @@
+"""The architectures of the matrix: each family that bytheway serves, by its pipeline, at toy size."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import diffusers
+
+from bytheway.models.videocrafter import VideoCrafterPipeline
+from tests import architectures, family, joint_models, videocrafter
+
+Made = tuple[Any, dict[str, Any]]
+
+# Latents are an eighth of the frames' size, as they are in the published models.
+_VAE_LEVELS = 4
+
+
+def _guidance_scale(scale: float) -> dict[str, float]:
+    return {"guidance_scale": scale}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One architecture.
+
+    Attributes:
+        name: in the names of tests.
+        title: in the table.
+        pipeline: class name.
+        make: a fresh pipeline for clips of so many latent frames, and the arguments of its call.
+        guidance: the arguments that set the scale of classifier-free guidance.
+        stride: frames for each latent frame but the first.
+        fixed_frames: whether the model is made for one number of frames.
+        tokens_before: where attention is over space and time at once, the tokens before those of the video; None where
+            frames have attention of their own.
+        odd_size: height and width in pixels, of feature maps with odd sides as far as the model allows.
+        loading: what `from_pretrained` has to be told again.
+    """
+
+    name: str
+    title: str
+    pipeline: str
+    make: Callable[[int], Made]
+    guidance: Callable[[float], dict[str, Any]] = _guidance_scale
+    stride: int = 1
+    fixed_frames: bool = False
+    tokens_before: int | None = None
+    odd_size: tuple[int, int] = (40, 56)
+    loading: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def pipeline_class(self) -> type:
+        if self.pipeline == VideoCrafterPipeline.__name__:
+            return VideoCrafterPipeline
+        found: type = getattr(diffusers, self.pipeline)
+        return found
+
+    @property
+    def joint(self) -> bool:
+        return self.tokens_before is not None
+
+
+def _of_family(name: str) -> Callable[[int], Made]:
+    """Two levels: the anchor and one that it guides."""
+    return lambda frames: family.FAMILY[name](channels=(32, 32), vae_levels=_VAE_LEVELS)
+
+
+def _of_temporal(name: str, channels: tuple[int, ...] = (16, 32, 32)) -> Callable[[int], Made]:
+    """Three levels, of which the coarsest has no attention; the anchor has twice the heads of the one it guides."""
+    return lambda frames: architectures.ARCHITECTURES[name](frames=frames, channels=channels, vae_levels=_VAE_LEVELS)
+
+
+def _videocrafter2(frames: int) -> Made:
+    pipe = videocrafter.make_pipeline(
+        _VAE_LEVELS,
+        block_out_channels=(8, 16, 16),
+        down_block_types=("CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D"),
+    )
+    return pipe, {"prompt": [""], "num_frames": frames, "height": 0, "width": 0, "output_type": "latent"}
+
+
+def _latte(frames: int) -> Made:
+    return architectures.ARCHITECTURES["latte"](frames=frames, vae_levels=_VAE_LEVELS)
+
+
+def _of_joint(name: str) -> Callable[[int], Made]:
+    return lambda frames: joint_models.FACTORIES[name]()
+
+
+def _hunyuanvideo(frames: int) -> Made:
+    """With a negative prompt, which it has beside its distilled guidance."""
+    pipe, call = joint_models.FACTORIES["hunyuanvideo"]()
+    negative = {
+        "negative_prompt_embeds": call["prompt_embeds"].flip(-1),
+        "negative_pooled_prompt_embeds": call["pooled_prompt_embeds"].flip(-1),
+        "negative_prompt_attention_mask": call["prompt_attention_mask"],
+    }
+    return pipe, call | negative
+
+
+def _joint(name: str, title: str, pipeline: str, **settings: Any) -> Row:
+    """Tokens are 16x16 pixels."""
+    defaults: dict[str, Any] = {
+        "make": _of_joint(name),
+        "stride": 4,
+        "tokens_before": 0,
+        "odd_size": (48, 80),
+    }
+    return Row(name, title, pipeline, **(defaults | settings))
+
+
+_ROWS: Final = (
+    Row("animatediff", "AnimateDiff", "AnimateDiffPipeline", _of_family("animatediff")),
+    Row("animatediff_sdxl", "AnimateDiff SDXL", "AnimateDiffSDXLPipeline", _of_family("sdxl")),
+    Row("controlnet", "AnimateDiff ControlNet", "AnimateDiffControlNetPipeline", _of_family("controlnet")),
+    Row("sparsectrl", "SparseCtrl", "AnimateDiffSparseControlNetPipeline", _of_family("sparse_controlnet")),
+    Row(
+        "video_to_video", "AnimateDiff video-to-video", "AnimateDiffVideoToVideoPipeline", _of_family("video_to_video")
+    ),
+    Row(
+        "video_to_video_controlnet",
+        "AnimateDiff video-to-video ControlNet",
+        "AnimateDiffVideoToVideoControlNetPipeline",
+        _of_family("video_to_video_controlnet"),
+    ),
+    Row(
+        "pag",
+        "AnimateDiff PAG",
+        "AnimateDiffPAGPipeline",
+        _of_family("pag"),
+        loading=(("pag_applied_layers", "mid_block.attentions"),),
+    ),
+    Row("pia", "PIA", "PIAPipeline", _of_family("pia")),
+    Row("videocrafter2", "VideoCrafter2", "VideoCrafterPipeline", _videocrafter2),
+    Row("modelscope", "ModelScope, ZeroScope", "TextToVideoSDPipeline", _of_temporal("text_to_video")),
+    Row(
+        "modelscope_video_to_video",
+        "ModelScope, ZeroScope video-to-video",
+        "VideoToVideoSDPipeline",
+        _of_temporal("video_to_video"),
+    ),
+    Row("i2vgenxl", "I2VGenXL", "I2VGenXLPipeline", _of_temporal("i2vgenxl")),
+    Row(
+        "svd",
+        "Stable Video Diffusion",
+        "StableVideoDiffusionPipeline",
+        _of_temporal("stable_video_diffusion", channels=(32, 64, 64)),
+        guidance=lambda scale: {"min_guidance_scale": 1.0, "max_guidance_scale": scale},
+        # Its decoder does not fit its maps to those of the encoder: sides have to halve evenly.
+        odd_size=(96, 160),
+    ),
+    Row("latte", "Latte", "LattePipeline", _latte, fixed_frames=True, odd_size=(48, 80)),
+    _joint("cogvideox", "CogVideoX", "CogVideoXPipeline", tokens_before=5),
+    _joint("wan", "Wan 2.1", "WanPipeline"),
+    _joint("wan_2_2", "Wan 2.2", "WanPipeline"),
+    _joint(
+        "hunyuanvideo",
+        "HunyuanVideo",
+        "HunyuanVideoPipeline",
+        make=_hunyuanvideo,
+        guidance=lambda scale: {"true_cfg_scale": scale},
+    ),
+    # Its sizes are multiples of 32 pixels, two tokens of this one.
+    _joint("ltx", "LTX-Video", "LTXPipeline", odd_size=(32, 96)),
+    _joint("mochi", "Mochi", "MochiPipeline", stride=6),
+)
+# Those that this diffusers has.
+ROWS: Final = tuple(row for row in _ROWS if row.name == "videocrafter2" or hasattr(diffusers, row.pipeline))

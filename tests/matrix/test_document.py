@@ -1,0 +1,16 @@
+"""docs/matrix.md has the architectures, features and reasons that the code declares."""
+
+import re
+
+from tests.matrix.table import DOCUMENT, recorded, render
+
+
+def without_versions(page: str) -> str:
+    return re.sub(r"This one was made with .*\n", "", page)
+
+
+def test_the_page_is_that_of_the_declared_cells() -> None:
+    page = DOCUMENT.read_text(encoding="utf-8")
+    assert without_versions(page) == without_versions(render(recorded())), (
+        "docs/matrix.md has other cells or words than the tests; run python -m tests.matrix"
+    )
