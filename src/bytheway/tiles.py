@@ -14,7 +14,7 @@ tensors), the precision that any module may ask of its softmax, and written in p
 import threading
 from functools import lru_cache
 from math import floor, prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -299,21 +299,26 @@ class TiledSite:
         return matched.view(self.layout.parts, self.videos, *anchor.layout.height_width, -1)
 
     def _memory(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        """A piece of memory that every tile uses again."""
-        memory = self._memories.get((name, shape))
-        if memory is None:
-            memory = self._memories[name, shape] = _scratch(name, prod(shape), self.dtype).view(shape)
-        return memory
+        return _memory(name, shape, self.dtype)
 
 
-def _scratch(name: str, size: int, dtype: torch.dtype) -> Tensor:
-    """Memory of a thread that all sites use: what is fresh from the system costs more than what is done in it."""
-    pieces: dict[tuple[str, torch.dtype], Tensor] = _thread.__dict__.setdefault("pieces", {})
-    piece = pieces.get((name, dtype))
-    if piece is None or piece.shape[0] < size:
-        with torch.inference_mode(False):
-            piece = pieces[name, dtype] = torch.empty(size, dtype=dtype)
-    return piece[:size]
+def _memory(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Memory of a thread that all tiles of all sites use: fresh from the system it costs more than what is done in it.
+
+    One piece for each name and dtype, as large as the largest wanted so far.
+    """
+    pieces: dict[Any, dict[tuple[int, ...], Tensor]] = _thread.__dict__
+    views = pieces.setdefault((name, dtype), {})
+    view = views.get(shape)
+    if view is None:
+        size = prod(shape)
+        largest = max(views.values(), key=Tensor.numel, default=None)
+        if largest is None or largest.numel() < size:
+            views.clear()
+            with torch.inference_mode(False):
+                largest = torch.empty(shape, dtype=dtype)
+        view = views[shape] = largest.view(-1)[:size].view(shape)
+    return view
 
 
 def _narrow(block: _Block, parts: slice, videos: slice) -> _Block:
