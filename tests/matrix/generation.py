@@ -23,7 +23,9 @@ def guidance(subject: Subject) -> None:
 def no_guidance(subject: Subject) -> None:
     """without guidance, the enhanced video is another, and the one that a guidance of almost 1 gives"""
     vanilla = subject.run(guidance=1.0)
-    with enhanced(subject.pipe, subject.config(), record=False):
+    # Guidance multiplies the difference; joint attention, of which only the values change, needs another means.
+    config = subject.config(beta=9) if subject.row.joint else subject.config()
+    with enhanced(subject.pipe, config, record=False):
         video = subject.run(guidance=1.0)
         close(subject.run(guidance=1 + 1e-6), video)
     differ(video, vanilla)
@@ -98,9 +100,9 @@ def frames(number: int) -> Callable[[Subject], None]:
 
 
 def _computes_the_definition(subject: Subject, frames: int, size: tuple[int, int]) -> None:
-    pipe, config = subject.made_for(frames), subject.config()
+    pipe, config = subject.made_for(frames), subject.config(active_steps=1)
     with enhanced(pipe, config, record=False), Definition(subject.row, pipe, config, frames, size) as definition:
-        subject.run(pipe, steps=1, frames=frames, size=size)
+        subject.run(pipe, steps=subject.row.fewest_steps, frames=frames, size=size)
     assert definition.checked > 0
 
 

@@ -35,6 +35,11 @@ def _refuses(message: str) -> Callable[[Subject], None]:
     return refuse
 
 
+def _has_no_single_step(subject: Subject) -> None:
+    with pytest.raises(ZeroDivisionError):
+        subject.run(steps=1)
+
+
 def _makes_one_video(subject: Subject) -> None:
     assert len(subject.run(steps=1, **{generation.videos_argument(subject): 2})) == 1
 
@@ -62,6 +67,7 @@ _EXCEPTIONS: Final[dict[tuple[str, str], Reason]] = {
         for row in ROWS
         if row.joint
     },
+    ("mochi", "steps_1"): Reason("Its schedule of timesteps has two steps at least.", _has_no_single_step),
     ("controlnet", "batch"): Reason(
         "Its pipeline sends the frames of one video to the ControlNet, whatever the number of prompts.",
         _refuses("size of tensor"),

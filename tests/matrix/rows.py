@@ -30,6 +30,7 @@ class Row:
         make: a fresh pipeline for clips of so many latent frames, and the arguments of its call.
         guidance: the arguments that set the scale of classifier-free guidance.
         stride: frames for each latent frame but the first.
+        fewest_steps: that its schedule allows.
         fixed_frames: whether the model is made for one number of frames.
         tokens_before: where attention is over space and time at once, the tokens before those of the video; None where
             frames have attention of their own.
@@ -43,6 +44,7 @@ class Row:
     make: Callable[[int], Made]
     guidance: Callable[[float], dict[str, Any]] = _guidance_scale
     stride: int = 1
+    fewest_steps: int = 1
     fixed_frames: bool = False
     tokens_before: int | None = None
     odd_size: tuple[int, int] = (40, 56)
@@ -163,7 +165,7 @@ _ROWS: Final = (
     ),
     # Its sizes are multiples of 32 pixels, two tokens of this one.
     _joint("ltx", "LTX-Video", "LTXPipeline", odd_size=(32, 96)),
-    _joint("mochi", "Mochi", "MochiPipeline", stride=6),
+    _joint("mochi", "Mochi", "MochiPipeline", stride=6, fewest_steps=2),
 )
 # Those that this diffusers has.
 ROWS: Final = tuple(row for row in _ROWS if row.name == "videocrafter2" or hasattr(diffusers, row.pipeline))

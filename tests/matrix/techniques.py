@@ -125,6 +125,8 @@ def layerwise_casting(subject: Subject) -> None:
 
 def compiled(subject: Subject) -> None:
     """traced by torch.compile (a transformer as a whole, a UNet region by region), the enhanced video is the same"""
+    # Graphs of other rows count towards the limit on those of one function.
+    torch._dynamo.reset()
     pipe, counter = subject.fresh(), CompileCounter()
     apply_bytheway(pipe, subject.config())
     for denoiser in denoisers_of(pipe):
