@@ -292,3 +292,11 @@ def test_gradients_flow():
     ).output.sum().backward()
     assert hidden_states.grad.isfinite().all()
     assert module.to_q.weight.grad.abs().max() > 0
+
+
+def test_what_does_not_move_stays_as_it_is_in_half_precision():
+    # With these settings the filter's rows, rounded to bfloat16, sum to 1.05.
+    module, config = make_attention().to(torch.bfloat16), ByTheWayConfig(alpha=0.0, beta=11.9, tau=7)
+    still = rows_of(GUIDANCE, 2, frames=1).expand(-1, 16, -1).to(torch.bfloat16)
+    output = enhanced_attention(module, still, GUIDANCE, config).output
+    torch.testing.assert_close(output, module(still), rtol=0.02, atol=0.02)

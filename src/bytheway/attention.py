@@ -70,7 +70,7 @@ def enhanced_attention(
         return Attended(_finish(module, output, hidden_states), None, measures)
 
     circulant = _circulant(_projector(value, config), config.beta)
-    value = circulant.to(value.dtype) @ value
+    value = _filtered(circulant, value)
     if keep_map:
         attn = _softmax_map(module, query, key)
         output, kept = attn @ value, Anchor(attn, layout)
@@ -122,7 +122,7 @@ def _guided(
         low, high = _band_energy(attn[None, layout.conditional], band)
         beta = method.adaptive_beta(energy, low, high, config.beta, config.beta_rule)
         circulant = _circulant(band, beta)
-        outputs.append(attn @ (circulant.to(value.dtype) @ values[:, video]))
+        outputs.append(attn @ _filtered(circulant, values[:, video]))
         if measure:
             measures.append(Measures(energy, low + beta.square() * high, apart, beta))
     return torch.stack(outputs, dim=1).flatten(0, 2), join(measures) if measure else None
@@ -212,6 +212,17 @@ def _band_energy(attn: Tensor, band: Tensor) -> tuple[Tensor, Tensor]:
 def _circulant(band: Tensor, beta: float | Tensor) -> Tensor:
     """C = I + (beta - 1) P, (F, F)."""
     return torch.eye(len(band), device=band.device) + (beta - 1) * band
+
+
+def _filtered(circulant: Tensor, value: Tensor) -> Tensor:
+    """C V, as exact as the precision of V allows.
+
+    In half precision C takes two numbers for each of its own: rounded to one, its rows no longer sum to 1, and the mean
+    over the frames is scaled.
+    """
+    coarse = circulant.to(value.dtype)
+    filtered = coarse @ value
+    return filtered if coarse.dtype == circulant.dtype else filtered + (circulant - coarse).to(value.dtype) @ value
 
 
 def _projector(rows: Tensor, config: ByTheWayConfig) -> Tensor:
