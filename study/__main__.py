@@ -46,7 +46,10 @@ JUDGE = Path("runs/diorama/judge")
 
 def _named(models: Sequence[str] | None) -> dict[str, str]:
     """Each model by its name: a folder's is its own."""
-    return {Path(model).name: model for model in models or MODELS}
+    named = {Path(model).absolute().name: model for model in models or MODELS}
+    if models and len(named) < len(models):
+        raise ByTheWayError("Two models have the same name; give one of the folders another.")
+    return named
 
 
 def _run(study: Study, parts: list[Part], extent: Extent, minutes: float, processes: int) -> None:

@@ -171,3 +171,9 @@ def test_a_failed_save_leaves_the_old_file_whole(tmp_path, monkeypatch):
         ByTheWayConfig(alpha=0.9).save(path)
     assert ByTheWayConfig.load(path).alpha == 0.1
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_saving_where_no_file_can_be_says_so(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ByTheWayError, match=r"cannot be written: Not a directory\."):
+        ByTheWayConfig().save(tmp_path / "file" / "mine.json")

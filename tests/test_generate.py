@@ -166,7 +166,11 @@ def test_impossible_requests(changes: dict[str, Any], said: str) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"width": 20}, "20x16; both must be multiples of 8"), ({"num_frames": 33}, "at most 32 frames")],
+    [
+        ({"width": 20}, "20x16; both must be multiples of 8"),
+        ({"num_frames": 33}, "at most 32 frames"),
+        ({"steps": 1001}, "schedule has 1000"),
+    ],
 )
 def test_requests_beyond_the_model(tiny_pipeline: Any, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ByTheWayError, match=said):

@@ -133,3 +133,14 @@ def test_many_tiles_do_not_wait_and_leave_their_inputs_alone(tile_of):
         tiles.TiledSite(query, key, value, GUIDANCE, 0.3, ByTheWayConfig(), anchor, measure=True).attend()
     for tensor, earlier in zip((query, key, value, anchor.attn), (*before, maps), strict=True):
         torch.testing.assert_close(tensor, earlier, rtol=0, atol=0)
+
+
+def test_another_default_device_is_not_asked_for_memory():
+    module, hidden_states, config = make_attention(), rows_of(GUIDANCE, 2, frames=9), ByTheWayConfig(tau=2)
+    anchor = random_anchor(GUIDANCE, 2, frames=9)
+    torch.set_default_device("meta")
+    try:
+        output = enhanced_attention(module, hidden_states, GUIDANCE, config, anchor=anchor, measure=True).output
+    finally:
+        torch.set_default_device(None)
+    torch.testing.assert_close(output, as_paper(module, hidden_states, GUIDANCE, config, anchor))

@@ -1,6 +1,7 @@
 """Clips in and out: what goes into a file comes out of it, wholly or not at all."""
 
 import json
+import struct
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,17 @@ def test_mp4_is_what_players_play(frames: video.Frames, tmp_path: Path) -> None:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
         assert json.loads(container.metadata["comment"])["seed"] == 3
+
+
+def test_a_clip_that_was_filmed_upright_is_upright(frames: video.Frames, tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    video.save_video(frames, path)
+    lying = video.load_video(path)[0]
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b"tkhd") + 44  # what players do to the pictures: a quarter turn to the right
+    content[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    assert np.array_equal(video.load_video(path)[0], np.rot90(lying, -1, axes=(1, 2)))
 
 
 def test_mp4_evens_odd_sides(frames: video.Frames, tmp_path: Path) -> None:

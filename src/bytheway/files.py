@@ -18,7 +18,8 @@ def write_atomically(path: Path, text: str) -> None:
     except OSError as error:
         raise ByTheWayError(f"{path} cannot be written: {error.strerror}.") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or where nothing can be
+            draft.unlink()
 
 
 def check_vacant(folder: Path) -> None:

@@ -107,6 +107,9 @@ def complete(request: Request, pipe: Any) -> Request:
     longest = longest_clip(pipe)
     if longest and request.num_frames and request.num_frames > longest:
         raise ByTheWayError(f"num_frames is {request.num_frames}; this model makes at most {longest} frames.")
+    trained = getattr(getattr(pipe, "scheduler", None), "config", {}).get("num_train_timesteps")
+    if trained and request.steps and request.steps > trained:
+        raise ByTheWayError(f"steps is {request.steps}; this model's schedule has {trained}.")
     if request.steps_run < 1:
         raise ByTheWayError(f"A strength of {request.strength:g} leaves none of {request.steps} steps; raise either.")
     conditions(request, pipe)

@@ -26,6 +26,8 @@ from bytheway.maps import Anchor, Layout, Measures, join, only_dc_is_low, projec
 
 # What one thread works on at a time: the maps of a tile, and two of its query, key, value and output.
 TILE_BYTES = 4 << 20
+# More threads share what this many have: their memory stays for the life of the thread that calls.
+MOST_SHARES = 8
 
 Size = tuple[int, int]
 
@@ -125,7 +127,7 @@ class TiledSite:
         self.pixels = height * width
         self.videos = rows // (layout.parts * self.pixels)
         bytes_per_pixel = self.heads * self.frames * (self.frames + 2 * channels) * self.dtype.itemsize
-        capacity = max(1, torch.get_num_threads() * TILE_BYTES // bytes_per_pixel)
+        capacity = max(1, min(torch.get_num_threads(), MOST_SHARES) * TILE_BYTES // bytes_per_pixel)
         self.videos_per_tile = capacity // (layout.parts * self.pixels)
         anchor_size = (1, 1) if self.anchor is None else self.anchor.layout.height_width
         self.tiles = _tiles(layout.height_width, anchor_size, min(capacity, self.pixels), self.dtype)
@@ -163,7 +165,9 @@ class TiledSite:
     def _attend_videos(self, block: _Block) -> tuple[_Seen, Tensor]:
         """Attend with the maps of as many videos as a tile holds, or of one; returns their beta."""
         seen = _Seen()
-        beta = None if self.guides else torch.full((block.query.shape[1],), self.config.beta, dtype=self.dtype)
+        beta = (
+            None if self.guides else block.query.new_full((block.query.shape[1],), self.config.beta, dtype=self.dtype)
+        )
         if self.videos_per_tile:
             return seen, self._attend_block(block, seen, beta)
         parts = [_narrow(block, slice(part, part + 1), slice(None)) for part in range(self.layout.parts)]
@@ -316,7 +320,7 @@ def _memory(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         if largest is None or largest.numel() < size:
             views.clear()
             with torch.inference_mode(False):
-                largest = torch.empty(shape, dtype=dtype)
+                largest = torch.empty(shape, dtype=dtype, device="cpu")
         view = views[shape] = largest.view(-1)[:size].view(shape)
     return view
 
@@ -367,6 +371,6 @@ def _sources(positions: slice, size: int, new_size: int) -> slice:
 def _bilinear(size: int, new_size: int, dtype: torch.dtype) -> Tensor:
     """The weights that resample an axis as `method.resample_map` does, (new_size, size)."""
     with torch.inference_mode(False):
-        identity = torch.eye(size, dtype=dtype)[None]
+        identity = torch.eye(size, dtype=dtype, device="cpu")[None]
         weights: Tensor = F.interpolate(identity, size=new_size, mode="linear", align_corners=False)[0]
         return weights.T.contiguous()

@@ -346,7 +346,8 @@ def _load_container(path: Path, num_frames: int | None) -> tuple[Frames, float]:
             raise ByTheWayError(f"{path} holds no pictures.")
         stream = container.streams.video[0]
         decoded = islice(container.decode(stream), num_frames)
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in decoded]), float(stream.average_rate or 8)
+        upright = [np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90) for frame in decoded]
+        return np.stack(upright), float(stream.average_rate or 8)
 
 
 # --------------------------------------------------------------------------------------------------------- compose

@@ -1,8 +1,8 @@
-"""docs/matrix.md has the architectures, features and reasons that the code declares."""
+"""docs/matrix.md has the architectures, features and reasons that the code declares, and no cell that fails."""
 
 import re
 
-from tests.matrix.table import DOCUMENT, recorded, render
+from tests.matrix.table import DOCUMENT, cells, render
 
 
 def without_versions(page: str) -> str:
@@ -11,6 +11,6 @@ def without_versions(page: str) -> str:
 
 def test_the_page_is_that_of_the_declared_cells() -> None:
     page = DOCUMENT.read_text(encoding="utf-8")
-    assert without_versions(page) == without_versions(render(recorded())), (
+    assert without_versions(page) == without_versions(render(dict.fromkeys(cells().values(), True))), (
         "docs/matrix.md has other cells or words than the tests; run python -m tests.matrix"
     )

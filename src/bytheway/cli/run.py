@@ -17,7 +17,7 @@ from bytheway.cli.progress import RunProgress
 from bytheway.cli.tables import note, print_settings, print_table
 from bytheway.config import PRESETS, ByTheWayConfig
 from bytheway.errors import ByTheWayError
-from bytheway.generate import Clip, generate
+from bytheway.generate import generate
 from bytheway.models import load, preset_for
 from bytheway.models.conditioned import Condition
 from bytheway.request import Request, changes_to_inputs, complete, unknown_words
@@ -63,6 +63,16 @@ class ModelChoice:
         }
 
 
+@dataclass(frozen=True)
+class Made:
+    """What is said of a clip that was saved; its frames are let go."""
+
+    path: Path
+    settings: dict[str, Any]
+    seconds: float
+    shape: tuple[int, ...]
+
+
 def run(
     choice: ModelChoice,
     request: Request,
@@ -79,12 +89,12 @@ def run(
     for change in changes_to_inputs(request):
         note(change)
     _warn_of_unknown_words(pipe, choice.model, request.prompts)
-    made: list[tuple[Path, Clip]] = []
+    made: list[Made] = []
     try:
         with RunProgress(destination.count) as progress:
             for index, clip in enumerate(generate(pipe, request, progress)):
                 path = destination.save(clip, index, choice.settings() | clip.settings)
-                made.append((path, clip))
+                made.append(Made(path, clip.settings, clip.seconds, clip.frames.shape))
     finally:  # the clips that were finished before an interruption are there to be seen
         if made:
             _print_summary(made, choice.model)
@@ -156,21 +166,21 @@ def _warn_of_unknown_words(pipe: Any, model: str, prompts: tuple[str, ...]) -> N
         )
 
 
-def _print_summary(made: list[tuple[Path, Clip]], model: str) -> None:
+def _print_summary(made: list[Made], model: str) -> None:
+    first = made[0]
     if len(made) > 1:
-        rows = [(path, clip.settings["seed"], f"{clip.seconds:.1f}", clip.settings["prompt"]) for path, clip in made]
+        rows = [(one.path, one.settings["seed"], f"{one.seconds:.1f}", one.settings["prompt"]) for one in made]
         print_table(("file", "seed", "seconds", "prompt"), rows)
-        print_settings("settings", _run_settings(made[0][1], model))
+        print_settings("settings", _run_settings(first, model))
         return
-    path, clip = made[0]
-    own = {"prompt": clip.settings["prompt"], "seed": clip.settings["seed"], "seconds": f"{clip.seconds:.1f}"}
-    print_settings("saved", {"file": path, **own, **_run_settings(clip, model)})
+    own = {"prompt": first.settings["prompt"], "seed": first.settings["seed"], "seconds": f"{first.seconds:.1f}"}
+    print_settings("saved", {"file": first.path, **own, **_run_settings(first, model)})
 
 
-def _run_settings(clip: Clip, model: str) -> dict[str, str]:
+def _run_settings(made: Made, model: str) -> dict[str, str]:
     """What the clips of a run have in common, in words."""
-    s = clip.settings
-    count, height, width, _ = clip.frames.shape  # as the model rounded them
+    s = made.settings
+    count, height, width, _ = made.shape  # as the model rounded them
     free_init = ", FreeInit" if s["free_init"] else ""
     starts = s["images"] or ([f"{s['video']}, strength {s['strength']:g}"] if s["video"] else [])
     return {
@@ -202,6 +212,7 @@ def _kept_to_the_end() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.collect()
         gc.freeze()
         gc.enable()
 
