@@ -85,14 +85,14 @@ def _clips(pipe: Any, request: Request, takes: tuple[Take, ...], on_step: Callab
     vanilla = sample(None)[0] if request.compare else [None] * len(takes)
     enhanced, record = sample(request.config)
     seconds = (time.perf_counter() - start) / len(takes)
-    settings = [_settings(pipe, request, take) for take in takes]
+    settings = [_settings(pipe, request, take, len(takes)) for take in takes]
     return [
         Clip(frames, beside, record, own["fps"], seconds, own)
         for frames, beside, own in zip(enhanced, vanilla, settings, strict=True)
     ]
 
 
-def _settings(pipe: Any, request: Request, take: Take) -> dict[str, Any]:
+def _settings(pipe: Any, request: Request, take: Take, batch_size: int) -> dict[str, Any]:
     import torch
 
     return {
@@ -111,6 +111,7 @@ def _settings(pipe: Any, request: Request, take: Take) -> dict[str, Any]:
         "video": request.video.name if request.video else None,
         "strength": request.strength,
         "compare": request.compare,
+        "batch_size": batch_size,  # rounding differs with it
         "config": request.config.to_dict() if request.config else None,
         "device": str(pipe.device),
         "dtype": str(pipe.dtype).removeprefix("torch."),
