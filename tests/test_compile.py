@@ -67,6 +67,17 @@ def test_compiled_before(compile_denoiser, expected):
     close(run(pipe), vanilla)
 
 
+def test_nothing_breaks_the_graph(expected):
+    """Two graphs, one of the active steps and one of the others, each of the whole denoiser."""
+    _, video = expected
+    pipe, counter = small_pipeline(), CompileCounter()
+    pipe.unet.compile(backend=counter, fullgraph=True)
+    apply_bytheway(pipe, HALF)
+    close(run(pipe), video)
+    close(run(pipe), video)
+    assert counter.frame_count == 2
+
+
 def test_compiled_after(expected):
     vanilla, video = expected
     pipe, counter = small_pipeline(), CompileCounter()

@@ -5,6 +5,8 @@ On a CPU everything is done in tiles (`bytheway.tiles`), and on GPUs that have T
 frequency filter, A3 V = A2 (C V), so the frames of V are filtered instead (`bytheway.method`, `frequency_filter`).
 Where nothing guides a site (the anchor block, or alpha = 0) the energy does not fall, beta stays at its least value,
 and any attention kernel will do. A site that is guided makes its map once; energies and beta stay on the device.
+Under torch.compile this is the form that is traced: without a break in the graph, and for the compiler to fuse.
+
 Projections, norms, scale, `to_out` and residual are the module's own, so whatever was loaded into them counts. The
 module is a diffusers `Attention`, or any other with `heads`, `to_q`, `to_k`, `to_v` and `to_out`, the names of the
 original latent diffusion; what else an `Attention` has may be missing.
@@ -53,12 +55,13 @@ def enhanced_attention(
     """
     query, key, value = _project(module, hidden_states)
     guide = anchor if config.alpha > 0 else None
-    if guide is not None and kernels.serves(query, key, value, guide.attn) and not _has_own_softmax(module):
+    fused = not torch.compiler.is_compiling() and not _has_own_softmax(module)
+    if guide is not None and fused and kernels.serves(query, key, value, guide.attn):
         from bytheway.kernels.guided import guided_attention  # brings triton
 
         output, seen = guided_attention(query, key, value, layout, guide, _scale(module, query), config)
         return Attended(_finish(module, output, hidden_states), None, seen if measure else None)
-    if tiles.serves(query, key, value) and not _has_own_softmax(module):
+    if fused and tiles.serves(query, key, value):
         maps = query.new_empty(*query.shape[:-1], key.shape[-2]) if keep_map else None
         site = tiles.TiledSite(query, key, value, layout, _scale(module, query), config, anchor, measure=measure)
         measures = site.attend(maps)
@@ -227,4 +230,6 @@ def _filtered(circulant: Tensor, value: Tensor) -> Tensor:
 
 def _projector(rows: Tensor, config: ByTheWayConfig) -> Tensor:
     """P for the frames of (..., F, channels), in float32."""
-    return projector(rows.shape[-2], config.tau, torch.float32, rows.device)
+    # The compiler keeps no cache, and warns of those that it finds.
+    make = projector.__wrapped__ if torch.compiler.is_compiling() else projector
+    return make(rows.shape[-2], config.tau, torch.float32, rows.device)

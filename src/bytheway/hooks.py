@@ -271,14 +271,11 @@ class TransformerHook(Hook):
 
     def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if self.engaged:
-            self._note_size(next(iter((*args, *kwargs.values()))))
+            assert self.installation.call is not None
+            feature_map: Tensor = next(iter((*args, *kwargs.values())))
+            height, width = feature_map.shape[-2:]
+            self.installation.call.sizes[self.module] = height, width
         return args, kwargs
-
-    @eager
-    def _note_size(self, feature_map: Tensor) -> None:
-        assert self.installation.call is not None
-        height, width = feature_map.shape[-2:]
-        self.installation.call.sizes[self.module] = height, width
 
 
 class SplitHook(Hook):
@@ -289,7 +286,7 @@ class SplitHook(Hook):
 
 
 class SiteHook(Hook):
-    """Runs the enhanced attention in place of a site's own."""
+    """Runs the enhanced attention in place of a site's own. Traced by torch.compile without a break, unless recorded."""
 
     def __init__(self, installation: Installation, path: str) -> None:
         super().__init__(installation)
@@ -301,10 +298,15 @@ class SiteHook(Hook):
     def new_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if not self.engaged:
             return self.fn_ref.original_forward(*args, **kwargs)
-        return self._attend(module, *args, **kwargs)
+        assert self.installation.call is not None
+        attend = self._attend if self.installation.call.settings.record is None else self._attend_recorded
+        return attend(module, *args, **kwargs)
+
+    def _attend(self, module: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        assert self.installation.call is not None
+        return self.installation.call.attend(self.path, module, self.fn_ref.original_forward, *args, **kwargs)
 
     @eager
-    def _attend(self, module: nn.Module, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        assert self.installation.call is not None
-        original = self.fn_ref.original_forward
-        return self.installation.call.attend(self.path, module, original, hidden_states, *args, **kwargs)
+    def _attend_recorded(self, module: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        """A record tells the step, and a graph that knew it would serve no other."""
+        return self._attend(module, *args, **kwargs)
