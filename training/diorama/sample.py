@@ -34,7 +34,7 @@ SAMPLE_PROMPTS = (
     "a yellow box standing still in the snow",
 )
 STEPS = 25
-GUIDANCE = 3.0
+GUIDANCE = 2.0
 
 
 def image_sheet(
