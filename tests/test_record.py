@@ -100,7 +100,7 @@ def test_observe_records_every_site_of_every_step_and_changes_nothing(pipe, obse
     assert len(rows) == 2 * len(sites)
     for row in rows:
         assert row.beta == 1
-        assert row.energy_after == pytest.approx(row.energy)
+        assert row.energy_after == pytest.approx(row.energy, rel=1e-5)  # sums of other numbers
         assert (row.disparity is not None) is (row.block in ("up_blocks.2", "up_blocks.3"))
 
 

@@ -55,19 +55,15 @@ def enhanced_attention(
     """
     query, key, value = _project(module, hidden_states)
     guide = anchor if config.alpha > 0 else None
-    fused = not torch.compiler.is_compiling() and not _has_own_softmax(module)
+    fused = _is_fusible(module)
     if guide is not None and fused and kernels.serves(query, key, value, guide.attn):
         from bytheway.kernels.guided import guided_attention  # brings triton
 
         output, seen = guided_attention(query, key, value, layout, guide, _scale(module, query), config)
         return Attended(_finish(module, output, hidden_states), None, seen if measure else None)
     if fused and tiles.serves(query, key, value):
-        maps = query.new_empty(*query.shape[:-1], key.shape[-2]) if keep_map else None
-        site = tiles.TiledSite(query, key, value, layout, _scale(module, query), config, anchor, measure=measure)
-        measures = site.attend(maps)
-        return Attended(
-            _finish(module, site.output, hidden_states), None if maps is None else Anchor(maps, layout), measures
-        )
+        output, kept, measures = _tiled(module, query, key, value, layout, config, anchor, keep_map, measure)
+        return Attended(_finish(module, output, hidden_states), kept, measures)
     if guide is not None:
         output, measures = _guided(module, query, key, value, layout, config, guide, measure)
         return Attended(_finish(module, output, hidden_states), None, measures)
@@ -96,9 +92,32 @@ def observe_attention(
 
     Args and returns as in `enhanced_attention`, without an output.
     """
-    query, key, _ = _project(module, hidden_states)
+    query, key, value = _project(module, hidden_states)
+    if _is_fusible(module) and tiles.serves(query, key, value):
+        off = config.replace(alpha=0.0, beta=1.0)
+        _, kept, measures = _tiled(module, query, key, value, layout, off, anchor, keep_map, measure=True)
+        assert measures is not None
+        return kept, measures
     kept = Anchor(_softmax_map(module, query, key), layout) if keep_map else None
     return kept, _measure(module, query, key, layout, config, 1.0, anchor)
+
+
+def _tiled(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: Layout,
+    config: ByTheWayConfig,
+    anchor: Anchor | None,
+    keep_map: bool,
+    measure: bool,
+) -> tuple[Tensor, Anchor | None, Measures | None]:
+    """Output (rows, heads, F, channels of a head), map and measures, all made in tiles."""
+    maps = query.new_empty(*query.shape[:-1], key.shape[-2]) if keep_map else None
+    site = tiles.TiledSite(query, key, value, layout, _scale(module, query), config, anchor, measure=measure)
+    measures = site.attend(maps)
+    return site.output, None if maps is None else Anchor(maps, layout), measures
 
 
 def _guided(
@@ -183,6 +202,11 @@ def _has_own_softmax(module: Any) -> bool:
     """Whether the module makes its maps in a way of its own; diffusers' way differs by scale and precision only."""
     scores = getattr(type(module), "get_attention_scores", None)
     return scores is not None and not scores.__module__.startswith("diffusers.")
+
+
+def _is_fusible(module: Any) -> bool:
+    """Whether tiles or kernels may make the maps; under torch.compile it is the compiler that fuses."""
+    return not torch.compiler.is_compiling() and not _has_own_softmax(module)
 
 
 def _scale(module: Any, query: Tensor) -> float:
