@@ -17,7 +17,7 @@ import bytheway
 def describe(device: torch.device) -> dict[str, str]:
     """Hardware, threads, load, versions and date, as they stand now."""
     cpu = f"{processor()}, {os.cpu_count()} cores"
-    packages = {"bytheway": _revision(), "python": platform.python_version()}
+    packages = {"bytheway": revision(), "python": platform.python_version()}
     packages |= {name: version(name) for name in ("torch", "diffusers")}
     return {
         "hardware": cpu if device.type == "cpu" else f"{torch.cuda.get_device_name(device)}; {cpu}",
@@ -28,7 +28,7 @@ def describe(device: torch.device) -> dict[str, str]:
     }
 
 
-def _revision() -> str:
+def revision() -> str:
     """The commit of the checkout that is measured, else the version that is installed."""
     command = ["git", "describe", "--always", "--dirty"]
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +16,12 @@ import typer
 
 from bytheway.errors import ByTheWayError
 from bytheway.files import write_atomically
-from study.history import note_run
 from study.plan import Extent, Part, plan
 from study.reading import open_judge
 from study.report import swaps, write
 from study.results import Results
 from study.sampling import Sampling
-from study.store import count_unread
+from study.store import check, count_unread
 from study.work import Study, run
 
 EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence"
@@ -54,12 +54,12 @@ def _named(models: Sequence[str] | None) -> dict[str, str]:
 
 def _run(study: Study, parts: list[Part], extent: Extent, minutes: float, processes: int) -> None:
     units = plan(study.models, parts, extent)
-    study.out.mkdir(parents=True, exist_ok=True)
     chosen = " ".join(f"--part {part}" for part in parts)
     sizes = f"--clips {extent.clips} --subset {extent.subset} --pairs {extent.pairs}"
     models = " ".join(f"--model {name}" for name in study.models)
-    note_run(study.out, f"python -m study run {chosen} {sizes} {models}", processes)
-    left = run(study, units, processes, minutes)
+    sampling = f"--seed {study.sampling.seed} --steps {study.sampling.steps}"
+    asked = replace(study, command=f"python -m study run {chosen} {sizes} {models} {sampling}")
+    left = run(asked, units, processes, minutes)
     print(f"{left} of {len(units)} units are left; the same command goes on." if left else "Everything is done.")
 
 
@@ -86,11 +86,12 @@ def run_command(
 def report_command(out: Out = RUNS, judge: JudgeFolder = JUDGE, models: Models = None, to: To = EVIDENCE) -> None:
     """Write tables and pictures from the results there are."""
     _, judge_name = open_judge(judge)
-    results = Results(out, judge_name)
+    results, named = Results(out, judge_name), _named(models)
+    check(out, {name: source for name, source in named.items() if name in results.models})
     unread = count_unread(out, judge_name)
     if unread:
         print(f"{unread} blocks of clips are not read by this judge; repeat the run that made them.", file=sys.stderr)
-    write(results, _named(models), to)
+    write(results, named, to)
     print(f"Written to {to}.")
 
 
@@ -111,8 +112,9 @@ def swap_command(
     _run(study, [Part.SWAP], Extent(pairs=pairs), minutes, processes)
     to.mkdir(parents=True, exist_ok=True)
     found = swaps(Results(out, open_judge(judge)[1]), to)
-    write_atomically(to / "swap.md", found + "\n")
-    print(found)
+    if found:
+        write_atomically(to / "swap.md", found + "\n")
+        print(found)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from study.attention import Attention
 from study.curves import Curve
 from study.results import MEASURES, Comparison
 from study.statistics import Estimate
-from study.variants import PRESET, Axis
+from study.variants import PRESET, Axis, sweep
 
 matplotlib.use("Agg")
 
@@ -22,14 +22,15 @@ matplotlib.use("Agg")
 def differences(path: Path, comparisons: Mapping[str, Comparison]) -> None:
     """A small panel for each measure: the treatments' mean differences to vanilla with their intervals, by model."""
     columns = 4
+    treatments = list(dict.fromkeys(name for comparison in comparisons.values() for name in comparison.differences))
     rows = -(-len(MEASURES) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(13, 2.1 * rows), layout="constrained")
     for panel, (measure, (name, unit)) in zip(axes.flat, MEASURES.items(), strict=False):
         for number, (model, comparison) in enumerate(comparisons.items()):
             found = comparison.differences
-            places = np.arange(len(found)) + 0.18 * number
+            places = np.array([treatments.index(name) for name in found]) + 0.18 * number
             _points(panel, places, [row[measure] for row in found.values()], unit, upright=False, label=model)
-            panel.set_yticks(np.arange(len(found)), list(found))
+        panel.set_yticks(range(len(treatments)), treatments)
         panel.axvline(0, color="grey", linewidth=0.8)
         panel.invert_yaxis()
         panel.set_title(f"{name}{f', {unit}' if unit else ''}", fontsize=9)
@@ -47,16 +48,16 @@ def sweeps(path: Path, found: Mapping[str, Mapping[Axis, Comparison]], measures:
         len(measures), len(axes_of), figsize=size, layout="constrained", sharey="row", squeeze=False
     )
     for column, axis in enumerate(axes_of):
+        swept = {model: sweeps[axis] for model, sweeps in found.items() if axis in sweeps}
+        settings = [point for point in sweep(axis) if any(point in one.differences for one in swept.values())]
         for row, measure in enumerate(measures):
             panel, (name, unit) = axes[row, column], MEASURES[measure]
             panel.axhline(0, color="grey", linewidth=0.8)
-            for model, sweeps in found.items():
-                if axis not in sweeps:
-                    continue
-                points = sweeps[axis].differences
-                places = np.arange(len(points))
-                _points(panel, places, [figures[measure] for figures in points.values()], unit, label=model)
-                panel.set_xticks(places, list(points), fontsize=7)
+            for model, comparison in swept.items():
+                places = np.array([settings.index(point) for point in comparison.differences])
+                estimates = [figures[measure] for figures in comparison.differences.values()]
+                _points(panel, places, estimates, unit, label=model)
+            panel.set_xticks(range(len(settings)), settings, fontsize=7)
             if row == len(measures) - 1:
                 panel.set_xlabel(f"{axis} (preset: {getattr(PRESET, axis) or 'up_blocks.0'})", fontsize=9)
             if column == 0:

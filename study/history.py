@@ -12,8 +12,7 @@ from pathlib import Path
 
 import torch
 
-import bytheway
-from benchmarks.machine import processor
+from benchmarks.machine import processor, revision
 
 FILE = "runs.jsonl"
 
@@ -31,7 +30,7 @@ class RunNote:
 def note_run(out: Path, command: str, processes: int) -> None:
     """Add a run to the history."""
     cpu = f"{processor()}, {os.cpu_count()} cores, {processes} processes of one thread"
-    packages = {"bytheway": bytheway.__version__, "python": platform.python_version()}
+    packages = {"bytheway": revision(), "python": platform.python_version()}
     packages |= {name: version(name) for name in ("torch", "diffusers", "transformers", "numpy", "scipy")}
     note = RunNote(
         command=command,

@@ -6,7 +6,20 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from study.variants import BANDS, CELLS, EVERY_STEP, REFERENCE, RENDERS, WORLD, Axis, Swap, Treatment, Variant, sweep
+from study.variants import (
+    BANDS,
+    CELLS,
+    EVERY_STEP,
+    REFERENCE,
+    RENDERS,
+    VANILLA,
+    WORLD,
+    Axis,
+    Swap,
+    Treatment,
+    Variant,
+    sweep,
+)
 
 BLOCK = 16
 PAIR_BLOCK = 8
@@ -71,10 +84,10 @@ def _units(part: Part, models: Collection[str], extent: Extent) -> Iterator[Unit
     elif part is Part.BANDS:
         treatments = list(BANDS.values())
     else:
-        treatments = [variant for axis in Axis for variant in sweep(axis).values()] + [EVERY_STEP]
+        treatments = [VANILLA, *(variant for axis in Axis for variant in sweep(axis).values()), EVERY_STEP]
     for first in range(0, count, block):
         stop = min(first + block, count)
-        if part is Part.CELLS:
+        if part is not Part.SWAP:
             yield from (Unit(WORLD, renders, first, stop) for renders in (RENDERS, REFERENCE))
         for treatment in treatments:
             yield from (Unit(model, treatment, first, stop) for model in models)

@@ -12,7 +12,7 @@ import numpy as np
 from study import store
 from study.reading import FRAME_FEATURES, MOTION_FEATURES
 from study.sampling import Arrays
-from study.statistics import Estimate, Frechet, mean
+from study.statistics import NOTHING, Estimate, Frechet, mean
 from study.variants import REFERENCE, RENDERS, VANILLA, WORLD, Axis, Swap, Treatment, Variant, sweep
 
 MEASURES: Mapping[str, tuple[str, str]] = {
@@ -86,10 +86,11 @@ class Results:
         renders = self.clips(WORLD, RENDERS)
         if renders:
             chosen = {"renders": _of(renders, numbers)} | chosen
-        values = {name: {m: self._value(arrays, m) for m in measures} for name, arrays in chosen.items()}
+        frechet = self._frechet(numbers)
+        values = {name: {m: _value(arrays, m, frechet) for m in measures} for name, arrays in chosen.items()}
         baseline = chosen[BASELINE]
         differences = {
-            name: {m: self._difference(arrays, baseline, m) for m in measures}
+            name: {m: _difference(arrays, baseline, m, frechet) for m in measures}
             for name, arrays in chosen.items()
             if name not in (BASELINE, "renders")
         }
@@ -98,19 +99,12 @@ class Results:
     def sweep(self, model: str, axis: Axis, measures: Iterable[str]) -> Comparison | None:
         return self.compare(model, sweep(axis), measures)
 
-    def _value(self, arrays: Arrays, measure: str) -> Estimate:
-        if measure in (FRAME_FEATURES, MOTION_FEATURES):
-            return self._frechet[measure].estimate(arrays[measure])
-        return mean(arrays[measure])
-
-    def _difference(self, arrays: Arrays, baseline: Arrays, measure: str) -> Estimate:
-        if measure in (FRAME_FEATURES, MOTION_FEATURES):
-            return self._frechet[measure].difference(arrays[measure], baseline[measure])
-        return mean(arrays[measure] - baseline[measure])
-
-    @cached_property
-    def _frechet(self) -> dict[str, Frechet]:
+    def _frechet(self, numbers: np.ndarray) -> dict[str, Frechet]:
+        """Distances to the renders of these prompts; none where none were made."""
         reference = self._load(WORLD, REFERENCE)
+        if not reference:
+            return {}
+        reference = _of(reference, numbers)
         return {name: Frechet(reference[name].reshape(-1, reference[name].shape[-1])) for name in _FEATURES}
 
     def _load(self, model: str, treatment: Treatment) -> Arrays:
@@ -118,6 +112,18 @@ class Results:
 
 
 _FEATURES = (FRAME_FEATURES, MOTION_FEATURES)
+
+
+def _value(arrays: Arrays, measure: str, frechet: Mapping[str, Frechet]) -> Estimate:
+    if measure in _FEATURES:
+        return frechet[measure].estimate(arrays[measure]) if frechet else NOTHING
+    return mean(arrays[measure])
+
+
+def _difference(arrays: Arrays, baseline: Arrays, measure: str, frechet: Mapping[str, Frechet]) -> Estimate:
+    if measure in _FEATURES:
+        return frechet[measure].difference(arrays[measure], baseline[measure]) if frechet else NOTHING
+    return mean(arrays[measure] - baseline[measure])
 
 
 def _of(arrays: Arrays, numbers: np.ndarray) -> Arrays:

@@ -34,11 +34,12 @@ NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
 
 
 def mean(values: np.ndarray) -> Estimate:
-    """The mean of values (n,), those that are NaN left out; interval of percentiles."""
+    """The mean of values (n,), those that are NaN left out; interval of percentiles, none of a single one."""
     values = values[~np.isnan(values)].astype(float)
     if not len(values):
         return NOTHING
-    return Estimate(float(values.mean()), *mean_interval(values), len(values))
+    interval = mean_interval(values) if len(values) > 1 else (np.nan, np.nan)
+    return Estimate(float(values.mean()), *interval, len(values))
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> Estimate:

@@ -22,6 +22,7 @@ from bytheway.models import load
 from study.sampling import RECORDED, Arrays, Sampling
 
 SAMPLES = "npz"
+STUDY = "study.json"
 
 
 @dataclass(frozen=True)
@@ -100,25 +101,38 @@ def count_unread(out: Path, judge: str) -> int:
 
 
 def claim(out: Path, models: Mapping[str, str], sampling: Sampling) -> None:
-    """Note how clips are sampled, and the weights of the models, in `study.json`.
+    """Note how clips are sampled, and the weights and schedules of the models, in `study.json`.
 
     Raises:
-        ByTheWayError: the store holds clips that were sampled otherwise, or by other weights under the same name.
+        ByTheWayError: the store holds clips that were sampled otherwise, or by another model of the same name.
     """
-    path = out / "study.json"
+    facts = _checked(out, _prints(models) | asdict(sampling))
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / STUDY, json.dumps(facts, indent=1) + "\n")
+
+
+def check(out: Path, models: Mapping[str, str]) -> None:
+    """Raise ByTheWayError where the store holds clips of other models with these names."""
+    _checked(out, _prints(models))
+
+
+def _checked(out: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """What is noted already, and the facts; they must agree."""
+    path = out / STUDY
     noted: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    weights = {name: _fingerprint(source) for name, source in models.items()}
-    facts = {f"weights of {name}": value for name, value in weights.items()} | asdict(sampling)
     differ = [name for name, value in facts.items() if noted.get(name, value) != value]
     if differ:
         raise ByTheWayError(f"{out} holds results with other {', '.join(differ)}; choose another folder with --out.")
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(noted | facts, indent=1) + "\n")
+    return noted | facts
+
+
+def _prints(models: Mapping[str, str]) -> dict[str, Any]:
+    return {f"weights of {name}": _fingerprint(source) for name, source in models.items()}
 
 
 def sampling_of(out: Path) -> Sampling:
     """How the stored clips were sampled."""
-    path = out / "study.json"
+    path = out / STUDY
     if not path.exists():
         raise ByTheWayError(f"{out} holds no results; python -m study run makes them.")
     noted = json.loads(path.read_text())
@@ -126,9 +140,10 @@ def sampling_of(out: Path) -> Sampling:
 
 
 def _fingerprint(source: str) -> str:
-    """The first digits of a digest of all the weights of a model."""
-    digest = hashlib.sha256()
+    """The first digits of a digest of all the weights of a model, and of its schedule."""
     parts = load(source, device="cpu").components
+    schedule = sorted((name, value) for name, value in parts["scheduler"].config.items() if not name.startswith("_"))
+    digest = hashlib.sha256(json.dumps(schedule).encode())
     for module in (part for _, part in sorted(parts.items()) if isinstance(part, nn.Module)):
         for _, tensor in sorted(module.state_dict().items()):
             digest.update(tensor.contiguous().numpy())

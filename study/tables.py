@@ -138,6 +138,8 @@ def _figure(estimate: Estimate, unit: str, *, bold: bool = False, bare: bool = F
     value, low, high = (_number(v, unit, signed=bold) for v in (estimate.value, estimate.low, estimate.high))
     if bold and estimate.differs:
         value = f"**{value}**"
+    if math.isnan(estimate.low):
+        return value if bare or not unit else f"{value} {unit}"
     return f"{value} [{low}, {high}]" if bare or not unit else f"{value} {unit} [{low}, {high}]"
 
 

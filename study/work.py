@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from study import store
+from study.history import note_run
 from study.plan import Unit
 from study.reading import open_judge, read
 from study.sampling import Arrays, Sampling, decode, open_pipeline, sample, sample_recorded
@@ -32,12 +33,13 @@ PAUSE = 2.0
 
 @dataclass(frozen=True)
 class Study:
-    """Where results go, the judge's folder, the models by name, and how clips are sampled."""
+    """Where results go, the judge's folder, the models by name, how clips are sampled, and the command that asks."""
 
     out: Path
     judge: Path
     models: Mapping[str, str]
     sampling: Sampling
+    command: str = "python -m study run"
 
     def scenes(self, unit: Unit) -> list[Scene]:
         """What each clip of a unit was to show; of clips with two prompts, what the first one says."""
@@ -51,7 +53,9 @@ class Study:
 
 def run(study: Study, units: list[Unit], processes: int, minutes: float) -> int:
     """Do what is left of the units until the time is up; the number of those that are still left."""
+    open_judge(study.judge)  # before there is anything to be sorry for
     store.claim(study.out, study.models, study.sampling)
+    note_run(study.out, study.command, processes)
     (study.out / "locks").mkdir(exist_ok=True)
     deadline = time.time() + 60 * minutes
     if torch.cuda.is_available() or processes == 1:

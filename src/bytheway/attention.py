@@ -47,7 +47,7 @@ def enhanced_attention(
     Args:
         hidden_states: (rows, F, channels).
         anchor: map of the corresponding site in the anchor block; None in the anchor block itself.
-        keep_map: hand back the softmax map, for later sites to be guided by.
+        keep_map: hand back the softmax map of a site that is not guided, for later sites to be guided by.
         measure: hand back energies, disparity and beta.
 
     Returns:
@@ -62,7 +62,9 @@ def enhanced_attention(
         output, seen = guided_attention(query, key, value, layout, guide, _scale(module, query), config)
         return Attended(_finish(module, output, hidden_states), None, seen if measure else None)
     if fused and tiles.serves(query, key, value):
-        output, kept, measures = _tiled(module, query, key, value, layout, config, anchor, keep_map, measure)
+        output, kept, measures = _tiled(
+            module, query, key, value, layout, config, anchor, keep_map and guide is None, measure
+        )
         return Attended(_finish(module, output, hidden_states), kept, measures)
     if guide is not None:
         output, measures = _guided(module, query, key, value, layout, config, guide, measure)
@@ -79,6 +81,7 @@ def enhanced_attention(
     return Attended(_finish(module, output, hidden_states), kept, measures)
 
 
+@torch.no_grad()
 def observe_attention(
     module: Any,
     hidden_states: Tensor,

@@ -67,6 +67,7 @@ class Call:
         parts, conditional: of its batch, see `Layout`.
         batch: how many entries it has.
         sizes: height and width of the feature maps that the denoiser and its temporal transformers were called with.
+        compiled: torch.compile has the denoiser as a whole.
     """
 
     settings: Settings
@@ -75,6 +76,7 @@ class Call:
     conditional: int
     batch: int
     sizes: dict[nn.Module, tuple[int, int]]
+    compiled: bool
     # The maps of the anchor block, by site index and window.
     _anchors: dict[tuple[tuple[int, int], int], Anchor] = field(default_factory=dict)
     # How often each site was called: more than once where FreeNoise moves a window over the frames.
@@ -125,7 +127,9 @@ class Call:
             self._anchors[site.index, window] = kept
         if settings.record is not None and measures is not None:
             place = settings.window
-            settings.record.add(Entry(place.run, place.step, self.timestep, site.block, site.index, window, measures))
+            settings.record.add(
+                Entry(place.run, place.step, self.timestep, site.block, site.index, window, measures.detach())
+            )
         return output
 
     def _size_at(self, site: Site, rows: int) -> tuple[int, int]:

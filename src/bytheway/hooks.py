@@ -14,6 +14,7 @@ import torch
 from diffusers.hooks import HookRegistry, ModelHook
 from diffusers.pipelines.free_noise_utils import SplitInferenceModule
 from torch import Tensor, nn
+from torch._dynamo.eval_frame import OptimizedModule
 from torch.utils.hooks import RemovableHandle
 
 from bytheway.call import Call, Settings
@@ -36,6 +37,7 @@ class Installation:
 
     Several pipelines may share the denoiser: a call is made under the settings of the pipeline that makes it, else
     under those of the bare denoiser. In a loop of one's own, which no pipeline runs, the settings given last are meant.
+    The denoiser may be in one call at a time: threads that share it have to take turns.
 
     Attributes:
         call: the one in progress, while there is something to do in it.
@@ -105,7 +107,7 @@ class Installation:
 
     @eager
     def _close(self, *_: Any) -> None:
-        """After each call, also one that failed: nothing is left to the next."""
+        """After each call, also one that failed; what an interrupt leaves open, the next call closes."""
         self._set_call(None)
 
     def _set_call(self, call: Call | None) -> None:
@@ -124,7 +126,15 @@ class Installation:
             return None
         parts, conditional = parts_of_batch(caller, len(sample), settings.classifier_free_guidance)
         height, width = sample.shape[-2:]
-        return Call(settings, timestep, parts, conditional, len(sample), {self.denoiser: (height, width)})
+        compiled = self._is_compiled(caller.pipeline)
+        return Call(settings, timestep, parts, conditional, len(sample), {self.denoiser: (height, width)}, compiled)
+
+    def _is_compiled(self, pipeline: Any | None) -> bool:
+        """Whether torch.compile has the denoiser as a whole, in place or around it as the pipeline's component."""
+        around = () if pipeline is None else pipeline.components.values()
+        return self.denoiser._compiled_call_impl is not None or any(
+            isinstance(part, OptimizedModule) and part._orig_mod is self.denoiser for part in around
+        )
 
     def _active_settings(self, pipeline: Any | None, timestep: Tensor | float) -> Settings | None:
         """The settings of a call by this pipeline, or by none; None where there is nothing to do in it."""
@@ -272,10 +282,18 @@ class TransformerHook(Hook):
     def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if self.engaged:
             assert self.installation.call is not None
-            feature_map: Tensor = next(iter((*args, *kwargs.values())))
-            height, width = feature_map.shape[-2:]
-            self.installation.call.sizes[self.module] = height, width
+            note_size = self._note_size if self.installation.call.compiled else self._note_size_untraced
+            note_size(next(iter((*args, *kwargs.values()))))
         return args, kwargs
+
+    def _note_size(self, feature_map: Tensor) -> None:
+        assert self.installation.call is not None
+        height, width = feature_map.shape[-2:]
+        self.installation.call.sizes[self.module] = height, width
+
+    @eager
+    def _note_size_untraced(self, feature_map: Tensor) -> None:
+        self._note_size(feature_map)
 
 
 class SplitHook(Hook):
@@ -286,7 +304,11 @@ class SplitHook(Hook):
 
 
 class SiteHook(Hook):
-    """Runs the enhanced attention in place of a site's own. Traced by torch.compile without a break, unless recorded."""
+    """Runs the enhanced attention in place of a site's own.
+
+    Where the denoiser is compiled as a whole it is traced, without a break in the graph. A graph of less than that
+    would serve one site alone, and one that held the step of a record no other step.
+    """
 
     def __init__(self, installation: Installation, path: str) -> None:
         super().__init__(installation)
@@ -298,8 +320,9 @@ class SiteHook(Hook):
     def new_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if not self.engaged:
             return self.fn_ref.original_forward(*args, **kwargs)
-        assert self.installation.call is not None
-        attend = self._attend if self.installation.call.settings.record is None else self._attend_recorded
+        call = self.installation.call
+        assert call is not None
+        attend = self._attend if call.compiled and call.settings.record is None else self._attend_untraced
         return attend(module, *args, **kwargs)
 
     def _attend(self, module: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
@@ -307,6 +330,5 @@ class SiteHook(Hook):
         return self.installation.call.attend(self.path, module, self.fn_ref.original_forward, *args, **kwargs)
 
     @eager
-    def _attend_recorded(self, module: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
-        """A record tells the step, and a graph that knew it would serve no other."""
+    def _attend_untraced(self, module: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
         return self._attend(module, *args, **kwargs)

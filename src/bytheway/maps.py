@@ -52,6 +52,10 @@ class Measures(NamedTuple):
     disparity: Tensor | None
     beta: Tensor
 
+    def detach(self) -> "Measures":
+        """The same numbers, without what gradients would need."""
+        return Measures(*(None if each is None else each.detach() for each in self))
+
 
 def join(measures: Sequence[Measures]) -> Measures:
     """The measures of some videos each as those of all."""

@@ -201,7 +201,7 @@ def test_the_command_line(study: Study, model_folder: Path, tmp_path: Path) -> N
     assert "(swap.png)" in (tmp_path / "docs" / "swap.md").read_text()
     assert Swap().key in {path.name for path in (tmp_path / "out" / "diorama").iterdir()}
     late = CliRunner().invoke(app, ["run", *base, *small, "--part", "bands", "--subset", "2", "--minutes", "0"])
-    assert "4 of 4 units are left" in late.output
+    assert "6 of 6 units are left" in late.output
     report = CliRunner().invoke(app, ["report", *base, "--to", str(tmp_path / "docs")])
     assert report.exit_code == 0, report.output
     text = (tmp_path / "docs" / "results.md").read_text()

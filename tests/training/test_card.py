@@ -33,6 +33,9 @@ def report() -> dict[str, Any]:
         "enhanced_prompts": 0,
         "scenes": [{"prompt": f"prompt {number}"} for number in range(SHOWN + 1)],
         "judge_accuracy": {"subject": 0.875},
+        "steps": 7,
+        "guidance": 2.5,
+        "by_motion": {"jump": {"clips": 5, "as_prompted": 4, "broken": 0.2, "jerk": 1.25}},
     }
 
 
@@ -40,6 +43,8 @@ def test_the_card_tells_the_reports_figures(report: dict[str, Any], run: Path) -
     text = card(report, run, SHIPPED, "Trained somewhere.")
     assert "| subject as prompted | 0.0 % | 1.0 % | 2.0 % | 3.0 % | 4.0 % | 5.0 % |" in text
     assert "subject 87.5 %" in text
+    assert "(7 steps, guidance 2.5,\nbfloat16)" in text, "as the report was made, whatever the model's defaults are now"
+    assert "| jump | 5 | 4 | 20.0 % | 1.25 px |" in text
     assert "autoencoder 11 steps, spatial 22 steps, motion 33 steps. Trained somewhere." in text
     assert "trained for 44 steps" in text
     assert f'"prompt {SHOWN - 1}".' in text

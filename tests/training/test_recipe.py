@@ -36,11 +36,10 @@ def test_schedule_starts_in_noise_and_ends_in_the_picture() -> None:
     alphas = architecture.build_scheduler().alphas_cumprod.double()
     log_snr = torch.log(alphas / (1 - alphas))
     assert (log_snr.diff() < 0).all()
-    shift = -2 * math.log(2)
-    assert log_snr[-1] == pytest.approx(-14 + shift, abs=0.05)
-    assert log_snr[0] == pytest.approx(14 + shift, abs=0.05)
-    # The cosine schedule is at SNR 1 halfway; the shift lowers the log-SNR of that moment by 2 log 2.
-    assert log_snr[499] == pytest.approx(shift, abs=0.02)
+    assert log_snr[-1] == pytest.approx(-14, abs=0.05)
+    assert log_snr[0] == pytest.approx(14, abs=0.05)
+    # The cosine schedule is at SNR 1 halfway; the shift raises the log-SNR of that moment by 2 log 4.
+    assert log_snr[499] == pytest.approx(2 * math.log(4), abs=0.02)
 
 
 def test_an_interrupted_corpus_is_completed_and_is_the_same(corpus: Corpus, tmp_path: Path) -> None:

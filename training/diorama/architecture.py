@@ -116,18 +116,20 @@ def build_motion_adapter() -> MotionAdapter:
     )
 
 
-def shifted_cosine_betas(shift: float = 0.5, log_snr_limit: float = 14.0) -> list[float]:
-    """Betas of the cosine schedule with its log-SNR raised by 2 log(shift): lowered, as clips need.
+def shifted_cosine_betas(shift: float = 4.0, log_snr_limit: float = 14.0) -> list[float]:
+    """Betas of the cosine schedule with its log-SNR raised by 2 log(shift), as latents of few pixels want it.
 
-    Images of few pixels want less noise (Hoogeboom et al., "simple diffusion", arXiv 2301.11093, sections 2.1 and 3.1).
-    The 16 frames of a clip, however, show one motion 16 times: at a log-SNR of -7.5 they betray it, and a model that
-    never sees more noise takes left or right from the noise, whatever the caption says. The log-SNR runs from
-    +- ``log_snr_limit`` before the shift, so that the noise-to-signal ratio stays finite for schedulers that divide by
-    the signal.
+    At the same noise few pixels have lost more of a picture than many (Hoogeboom et al., "simple diffusion",
+    arXiv 2301.11093, sections 2.1 and 3.1). Raised by 2 log 4, subject, colour and setting are decided in the first
+    fifth of the steps, and motion to a good part; lowered by 2 log 2, nothing was.
+
+    The log-SNR runs from ``log_snr_limit`` down to its negative, so that the noise-to-signal ratio stays finite for
+    schedulers that divide by the signal. Less noise would not do: 16 frames show one motion 16 times, betray it at a
+    log-SNR of -7.5, and a model that never sees more noise takes left or right from it, whatever the caption says.
     """
-    first = math.atan(math.exp(-log_snr_limit / 2))
-    time = torch.linspace(0, 1, TRAIN_TIMESTEPS, dtype=torch.float64)
-    log_snr = -2 * torch.log(torch.tan(first + time * (math.pi / 2 - 2 * first))) + 2 * math.log(shift)
+    first, last = (math.atan(shift * math.exp(limit / 2)) for limit in (-log_snr_limit, log_snr_limit))
+    angle = torch.linspace(first, last, TRAIN_TIMESTEPS, dtype=torch.float64)
+    log_snr = 2 * math.log(shift) - 2 * torch.log(torch.tan(angle))
     alphas_cumprod = torch.sigmoid(log_snr)
     previous = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])
     return [round(float(beta), 8) for beta in 1 - alphas_cumprod / previous]

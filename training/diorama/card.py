@@ -59,9 +59,10 @@ Words: {vocabulary}.
 | unet | UNet2DConditionModel, three levels (8, 4, 2 pixels), channels 64, 96, 144 | {unet} |
 | motion_adapter | MotionAdapter, motion modules in every block | {motion_adapter} |
 
-v-prediction on a cosine schedule whose log-SNR is lowered by 2 log 2 and runs down to -15.4: the 16 frames of a clip
-betray its motion through much noise, and only where they no longer do does the prompt decide it. Weights in float16
-(the text encoder in float32), safetensors only. Made for {steps} DDIM steps at guidance {guidance}.
+v-prediction on a cosine schedule whose log-SNR is raised by 2 log 4, so that the first steps of a clip decide what it
+shows, and runs down to -14: the 16 frames of a clip betray its motion through much noise, and only where they no longer
+do does the prompt decide it. Weights in float16 (the text encoder in float32), safetensors only. Made for {steps} DDIM
+steps at guidance {guidance}.
 
 ## The recipe
 
@@ -72,15 +73,17 @@ betray its motion through much noise, and only where they no longer do does the 
 
 ## What it does
 
-{count} prompts, half of them unseen combinations, one clip each ({steps} steps, guidance {guidance}, bfloat16), as a
-judge reads them: a small classifier trained on renders alone. Of fresh renders it reads {judge} right. "Renders" are
-the true clips of the same prompts, read by the same judge: what a perfect model would score.
+{count} prompts, half of them unseen combinations, one clip each ({report_steps} steps, guidance {report_guidance},
+bfloat16), as a judge reads them: a small classifier trained on renders alone. Of fresh renders it reads {judge} right.
+"Renders" are the true clips of the same prompts, read by the same judge: what a perfect model would score.
 
 {table}
 
 *Broken*: in more than 2 of 16 frames the judge is less than half sure of the subject it sees in the clip as a whole.
 *Motion range*: the largest distance between two positions of the subject's centre; *near-static*: below {static} px;
 *path*: the way travelled; *jerk*: the mean third difference of the track, which flicker raises.
+
+{motions_table}
 {enhanced}{swap}
 ## diorama-early
 
@@ -140,6 +143,9 @@ def card(report: dict[str, Any], out: Path, shipped: Path, hardware: str) -> str
         unseen=sum(world.split(scene) == "unseen" for scene in scenes),
         steps=facts["defaults"]["steps"],
         guidance=f"{facts['defaults']['guidance_scale']:g}",
+        report_steps=report["steps"],
+        report_guidance=f"{report['guidance']:g}",
+        motions_table=_motions(report),
         shown=SHOWN,
         prompts="; ".join(f'"{scene["prompt"]}"' for scene in report["scenes"][:SHOWN]),
         count=report["prompts"],
@@ -163,6 +169,14 @@ def _table(report: dict[str, Any], sides: tuple[str, ...], columns: tuple[str, .
     for key, (name, unit) in MEASURES.items():
         values = [_figure(report[side][column][key], unit) for side in sides for column in columns]
         lines.append(f"| {name} | " + " | ".join(values) + " |")
+    return "\n".join(lines)
+
+
+def _motions(report: dict[str, Any]) -> str:
+    lines = ["| motion | clips | as prompted | broken | jerk |", "|---|---|---|---|---|"]
+    for motion, row in report["by_motion"].items():
+        broken, jerk = _figure(row["broken"], "%"), _figure(row["jerk"], "px")
+        lines.append(f"| {motion} | {row['clips']} | {row['as_prompted']} | {broken} | {jerk} |")
     return "\n".join(lines)
 
 

@@ -153,7 +153,9 @@ def train_judge(folder: Path, steps: int, device: torch.device, batch_size: int 
             return degrade(2 * clips.frames - 1, generator), labels_of(scenes).to(device), masks
 
         fit(stage, Judging(judge), [{"params": judge.parameters(), "lr": 2e-3}], batch, folder)
-        save_file(judge.state_dict(), finished)
+        draft = finished.with_suffix(".draft")
+        save_file(judge.state_dict(), draft)
+        draft.replace(finished)
     judge.load_state_dict(load_file(finished))
     return judge.to(device).eval()
 

@@ -43,7 +43,7 @@ class Recipe:
     clips: int = 8192
     autoencoder_steps: int = 4200
     spatial_steps: int = 1400
-    motion_steps: int = 15800
+    motion_steps: int = 16150
     early_steps: int = 600
     seed: int = 0
     minutes: float = float("inf")

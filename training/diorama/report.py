@@ -7,7 +7,6 @@ figure of real renders of the same scenes; ``--enhanced N`` repeats the first N 
 from __future__ import annotations
 
 import json
-import os
 import random
 from dataclasses import asdict
 from pathlib import Path
@@ -21,12 +20,13 @@ from rich.progress import track
 from torch import Tensor
 
 from bytheway import enhanced, observe
+from bytheway.files import write_atomically
 from bytheway.models import load
 from training.diorama.architecture import NUM_FRAMES
 from training.diorama.judge import Judge, accuracy, train_judge
 from training.diorama.measures import Measures, measure, paired, prompts
 from training.diorama.sample import GUIDANCE, STEPS
-from training.diorama.world import Scene, all_scenes, render
+from training.diorama.world import MOTIONS, Scene, all_scenes, render
 
 BATCH = 8
 ATTENTION_PROMPTS = 4
@@ -87,6 +87,7 @@ def main(
 ) -> None:
     """Generate, train the judge where it is missing, judge, and write ``report.json`` and the clips."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    judge = train_judge(out / "judge", judge_steps, device).cpu()
     chosen = prompts(count, seed)
     texts = [text for _, text in chosen]
     pipe = load(model, device=device, dtype="float32")
@@ -97,6 +98,8 @@ def main(
         "prompts": count,
         "enhanced_prompts": enhanced_count,
         "seed": seed,
+        "steps": STEPS,
+        "guidance": GUIDANCE,
         "device": str(device),
         "threads": torch.get_num_threads(),
     }
@@ -107,12 +110,10 @@ def main(
     pixels = {name: (127.5 * (frames.clamp(-1, 1) + 1)).round().byte().numpy() for name, frames in clips.items()}
     np.savez_compressed(out / "report.npz", allow_pickle=False, **pixels)
 
-    judge = train_judge(out / "judge", judge_steps, device).cpu()
     report |= judged(judge, [scene for scene, _ in chosen], clips, seed)
     report["scenes"] = [asdict(scene) | {"prompt": text} for scene, text in chosen]
     path = out / "report.json"
-    path.with_suffix(".tmp").write_text(json.dumps(report, indent=1) + "\n")
-    os.replace(path.with_suffix(".tmp"), path)
+    write_atomically(path, json.dumps(report, indent=1) + "\n")
     print(json.dumps({key: value for key, value in report.items() if key != "scenes"}, indent=1))
 
 
@@ -127,11 +128,23 @@ def judged(judge: Judge, scenes: list[Scene], clips: dict[str, Tensor], seed: in
     figures: dict[str, Any] = {
         side: {name: _means(seen[name], which) for name in ("renders", "vanilla")} for side, which in sides.items()
     }
+    figures["by_motion"] = by_motion(seen["vanilla"], scenes)
     figures["judge_accuracy"] = fresh_accuracy(judge, seed + 1)
     if "enhanced" in clips:
         first = {name: values[: len(clips["enhanced"])] for name, values in seen["vanilla"].items()}
         figures["paired"] = paired(first, seen["enhanced"])
     return figures
+
+
+def by_motion(measures: Measures, scenes: list[Scene]) -> dict[str, dict[str, float]]:
+    """For each motion, how many clips were to show it and how many do; the share that is broken and the jerk."""
+    found = {}
+    for motion in MOTIONS:
+        which = np.array([scene.motion == motion for scene in scenes])
+        if which.any():
+            shown = {"clips": int(which.sum()), "as_prompted": int(measures["motion"][which].sum())}
+            found[motion] = shown | {name: float(measures[name][which].mean()) for name in ("broken", "jerk")}
+    return found
 
 
 def fresh_accuracy(judge: Judge, seed: int, count: int = 512) -> dict[str, float]:
