@@ -67,11 +67,8 @@ def _table(rows: Iterable[Measurement]) -> Iterator[str]:
     yield "| | rounds | vanilla | ours | plain | FreeInit | goal for ours | overhead of plain to that of ours |"
     yield "|---|---|---|---|---|---|---|---|"
     for row in rows:
-        note = f" ({row.note})" if row.note else ""
         cells = (_cell(row, column, quartiles=True) for column in (OURS, *_OTHERS))
-        yield _line(
-            _named(row) + note, str(len(row.values[VANILLA])), _vanilla(row), *cells, _goal(row), _overhead(row)
-        )
+        yield _line(_named(row), str(len(row.values[VANILLA])), _vanilla(row), *cells, _goal(row), _overhead(row))
 
 
 def _line(*cells: str) -> str:
@@ -79,7 +76,8 @@ def _line(*cells: str) -> str:
 
 
 def _named(row: Measurement) -> str:
-    return f"{row.figure} attention, {row.what}" if row.figure in ("anchor", "guided") else row.what
+    name = f"{row.figure} attention, {row.what}" if row.figure in ("anchor", "guided") else row.what
+    return f"{name} ({row.note})" if row.note else name
 
 
 def _vanilla(row: Measurement) -> str:

@@ -284,14 +284,24 @@ def test_observed_measures_are_those_of_the_model():
     torch.testing.assert_close(kept.attn, softmax_map(module, hidden_states))
 
 
-def test_gradients_flow():
+def test_gradients_are_those_of_the_paper():
+    """Through the guided map, the energies and beta."""
     module = make_attention().requires_grad_(True)
     hidden_states = rows_of(GUIDANCE, 1).requires_grad_(True)
-    enhanced_attention(
-        module, hidden_states, GUIDANCE, ByTheWayConfig(), anchor=random_anchor(GUIDANCE, 1)
-    ).output.sum().backward()
-    assert hidden_states.grad.isfinite().all()
-    assert module.to_q.weight.grad.abs().max() > 0
+    leaves = [hidden_states, *module.parameters()]
+    config, anchor = ByTheWayConfig(beta=1.0, tau=3), random_anchor(GUIDANCE, 1)
+    ours = enhanced_attention(module, hidden_states, GUIDANCE, config, anchor=anchor).output
+    paper = as_paper(module, hidden_states, GUIDANCE, config, anchor)
+    ours, paper = (torch.autograd.grad(output.square().sum(), leaves) for output in (ours, paper))
+    for mine, theirs in zip(ours, paper, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+    assert ours[0].abs().max() > 0.1
+
+
+def test_what_is_measured_keeps_no_gradients():
+    module, hidden_states = make_attention().requires_grad_(True), rows_of(GUIDANCE, 1)
+    kept, measures = attention.observe_attention(module, hidden_states, GUIDANCE, ByTheWayConfig(), keep_map=True)
+    assert not any(tensor.requires_grad for tensor in (kept.attn, measures.energy, measures.energy_after))
 
 
 def test_what_does_not_move_stays_as_it_is_in_half_precision():

@@ -1,13 +1,16 @@
 """torch.compile, of the denoiser in place or around it, before and after the method is applied.
 
-The backend "eager" traces and guards like any other; the kernels it leaves out are not ours.
+The backend "eager" traces and guards like any other; what kernels a compiler then makes is its own affair.
 """
+
+import re
 
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
 from bytheway import ByTheWayConfig, apply_bytheway, enhanced, observe, remove_bytheway
+from bytheway.call import Call
 from bytheway.sites import denoiser_of, find_sites
 from tests.tiny import generate, make_pipeline
 
@@ -76,6 +79,27 @@ def test_nothing_breaks_the_graph(expected):
     close(run(pipe), video)
     close(run(pipe), video)
     assert counter.frame_count == 2
+
+
+def test_regions_are_not_tied_to_their_sites(expected, monkeypatch):
+    """A traced site is in the guards of its graph; regions of many blocks would need more graphs than there may be."""
+    _, video = expected
+    attend, seen = Call.attend, []
+
+    def spy(*args, **kwargs):
+        seen.append(torch.compiler.is_compiling())
+        return attend(*args, **kwargs)
+
+    monkeypatch.setattr(Call, "attend", spy)
+    pipe, counter = small_pipeline(), CompileCounter()
+    apply_bytheway(pipe, HALF)
+    for name, module in pipe.unet.named_modules():
+        if re.search(r"up_blocks\.\d+\.motion_modules\.\d+$", name):
+            module.compile(backend=counter)
+    close(run(pipe), video)
+    assert counter.frame_count > 0
+    assert seen
+    assert not any(seen)
 
 
 def test_compiled_after(expected):

@@ -126,6 +126,7 @@ def test_recording_costs_nothing_when_off(pipe, monkeypatch):
     monkeypatch.setattr(Record, "add", lambda *_: pytest.fail("recorded"))
     monkeypatch.setattr("bytheway.attention._measure", lambda *_: pytest.fail("measured"))
     monkeypatch.setattr("bytheway.method.disparity", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr("bytheway.tiles.TiledSite._measures", lambda *_: pytest.fail("measured"))
     with enhanced(pipe, HALF, record=False) as run:
         generate(pipe)
     assert run.record is None

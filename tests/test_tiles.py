@@ -108,7 +108,7 @@ def test_precision(dtype, tolerance, pixels, tile_of):
     torch.testing.assert_close(output.double(), exact, rtol=tolerance, atol=tolerance)
 
 
-def test_upcast_is_kept_and_maps_of_ones_own_are_made(monkeypatch):
+def test_maps_of_ones_own_are_made():
     """A module that makes its maps itself is asked for them."""
     module, hidden_states, config = make_attention(), rows_of(GUIDANCE, 1), ByTheWayConfig()
 

@@ -235,6 +235,7 @@ def test_as_frames_refuses(clip: np.ndarray, said: str) -> None:
     [
         ("clip.avi", 8, r"ends in \.avi: use \.mp4"),
         ("clip.gif", 60, "at most 50"),
+        ("clip.gif", 0.001, "for 655 seconds at most"),
         ("clip.mp4", 0, "above 0"),
         ("clip.mp4", float("nan"), "above 0"),
         ("file/clip.mp4", 8, "cannot be written: Not a directory"),

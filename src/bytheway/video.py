@@ -31,6 +31,7 @@ from bytheway.files import parents_made
 Frames: TypeAlias = NDArray[np.uint8]
 Labelled: TypeAlias = tuple[str, Frames]
 
+SLOWEST_GIF = 1 / 655.35  # frames a second; the format counts hundredths of a second with 16 bits
 FASTEST_GIF = 50.0  # frames a second; browsers slow anything faster down to 10
 IMAGE_DESCRIPTION = 0x010E  # the EXIF tag
 INK, PAPER = (32, 33, 36), (255, 255, 255)
@@ -136,6 +137,8 @@ def _check_fps(path: Path, fps: float) -> None:
         raise ByTheWayError(f"The frame rate is {fps:g}, but must be above 0 and at most 1000 frames a second.")
     if path.suffix.lower() == ".gif" and fps > FASTEST_GIF:
         raise ByTheWayError(f"A GIF shows at most {FASTEST_GIF:g} frames a second, not {fps:g}: use mp4 or WebP.")
+    if path.suffix.lower() == ".gif" and fps < SLOWEST_GIF:
+        raise ByTheWayError(f"A GIF shows a frame for 655 seconds at most, at {fps:g} a second it would be longer.")
 
 
 def _is_ours(folder: Path) -> bool:
@@ -293,7 +296,7 @@ def _comment_of(path: Path) -> str | None:
             with Image.open(path) as image:
                 comment = image.info.get("comment", image.info.get("Comment", image.getexif().get(IMAGE_DESCRIPTION)))
             return comment.decode("utf-8", "replace") if isinstance(comment, bytes) else comment
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             return container.metadata.get("comment")
     except (av.FFmpegError, OSError, SyntaxError) as error:  # Pillow's for a broken PNG
         raise ByTheWayError(f"{path} is not a video.") from error
@@ -341,7 +344,7 @@ def _load_animation(path: Path, settings: dict[str, Any], num_frames: int | None
 
 
 def _load_container(path: Path, num_frames: int | None) -> tuple[Frames, float]:
-    with av.open(str(path)) as container:
+    with av.open(str(path), metadata_errors="replace") as container:
         if not container.streams.video:
             raise ByTheWayError(f"{path} holds no pictures.")
         stream = container.streams.video[0]

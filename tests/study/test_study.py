@@ -158,6 +158,32 @@ def test_differences_are_paired_with_vanilla(results: Results) -> None:
     assert results.compare("diorama", BANDS, ["jerk"]) is None
 
 
+def test_a_part_alone_can_be_reported(copy: Study) -> None:
+    """Sweeps bring what they are compared with; without the renders there are no distances to them."""
+    alone = plan(copy.models, [Part.SWEEPS], EXTENT)
+    assert {VANILLA, RENDERS, REFERENCE} <= {unit.treatment for unit in alone}
+    shutil.rmtree(copy.out / WORLD)
+    found = Results(copy.out, open_judge(copy.judge)[1]).compare("diorama", CELLS, MEASURES)
+    assert found is not None
+    assert np.isnan(found.values["both"][FRAME_FEATURES].value)
+    assert not np.isnan(found.values["both"]["jerk"].value)
+
+
+def test_a_report_refuses_clips_of_another_model(copy: Study, tmp_path: Path) -> None:
+    options = ["--out", str(copy.out), "--judge", str(copy.judge), "--to", str(tmp_path / "docs")]
+    refused = CliRunner().invoke(app, ["report", *options, "--model", "diorama"])
+    assert isinstance(refused.exception, ByTheWayError)
+    assert "other weights of diorama" in str(refused.exception)
+    assert not (tmp_path / "docs").exists()
+
+
+def test_without_a_judge_nothing_is_begun(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(app, ["run", "--out", str(tmp_path / "out"), "--judge", str(tmp_path)])
+    assert isinstance(refused.exception, ByTheWayError)
+    assert "no judge.safetensors" in str(refused.exception)
+    assert not (tmp_path / "out").exists()
+
+
 def test_curves_end_at_the_prompts_themselves(results: Results) -> None:
     found = curves(results, "diorama")
     assert list(found) == [*FACTORS, TRACK]

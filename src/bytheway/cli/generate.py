@@ -167,7 +167,7 @@ def command(
         int | None,
         typer.Option(
             metavar="N",
-            help="Of the first clip; the next has N+1. Drawn and printed if absent.",
+            help="Of each prompt's first clip; its next has N+1. Drawn and printed if absent.",
             rich_help_panel=SAMPLING,
         ),
     ] = None,
