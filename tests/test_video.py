@@ -367,3 +367,20 @@ def test_clips_of_real_models(name: str, shape: tuple[int, ...], fps: float) -> 
     loaded, seen = load_video(CLIPS / name)
     assert loaded.shape == shape
     assert seen == pytest.approx(fps, abs=0.1)
+
+
+def test_a_remark_in_another_encoding_is_no_obstacle(frames: video.Frames, tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    with av.open(str(path), "w") as container:
+        container.metadata["comment"] = "caf.!"
+        stream = container.add_stream("mpeg4", rate=8)
+        stream.width, stream.height = 64, 48
+        for picture in frames[:2]:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        container.mux(stream.encode(None))
+    remark = path.read_bytes()
+    assert b"caf.!" in remark
+    path.write_bytes(remark.replace(b"caf.!", "café!".encode("latin-1")))
+    assert len(load_video(path)[0]) == 2
+    with pytest.raises(ByTheWayError, match="carries no settings"):
+        read_metadata(path)

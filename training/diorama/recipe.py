@@ -15,10 +15,11 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from diffusers import AutoencoderKL, UNet2DConditionModel, UNetMotionModel
+from diffusers import AutoencoderKL, ModelMixin, UNet2DConditionModel, UNetMotionModel
 from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextModel
 
+from bytheway.files import folder_at_once
 from training.diorama import architecture, sample
 from training.diorama.autoencoder import Reconstruction, crop_batch, normalise_latents, reconstruction_psnr
 from training.diorama.corpus import Corpus
@@ -103,7 +104,7 @@ class Trainer:
         if self.rank == 0:
             normalise_latents(vae, self.corpus, self.device)
             print(f"autoencoder: {reconstruction_psnr(vae, self.corpus, self.device):.2f} dB")
-            vae.save_pretrained(folder / "model")
+            _save(vae, folder / "model")
 
     def _train_spatial(self, folder: Path) -> None:
         text_encoder = architecture.build_text_encoder(self.tokenizer).to(self.device)
@@ -118,7 +119,7 @@ class Trainer:
         if self.rank == 0:
             sample.image_sheet(folder / "samples.png", *parts)
             text_encoder.save_pretrained(folder / "text_encoder")
-            unet.save_pretrained(folder / "model")
+            _save(unet, folder / "model")
 
     def _train_motion(self, folder: Path) -> None:
         spatial = self.recipe.out / "spatial"
@@ -139,7 +140,7 @@ class Trainer:
         if self.rank == 0:
             sample.clip_sheet(folder / "samples.png", *parts)
             text_encoder.save_pretrained(folder / "text_encoder")
-            unet.save_pretrained(folder / "model")
+            _save(unet, folder / "model")
 
     def _train_early(self, folder: Path) -> None:
         """New motion modules on the finished model, which itself stays as it is, for a short while."""
@@ -157,7 +158,7 @@ class Trainer:
         if self.rank == 0:
             parts = (unet, adapter, text_encoder, self.tokenizer, self.vae, self.scheduler)
             sample.clip_sheet(folder / "samples.png", *parts)
-            unet.save_pretrained(folder / "model")
+            _save(unet, folder / "model")
 
     def _trainable(self, unet: Denoiser) -> Denoiser:
         if self.device.type == "cpu":
@@ -182,6 +183,12 @@ class Trainer:
     def _barrier(self) -> None:
         if dist.is_initialized():
             dist.barrier()
+
+
+def _save(model: ModelMixin, folder: Path) -> None:
+    """A stage is finished where its folder is, so that it has to be there at once."""
+    with folder_at_once(folder) as draft:
+        model.save_pretrained(draft)
 
 
 def run_process(rank: int, recipe: Recipe, world: int, device_name: str) -> None:
