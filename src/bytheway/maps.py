@@ -54,7 +54,8 @@ class Measures(NamedTuple):
 
     def detach(self) -> "Measures":
         """The same numbers, without what gradients would need."""
-        return Measures(*(None if each is None else each.detach() for each in self))
+        disparity = None if self.disparity is None else self.disparity.detach()
+        return Measures(self.energy.detach(), self.energy_after.detach(), disparity, self.beta.detach())
 
 
 def join(measures: Sequence[Measures]) -> Measures:
