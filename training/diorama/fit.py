@@ -137,13 +137,14 @@ class LossLog:
 
     def __init__(self, stage: Stage, folder: Path, progress: Progress, done: int) -> None:
         self.path = folder / "loss.jsonl"
+        self.last = stage.steps
         self.progress = progress
         self.task = progress.add_task(stage.name, total=stage.steps, completed=done, loss="")
         self.mean: Tensor | None = None
 
     def add(self, step: int, loss: Tensor) -> None:
         self.mean = loss if self.mean is None else torch.lerp(self.mean, loss, 0.05)
-        if step % LOG_STEPS == 0:
+        if step % LOG_STEPS == 0 or step == self.last:
             row = {"step": step, "loss": round(float(self.mean), 5), "time": round(time.time())}
             with self.path.open("a") as file:
                 print(json.dumps(row), file=file)
