@@ -92,7 +92,7 @@ def _cells(found: dict[str, Comparison], to: Path) -> str:
         "*Fréchet distances* are between Gaussians fitted to the judge's features of these clips and of "
         f"{REFERENCE.copies} renders of each of their scenes: of the frames' features (mean over a clip) and of the "
         "features of their succession. They are in the judge's own units and are **not FVD**; less the bias "
-        "that the bootstrap finds, with its basic intervals, the renders' side fixed.",
+        "that the bootstrap finds, with its basic intervals, prompts resampled for clips and renders at once.",
         "![Differences to vanilla](differences.png)",
         *_by_model(found, lambda model: f"In short:\n\n{tables.summary(found[model])}\n\n{_compared(found[model])}"),
     )

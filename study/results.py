@@ -105,7 +105,7 @@ class Results:
         if not reference:
             return {}
         reference = _of(reference, numbers)
-        return {name: Frechet(reference[name].reshape(-1, reference[name].shape[-1])) for name in _FEATURES}
+        return {name: Frechet(reference[name]) for name in _FEATURES}
 
     def _load(self, model: str, treatment: Treatment) -> Arrays:
         return store.load_readings(store.Place(self.out, model, treatment.key), self.judge)
