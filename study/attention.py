@@ -12,7 +12,7 @@ from study.plan import RECORDED_CLIPS
 from study.results import Results
 from study.sampling import Arrays
 from study.statistics import Estimate, mean, mean_difference, spearman
-from study.variants import BOTH, EVERY_STEP, PRESET, VANILLA, Variant
+from study.variants import BOTH, EVERY_STEP, PAPER, VANILLA, Variant
 
 STRUCTURE = "confidence"
 MOTION = ("flow", "motion_range", "path")
@@ -26,7 +26,8 @@ class BlockDisparity:
         with_broken, with_confidence: Spearman correlation over vanilla clips.
         good, bad: of the halves of the clips in which the judge is more and less confident of the subject.
         bad_less_good: their difference.
-        after: of the maps that the model makes under the preset; `after_guidance`: of the guided ones, those in use.
+        after: of the maps that the model makes under the paper's settings.
+        after_guidance: of the guided ones, those in use.
         change: `after` less that of vanilla, paired.
     """
 
@@ -49,8 +50,8 @@ class Attention:
         structure_by_step: Spearman correlation of disparity and confidence.
         energies: Spearman correlation of the energy in the active steps with each measure of motion.
         motion_by_step: that of energy and flow.
-        disparity_by_step: means (good half, bad half, under the preset in its active steps).
-        beta_by_step: mean beta where the preset is on in all steps, else in its active ones.
+        disparity_by_step: means (good half, bad half, under the paper's settings in their active steps).
+        beta_by_step: mean beta where the paper's settings are on in all steps, else in their active ones.
     """
 
     n: int
@@ -72,7 +73,7 @@ def analyse(results: Results, model: str) -> Attention | None:
     disparity, energy = _by_block(vanilla, "disparity"), _by_block(vanilla, "energy")
     after = _by_block(both, "disparity") if both else {}
     steps = vanilla["energy"].shape[1]
-    active = count_active(PRESET.active_steps, steps)
+    active = count_active(PAPER.active_steps, steps)
     confidence = vanilla[STRUCTURE]
     good = np.zeros(len(confidence), bool)
     good[np.argsort(-confidence, kind="stable")[: len(confidence) // 2]] = True
@@ -118,7 +119,7 @@ def _disparity(
         bad=mean(before[~good]),
         bad_less_good=mean_difference(before[~good], before[good]),
         after=mean(used),
-        after_guidance=mean((1 - PRESET.alpha) * used),
+        after_guidance=mean((1 - PAPER.alpha) * used),
         change=mean(used[there] - before[here]),
     )
 

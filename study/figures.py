@@ -14,7 +14,7 @@ from study.attention import Attention
 from study.curves import Curve
 from study.results import MEASURES, Comparison
 from study.statistics import Estimate
-from study.variants import PRESET, Axis, sweep
+from study.variants import PAPER, Axis, sweep
 
 matplotlib.use("Agg")
 
@@ -41,7 +41,7 @@ def differences(path: Path, comparisons: Mapping[str, Comparison]) -> None:
 
 
 def sweeps(path: Path, found: Mapping[str, Mapping[Axis, Comparison]], measures: Sequence[str]) -> None:
-    """Measures by settings: mean differences to vanilla over the points of a sweep; the preset is marked."""
+    """Measures by settings: mean differences to vanilla over the points of a sweep; the paper's is marked."""
     axes_of = list(dict.fromkeys(axis for sweeps in found.values() for axis in sweeps))
     size = (3 * len(axes_of), 1.9 * len(measures))
     figure, axes = plt.subplots(
@@ -59,14 +59,14 @@ def sweeps(path: Path, found: Mapping[str, Mapping[Axis, Comparison]], measures:
                 _points(panel, places, estimates, unit, label=model)
             panel.set_xticks(range(len(settings)), settings, fontsize=7)
             if row == len(measures) - 1:
-                panel.set_xlabel(f"{axis} (preset: {getattr(PRESET, axis) or 'up_blocks.0'})", fontsize=9)
+                panel.set_xlabel(f"{axis} (paper: {getattr(PAPER, axis) or 'up_blocks.0'})", fontsize=9)
             if column == 0:
                 panel.set_ylabel(f"{name.split(' (')[0]}{f', {unit}' if unit else ''}", fontsize=8)
-    _finish(figure, axes[0, 0], "one setting varied about the preset: difference to vanilla", path)
+    _finish(figure, axes[0, 0], "one setting varied about the paper's: difference to vanilla", path)
 
 
 def disparity(path: Path, found: Mapping[str, Attention]) -> None:
-    """Mean disparity over the steps of the good and the bad half and under the preset, a row of blocks by model."""
+    """Mean disparity over the steps: of the good and the bad half, and under the paper's settings; models by blocks."""
     blocks = list(dict.fromkeys(block for attention in found.values() for block in attention.disparities))
     figure, axes = plt.subplots(
         len(found), len(blocks), figsize=(4.5 * len(blocks), 3 * len(found)), layout="constrained", squeeze=False
@@ -74,7 +74,11 @@ def disparity(path: Path, found: Mapping[str, Attention]) -> None:
     for row, (model, attention) in enumerate(found.items()):
         for column, block in enumerate(blocks):
             panel = axes[row, column]
-            halves = ("vanilla, more confident half", "vanilla, less confident half", "under the preset, as made")
+            halves = (
+                "vanilla, more confident half",
+                "vanilla, less confident half",
+                "under the paper's settings, as made",
+            )
             for name, estimates in zip(halves, attention.disparity_by_step[block], strict=True):
                 _band(panel, estimates, name)
             panel.axvspan(0.5, attention.active + 0.5, color="grey", alpha=0.12)
@@ -106,7 +110,7 @@ def beta(path: Path, found: Mapping[str, Attention]) -> None:
     for panel, (model, attention) in zip(axes[0], found.items(), strict=True):
         for block, estimates in attention.beta_by_step.items():
             _band(panel, estimates, block)
-        panel.axhline(PRESET.beta, color="grey", linewidth=0.8, linestyle="--")
+        panel.axhline(PAPER.beta, color="grey", linewidth=0.8, linestyle="--")
         panel.axvspan(0.5, attention.active + 0.5, color="grey", alpha=0.12)
         panel.set(xlabel="step", ylabel="mean beta", title=model)
     _finish(figure, axes[0, 0], "", path)

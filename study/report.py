@@ -14,7 +14,7 @@ from study.curves import curves
 from study.history import runs
 from study.results import MEASURES, Comparison, Results
 from study.sheets import write_sheets
-from study.variants import BANDS, CELLS, PRESET, REFERENCE, Axis
+from study.variants import BANDS, CELLS, PAPER, REFERENCE, Axis
 
 SWEPT = ("subject", "broken", "confidence", "to_first", "motion", "motion_range", "jerk", "flow")
 Found = TypeVar("Found")
@@ -44,14 +44,14 @@ def swaps(results: Results, to: Path) -> str:
     found = _each(results, lambda model: curves(results, model))
     if not found:
         return ""
-    active = count_active(PRESET.active_steps, results.sampling.steps)
+    active = count_active(PAPER.active_steps, results.sampling.steps)
     figures.swaps(to / "swap.png", found, active)
     return _section(
         "When layout and motion are decided",
         "The prompt gives way to another after k steps; the two differ in every attribute and share a seed. A curve is "
         "the share of clips that show what the first prompt says, over the pairs in which both prompts alone are read "
         "right; *track*: clips whose subject is, in the mean over frames, nearer to where the first prompt alone puts "
-        f"it, over all pairs. Grey: the {active} steps in which the preset acts.",
+        f"it, over all pairs. Grey: the {active} steps in which the method acts.",
         "![Share of clips that show the first prompt, by steps before the swap](swap.png)",
         *_by_model(found, lambda model: tables.swaps(found[model], active)),
     )
@@ -69,8 +69,8 @@ def _heading(results: Results) -> str:
             "half unseen combinations. Square brackets: bootstrap 95 % intervals over prompts; differences are paired "
             "by prompt and seed, and in bold where their interval leaves out zero. No correction is made for there "
             "being many.",
-            f"The preset: alpha {PRESET.alpha:g}, beta {PRESET.beta:g}, tau {PRESET.tau}, the first "
-            f"{100 * PRESET.active_steps:g} % of the steps.",
+            f"The paper's settings: alpha {PAPER.alpha:g}, beta {PAPER.beta:g}, tau {PAPER.tau}, the first "
+            f"{100 * PAPER.active_steps:g} % of the steps.",
             tables.table(["command", "date", "hardware", "versions"], dict.fromkeys(lines)),
         ]
     )
@@ -82,9 +82,10 @@ def _cells(found: dict[str, Comparison], to: Path) -> str:
     figures.differences(to / "differences.png", found)
     return _section(
         "Structure, motion and accuracy",
-        "*Guidance only*: the preset with beta 1, where the adaptive rule still gives back the energy that guidance "
-        "takes; *motion only*: with alpha 0. *Renders*: true clips of the same scenes, what a perfect model would "
-        "score. *Confidence*: the mean probability that the judge gives the subject it sees in the clip as a whole; "
+        "*Both*: the paper's settings for AnimateDiff; *guidance only*: these with beta 1, where the adaptive rule "
+        "still gives back the energy that guidance takes; *motion only*: these with alpha 0. *Renders*: true clips of "
+        "the same scenes, what a perfect model would score. *Confidence*: the mean probability that the judge gives "
+        "the subject it sees in the clip as a whole; "
         "*broken*: more than 2 of 16 frames in which it is less than half sure of it; *consistency*: cosine between "
         "the judge's features of frames; *area*: deviation of the subject's area, relative to it; *motion range*: "
         "largest distance between two positions of its centre; *near-static*: below 2 px; *jerk*: mean third "
@@ -122,18 +123,18 @@ def _sweeps(found: dict[str, dict[Axis, Comparison]], to: Path) -> str:
     figures.sweeps(to / "sweeps.png", found, SWEPT)
     return _section(
         "Sweeps",
-        "One setting varied about the preset, the others as they are; differences to vanilla on the same prompts.",
+        "One of the paper's settings varied, the others as they are; differences to vanilla on the same prompts.",
         "![Sweeps of the settings](sweeps.png)",
         *(
-            f"### {model}: {axis}, {comparison.n} prompts\n\n{tables.sweep(comparison, SWEPT, _preset(axis))}"
+            f"### {model}: {axis}, {comparison.n} prompts\n\n{tables.sweep(comparison, SWEPT, _paper(axis))}"
             for model, sweeps in found.items()
             for axis, comparison in sweeps.items()
         ),
     )
 
 
-def _preset(axis: Axis) -> str:
-    return "up_blocks.0" if axis is Axis.ANCHOR_BLOCK else f"{getattr(PRESET, axis):g}"
+def _paper(axis: Axis) -> str:
+    return "up_blocks.0" if axis is Axis.ANCHOR_BLOCK else f"{getattr(PAPER, axis):g}"
 
 
 def _attention(found: dict[str, Attention], to: Path) -> str:
@@ -149,7 +150,8 @@ def _attention(found: dict[str, Attention], to: Path) -> str:
         "the pictures) where no step is named. ρ is Spearman's, over clips.",
         "**Disparity and structure** (Figure 2a: the larger the disparity to the anchor block, the worse the "
         "structure; 2b: it falls under the method). The good half are the clips in which the judge is more confident "
-        "of the subject. *As made*: of the maps that the model makes under the preset; *as guided*: of those it uses.",
+        "of the subject. *As made*: of the maps that the model makes under the paper's settings; *as guided*: of those "
+        "it uses.",
         "![Disparity over the steps](disparity.png)\n\n![Correlation with structure](structure.png)",
         *_by_model(found, lambda model: f"{found[model].n} clips:\n\n{tables.disparity(found[model])}"),
         "**Energy and motion** (Figure 2c: the more energy, the more motion).",
@@ -160,8 +162,8 @@ def _attention(found: dict[str, Attention], to: Path) -> str:
     if enhanced:
         figures.beta(to / "beta.png", enhanced)
         texts += [
-            "**The adaptive beta** (Figure 12) over steps and blocks, a mean over clips; of the preset in all steps, "
-            "where that was run.",
+            "**The adaptive beta** (Figure 12) over steps and blocks, a mean over clips; of the paper's settings in "
+            "all steps, where that was run.",
             "![The adaptive beta](beta.png)",
             *_by_model(enhanced, lambda model: tables.beta(enhanced[model])),
         ]
@@ -174,7 +176,7 @@ def _bands(found: dict[str, Comparison]) -> str:
     return _section(
         "Bands of the temporal attention",
         "The decoder's temporal attention, in all steps, with only the low band of its maps (DC, as tau is), only the "
-        "high one, or the high one amplified by the preset's beta (Figure 5: near-static; moving but unstable; rich "
+        "high one, or the high one amplified by the paper's beta (Figure 5: near-static; moving but unstable; rich "
         "motion).",
         *_by_model(found, lambda model: _compared(found[model])),
     )

@@ -17,7 +17,7 @@ from bytheway.apply import Run
 from bytheway.models import load
 from bytheway.record import Record
 from study.bands import filtered_attention
-from study.variants import FREE_INIT_ITERATIONS, PRESET, Variant
+from study.variants import FREE_INIT_ITERATIONS, PAPER, Variant
 from training.diorama.architecture import NUM_FRAMES
 from training.diorama.sample import GUIDANCE, STEPS
 
@@ -107,7 +107,7 @@ def _treated(pipe: AnimateDiffPipeline, variant: Variant, *, record: bool) -> Ab
     if variant.free_init:
         return _free_init(pipe)
     if variant.config is None:
-        return observe(pipe, PRESET) if record else nullcontext()
+        return observe(pipe, PAPER) if record else nullcontext()
     if variant.band is not None:
         return filtered_attention(pipe, variant.band, variant.config)
     return enhanced(pipe, variant.config, record=record)

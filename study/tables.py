@@ -33,10 +33,10 @@ def differences(comparison: Comparison) -> str:
     return _by_measure(comparison.differences, bold=True)
 
 
-def sweep(comparison: Comparison, measures: Sequence[str], preset: str) -> str:
-    """Points of a sweep by measures: mean differences to vanilla; the preset is marked."""
+def sweep(comparison: Comparison, measures: Sequence[str], paper: str) -> str:
+    """Points of a sweep by measures: mean differences to vanilla; the paper's is marked."""
     lines = [
-        [f"{point} (preset)" if point == preset else point, *(_figure(row[m], _unit(m), bold=True) for m in measures)]
+        [f"{point} (paper)" if point == paper else point, *(_figure(row[m], _unit(m), bold=True) for m in measures)]
         for point, row in comparison.differences.items()
     ]
     return table(["", *(MEASURES[m][0] for m in measures)], lines)
@@ -51,7 +51,7 @@ def disparity(attention: Attention) -> str:
         "good half",
         "bad half",
         "bad less good",
-        "under the preset, as made",
+        "under the paper's settings, as made",
         "as guided",
         "as made, less vanilla",
     ]

@@ -2,7 +2,7 @@
 that are no samples of a prompt: clips whose prompt changes on the way, and renders.
 
 Every treatment has a key that says all about it. Results are stored under their keys, so that a sweep shares the points
-that other parts have made, and a change of the preset leaves the rest valid.
+that other parts have made, and a change of the settings leaves the rest valid.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from enum import StrEnum
 from typing import Final, Literal
 
 from bytheway.config import PRESETS, ByTheWayConfig
-from bytheway.models.registry import PACKAGED
 
 Band = Literal["low", "high", "amplified"]
 
-PRESET: Final = PRESETS[PACKAGED]
+PAPER: Final = PRESETS["animatediff"]
+"""The paper's settings for AnimateDiff, whose architecture diorama's is."""
 FREE_INIT_ITERATIONS = 3
 
 
@@ -52,10 +52,10 @@ class Variant:
 
     @property
     def recorded(self) -> bool:
-        """Whether its first clips come with a record: vanilla, the preset, and the preset in all steps."""
+        """Whether its first clips come with a record: vanilla, the paper's settings, and these in all steps."""
         if self.free_init or self.band is not None:
             return False
-        return self.config is None or self.config.replace(active_steps=PRESET.active_steps) == PRESET
+        return self.config is None or self.config.replace(active_steps=PAPER.active_steps) == PAPER
 
 
 @dataclass(frozen=True)
@@ -82,25 +82,25 @@ RENDERS = Renders("renders", 1, 1)
 REFERENCE = Renders("reference", 4, 2)
 
 VANILLA = Variant()
-BOTH = Variant(PRESET)
-EVERY_STEP = Variant(PRESET.replace(active_steps=1.0))
+BOTH = Variant(PAPER)
+EVERY_STEP = Variant(PAPER.replace(active_steps=1.0))
 CELLS: Final[Mapping[str, Variant]] = {
     "vanilla": VANILLA,
     "+FreeInit": Variant(free_init=True),
-    "guidance only": Variant(PRESET.replace(beta=1.0)),
-    "motion only": Variant(PRESET.replace(alpha=0.0)),
+    "guidance only": Variant(PAPER.replace(beta=1.0)),
+    "motion only": Variant(PAPER.replace(alpha=0.0)),
     "both": BOTH,
 }
 BANDS: Final[Mapping[str, Variant]] = {
     "vanilla": VANILLA,
-    "low band only": Variant(PRESET, band="low"),
-    "high band only": Variant(PRESET, band="high"),
-    "high band amplified": Variant(PRESET, band="amplified"),
+    "low band only": Variant(PAPER, band="low"),
+    "high band only": Variant(PAPER, band="high"),
+    "high band amplified": Variant(PAPER, band="amplified"),
 }
 
 
 class Axis(StrEnum):
-    """A setting that is varied about the preset."""
+    """A setting that is varied about the paper's."""
 
     ALPHA = "alpha"
     BETA = "beta"
@@ -115,7 +115,7 @@ _POINTS: Final[Mapping[Axis, tuple[float, ...]]] = {
     Axis.TAU: (0, 2, 4, 5, 6, 7),
     Axis.ACTIVE_STEPS: (0.1, 0.2, 0.4, 0.6, 1),
 }
-# The preset's own choice for diorama is up_blocks.0, the coarsest decoder block; up_blocks.2, the last, guides nothing.
+# diorama's own is up_blocks.0, the coarsest block of the decoder; up_blocks.2, the last, guides nothing.
 _ANCHORS: Final[Mapping[str, str | None]] = {
     "mid_block": "mid_block",
     "up_blocks.0": None,
@@ -124,9 +124,9 @@ _ANCHORS: Final[Mapping[str, str | None]] = {
 
 
 def sweep(axis: Axis) -> dict[str, Variant]:
-    """The preset with one of its settings varied, by the value of that setting; the preset is among them."""
+    """The paper's settings with one of them varied, by its value; they themselves are among them."""
     if axis is Axis.ANCHOR_BLOCK:
-        return {name: Variant(PRESET.replace(anchor_block=block)) for name, block in _ANCHORS.items()}
-    points = sorted({*_POINTS[axis], getattr(PRESET, axis)})
+        return {name: Variant(PAPER.replace(anchor_block=block)) for name, block in _ANCHORS.items()}
+    points = sorted({*_POINTS[axis], getattr(PAPER, axis)})
     whole = axis is Axis.TAU
-    return {f"{point:g}": Variant(PRESET.replace(**{axis: int(point) if whole else point})) for point in points}
+    return {f"{point:g}": Variant(PAPER.replace(**{axis: int(point) if whole else point})) for point in points}

@@ -13,7 +13,7 @@ from bytheway.method import attention_energy, band_energy, enhance_motion, frequ
 from study.bands import band_filter, filtered_attention
 from study.sampling import Sampling, as_arrays, denoise, open_pipeline, sample, sample_recorded
 from study.swap import prompt_pairs, sample_swaps
-from study.variants import BOTH, CELLS, PRESET, VANILLA, Variant
+from study.variants import BOTH, CELLS, PAPER, VANILLA, Variant
 
 TEXTS = ["a red ball rolling left on the grass", "a blue star spinning at night"]
 SAMPLING = Sampling(seed=3, steps=3)
@@ -35,7 +35,7 @@ def test_a_clip_depends_on_its_own_number_alone(pipe: Any, vanilla: torch.Tensor
     assert not torch.allclose(vanilla[0], vanilla[1], atol=0.5)
 
 
-@pytest.mark.parametrize("variant", [*CELLS.values(), Variant(PRESET, band="low"), Variant(PRESET, band="high")])
+@pytest.mark.parametrize("variant", [*CELLS.values(), Variant(PAPER, band="low"), Variant(PAPER, band="high")])
 def test_treatments_change_clips_and_leave_the_pipeline(pipe: Any, vanilla: torch.Tensor, variant: Variant) -> None:
     treated = sample(pipe, variant, TEXTS, 0, SAMPLING)
     assert torch.equal(treated, vanilla) == (variant == VANILLA)
@@ -55,10 +55,10 @@ def test_recording_changes_no_clip(pipe: Any, vanilla: torch.Tensor) -> None:
     assert (record["beta"] == 1).all()
 
 
-def test_a_record_of_the_preset_has_its_active_steps(pipe: Any) -> None:
+def test_a_record_of_the_method_has_its_active_steps(pipe: Any) -> None:
     _, record = sample_recorded(pipe, BOTH, TEXTS, 0, SAMPLING)
     assert record["beta"].shape == (2, 1, 12)
-    assert (record["beta"] >= PRESET.beta).all()
+    assert (record["beta"] >= PAPER.beta).all()
     assert (record["energy_after"] >= record["energy"] * (1 - 1e-5)).all()
     assert (record["energy_after"][..., :4] > record["energy"][..., :4]).all(), "the anchor block is only amplified"
 
@@ -75,7 +75,7 @@ def test_arrays_of_a_record_are_its_rows(pipe: Any) -> None:
 
 def test_bands_are_what_they_are_called() -> None:
     attn = torch.rand(1, 4, 2, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).softmax(-1)
-    for config in (PRESET, ByTheWayConfig(tau=4, beta=2.0)):
+    for config in (PAPER, ByTheWayConfig(tau=4, beta=2.0)):
         low, high, amplified = (attn @ band_filter(band, 16, config).double() for band in ("low", "high", "amplified"))
         energies = band_energy(attn, config.tau)
         assert attention_energy(low).item() == pytest.approx(energies[0].item(), rel=1e-5)
@@ -90,10 +90,10 @@ def test_filtered_attention_filters_the_maps_of_the_decoder(pipe: Any) -> None:
     frames = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         plain, other = attention(frames), encoder(frames)
-        with filtered_attention(pipe, "low", PRESET):
+        with filtered_attention(pipe, "low", PAPER):
             filtered, untouched = attention(frames), encoder(frames)
         value = attention.to_v(frames)
-        expected = attention.to_out[0](frequency_filter(16, PRESET.tau, 0.0) @ value)
+        expected = attention.to_out[0](frequency_filter(16, PAPER.tau, 0.0) @ value)
     assert torch.equal(other, untouched)
     assert not torch.allclose(plain, filtered, atol=1e-3)
     # With tau 7 of 16 frames only DC is left: every frame sees the mean of all.

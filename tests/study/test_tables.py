@@ -46,9 +46,9 @@ def test_the_summary_has_a_line_for_each_treatment() -> None:
     assert both[1] == "50.0 %"
 
 
-def test_the_preset_is_marked_in_a_sweep() -> None:
+def test_the_papers_setting_is_marked_in_a_sweep() -> None:
     lines = rows(tables.sweep(comparison(), ("broken", "jerk"), "both"))
-    assert lines[2] == ["both (preset)", "**+25.0** % [+10.0, +40.0]", "-0.05 px [-0.20, +0.10]"]
+    assert lines[2] == ["both (paper)", "**+25.0** % [+10.0, +40.0]", "-0.05 px [-0.20, +0.10]"]
 
 
 def test_a_swap_tells_what_is_decided_after_the_active_steps() -> None:

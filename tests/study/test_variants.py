@@ -1,7 +1,7 @@
 """Treatments and plans."""
 
 from study.plan import RECORDED_CLIPS, Extent, Part, Unit, plan
-from study.variants import BANDS, BOTH, CELLS, EVERY_STEP, PRESET, VANILLA, WORLD, Axis, Swap, Variant, sweep
+from study.variants import BANDS, BOTH, CELLS, EVERY_STEP, PAPER, VANILLA, WORLD, Axis, Swap, Variant, sweep
 
 MODELS = ("diorama", "diorama-early")
 
@@ -9,16 +9,16 @@ MODELS = ("diorama", "diorama-early")
 def test_keys_tell_treatments_apart_and_nothing_else() -> None:
     variants = {*CELLS.values(), *BANDS.values(), EVERY_STEP, *(v for axis in Axis for v in sweep(axis).values())}
     assert len({variant.key for variant in variants}) == len(variants)
-    assert Variant(PRESET.replace(beta=2.0)).key == Variant(PRESET.replace(beta=2)).key
+    assert Variant(PAPER.replace(beta=2.0)).key == Variant(PAPER.replace(beta=2)).key
 
 
-def test_every_sweep_holds_the_preset_and_varies_one_setting() -> None:
+def test_every_sweep_holds_the_papers_settings_and_varies_one_setting() -> None:
     for axis in Axis:
         points = sweep(axis)
         assert BOTH in points.values()
         for variant in points.values():
             assert variant.config is not None
-            changed = {name for name, value in variant.config.to_dict().items() if value != PRESET.to_dict()[name]}
+            changed = {name for name, value in variant.config.to_dict().items() if value != PAPER.to_dict()[name]}
             assert changed <= {axis.value}
 
 
@@ -26,8 +26,8 @@ def test_cells_are_the_method_taken_apart() -> None:
     guidance, motion = CELLS["guidance only"].config, CELLS["motion only"].config
     assert guidance is not None
     assert motion is not None
-    assert (guidance.alpha, guidance.beta) == (PRESET.alpha, 1)
-    assert (motion.alpha, motion.beta) == (0, PRESET.beta)
+    assert (guidance.alpha, guidance.beta) == (PAPER.alpha, 1)
+    assert (motion.alpha, motion.beta) == (0, PAPER.beta)
     assert CELLS["vanilla"].config is None
 
 
@@ -46,7 +46,7 @@ def test_points_that_parts_share_are_planned_once() -> None:
     assert sum(unit.treatment == BOTH for unit in units) == len(MODELS)
 
 
-def test_only_the_first_clips_of_the_preset_and_of_vanilla_are_recorded() -> None:
+def test_only_the_first_clips_of_the_papers_settings_and_of_vanilla_are_recorded() -> None:
     for variant in (VANILLA, BOTH, EVERY_STEP):
         assert Unit("diorama", variant, RECORDED_CLIPS - 8, RECORDED_CLIPS + 8).recorded
         assert not Unit("diorama", variant, RECORDED_CLIPS, RECORDED_CLIPS + 16).recorded
