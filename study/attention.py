@@ -48,7 +48,8 @@ class Attention:
     Attributes:
         disparities: of the blocks that are guided.
         structure_by_step: Spearman correlation of disparity and confidence.
-        energies: Spearman correlation of the energy in the active steps with each measure of motion.
+        energies: of the active steps, its mean.
+        with_motion: Spearman correlation of that energy with each measure of motion.
         motion_by_step: that of energy and flow.
         disparity_by_step: means (good half, bad half, under the paper's settings in their active steps).
         beta_by_step: mean beta where the paper's settings are on in all steps, else in their active ones.
@@ -58,7 +59,8 @@ class Attention:
     active: int
     disparities: dict[str, BlockDisparity]
     structure_by_step: dict[str, list[Estimate]]
-    energies: dict[str, dict[str, Estimate]]
+    energies: dict[str, Estimate]
+    with_motion: dict[str, dict[str, Estimate]]
     motion_by_step: dict[str, list[Estimate]]
     disparity_by_step: dict[str, tuple[list[Estimate], list[Estimate], list[Estimate]]]
     beta_by_step: dict[str, list[Estimate]]
@@ -89,7 +91,8 @@ def analyse(results: Results, model: str) -> Attention | None:
             block: [spearman(values[:, step], confidence) for step in range(steps)]
             for block, values in disparity.items()
         },
-        energies={
+        energies={block: mean(values[:, :active].mean(1)) for block, values in energy.items()},
+        with_motion={
             block: {name: spearman(values[:, :active].mean(1), vanilla[name]) for name in MOTION}
             for block, values in energy.items()
         },

@@ -14,7 +14,7 @@ from study.curves import curves
 from study.history import runs
 from study.results import MEASURES, Comparison, Results
 from study.sheets import write_sheets
-from study.variants import BANDS, CELLS, PAPER, REFERENCE, Axis
+from study.variants import BANDS, CELLS, PAPER, REFERENCE, Axis, sweep
 
 SWEPT = ("subject", "broken", "confidence", "to_first", "motion", "motion_range", "jerk", "flow")
 Found = TypeVar("Found")
@@ -113,8 +113,13 @@ def _sheets(results: Results, models: Mapping[str, str], to: Path) -> str:
 
 def _swept(results: Results, model: str) -> dict[Axis, Comparison]:
     """The sweeps that have more than the points they share with the cells."""
+    shared = set(CELLS.values())
     found = {axis: results.sweep(model, axis, SWEPT) for axis in Axis}
-    return {axis: comparison for axis, comparison in found.items() if comparison and len(comparison.differences) > 2}
+    return {
+        axis: comparison
+        for axis, comparison in found.items()
+        if comparison and any(sweep(axis)[point] not in shared for point in comparison.differences)
+    }
 
 
 def _sweeps(found: dict[str, dict[Axis, Comparison]], to: Path) -> str:
@@ -134,7 +139,8 @@ def _sweeps(found: dict[str, dict[Axis, Comparison]], to: Path) -> str:
 
 
 def _paper(axis: Axis) -> str:
-    return "up_blocks.0" if axis is Axis.ANCHOR_BLOCK else f"{getattr(PAPER, axis):g}"
+    value = getattr(PAPER, axis) or "up_blocks.0"
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _attention(found: dict[str, Attention], to: Path) -> str:

@@ -72,10 +72,10 @@ def disparity(attention: Attention) -> str:
 def energy(attention: Attention) -> str:
     """The paper's Figure 2c, by block."""
     lines = [
-        [block, *(_figure(found[name], "", bold=True) for name in MOTION)]
-        for block, found in attention.energies.items()
+        [block, _figure(attention.energies[block], ""), *(_figure(found[name], "", bold=True) for name in MOTION)]
+        for block, found in attention.with_motion.items()
     ]
-    return table(["block", *(f"ρ with {MEASURES[name][0]}" for name in MOTION)], lines)
+    return table(["block", "energy", *(f"ρ with {MEASURES[name][0]}" for name in MOTION)], lines)
 
 
 def beta(attention: Attention) -> str:

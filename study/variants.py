@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
-from bytheway.config import PRESETS, ByTheWayConfig
+from bytheway.config import PRESETS, ByTheWayConfig, HeadRule
 
 Band = Literal["low", "high", "amplified"]
 
@@ -45,9 +45,10 @@ class Variant:
         if self.band is not None:
             gain = f"-beta{c.beta:g}" if self.band == "amplified" else ""
             return f"{self.band}-tau{c.tau}{gain}"
+        heads = "" if c.head_rule == PAPER.head_rule else f"-{c.head_rule}"
         return (
             f"alpha{c.alpha:g}-beta{c.beta:g}-tau{c.tau}-active{c.active_steps:g}-{c.beta_rule}"
-            f"-{c.anchor_block or 'auto'}"
+            f"-{c.anchor_block or 'auto'}{heads}"
         )
 
     @property
@@ -107,6 +108,7 @@ class Axis(StrEnum):
     TAU = "tau"
     ACTIVE_STEPS = "active_steps"
     ANCHOR_BLOCK = "anchor_block"
+    HEAD_RULE = "head_rule"
 
 
 _POINTS: Final[Mapping[Axis, tuple[float, ...]]] = {
@@ -127,6 +129,8 @@ def sweep(axis: Axis) -> dict[str, Variant]:
     """The paper's settings with one of them varied, by its value; they themselves are among them."""
     if axis is Axis.ANCHOR_BLOCK:
         return {name: Variant(PAPER.replace(anchor_block=block)) for name, block in _ANCHORS.items()}
+    if axis is Axis.HEAD_RULE:
+        return {rule: Variant(PAPER.replace(head_rule=rule)) for rule in get_args(HeadRule)}
     points = sorted({*_POINTS[axis], getattr(PAPER, axis)})
     whole = axis is Axis.TAU
     return {f"{point:g}": Variant(PAPER.replace(**{axis: int(point) if whole else point})) for point in points}
