@@ -14,7 +14,7 @@ from study.attention import Attention
 from study.curves import Curve
 from study.results import MEASURES, Comparison
 from study.statistics import Estimate
-from study.variants import PAPER, Axis, sweep
+from study.variants import PAPER, Axis, paper_point, sweep
 
 matplotlib.use("Agg")
 
@@ -59,10 +59,11 @@ def sweeps(path: Path, found: Mapping[str, Mapping[Axis, Comparison]], measures:
                 _points(panel, places, estimates, unit, label=model)
             panel.set_xticks(range(len(settings)), settings, fontsize=7)
             if row == len(measures) - 1:
-                panel.set_xlabel(f"{axis} (paper: {getattr(PAPER, axis) or 'up_blocks.0'})", fontsize=9)
+                paper = paper_point(axis)
+                panel.set_xlabel(f"{axis} (paper: {paper})" if paper else axis, fontsize=9)
             if column == 0:
                 panel.set_ylabel(f"{name.split(' (')[0]}{f', {unit}' if unit else ''}", fontsize=8)
-    _finish(figure, axes[0, 0], "one setting varied about the paper's: difference to vanilla", path)
+    _finish(figure, axes[0, 0], "settings varied about the paper's: difference to vanilla", path)
 
 
 def disparity(path: Path, found: Mapping[str, Attention]) -> None:

@@ -14,7 +14,7 @@ from study.curves import curves
 from study.history import runs
 from study.results import MEASURES, Comparison, Results
 from study.sheets import write_sheets
-from study.variants import BANDS, CELLS, PAPER, REFERENCE, Axis, sweep
+from study.variants import BANDS, CELLS, PAPER, REFERENCE, Axis, paper_point, sweep
 
 SWEPT = ("subject", "broken", "confidence", "to_first", "motion", "motion_range", "jerk", "flow")
 Found = TypeVar("Found")
@@ -128,19 +128,15 @@ def _sweeps(found: dict[str, dict[Axis, Comparison]], to: Path) -> str:
     figures.sweeps(to / "sweeps.png", found, SWEPT)
     return _section(
         "Sweeps",
-        "One of the paper's settings varied, the others as they are; differences to vanilla on the same prompts.",
+        "One of the paper's settings varied, the others as they are, and beta beside less guidance; differences to "
+        "vanilla on the same prompts.",
         "![Sweeps of the settings](sweeps.png)",
         *(
-            f"### {model}: {axis}, {comparison.n} prompts\n\n{tables.sweep(comparison, SWEPT, _paper(axis))}"
+            f"### {model}: {axis}, {comparison.n} prompts\n\n{tables.sweep(comparison, SWEPT, paper_point(axis))}"
             for model, sweeps in found.items()
             for axis, comparison in sweeps.items()
         ),
     )
-
-
-def _paper(axis: Axis) -> str:
-    value = getattr(PAPER, axis) or "up_blocks.0"
-    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _attention(found: dict[str, Attention], to: Path) -> str:

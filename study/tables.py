@@ -33,7 +33,7 @@ def differences(comparison: Comparison) -> str:
     return _by_measure(comparison.differences, bold=True)
 
 
-def sweep(comparison: Comparison, measures: Sequence[str], paper: str) -> str:
+def sweep(comparison: Comparison, measures: Sequence[str], paper: str | None) -> str:
     """Points of a sweep by measures: mean differences to vanilla; the paper's is marked."""
     lines = [
         [f"{point} (paper)" if point == paper else point, *(_figure(row[m], _unit(m), bold=True) for m in measures)]

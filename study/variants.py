@@ -109,6 +109,8 @@ class Axis(StrEnum):
     ACTIVE_STEPS = "active_steps"
     ANCHOR_BLOCK = "anchor_block"
     HEAD_RULE = "head_rule"
+    BETA_ALONE = "beta, alpha 0"
+    BETA_MILD = "beta, alpha 0.2"
 
 
 _POINTS: Final[Mapping[Axis, tuple[float, ...]]] = {
@@ -117,6 +119,9 @@ _POINTS: Final[Mapping[Axis, tuple[float, ...]]] = {
     Axis.TAU: (0, 2, 4, 5, 6, 7),
     Axis.ACTIVE_STEPS: (0.1, 0.2, 0.4, 0.6, 1),
 }
+# Less guidance than the paper's, and how much the high frequencies are amplified beside it.
+_GUIDANCE: Final[Mapping[Axis, float]] = {Axis.BETA_ALONE: 0.0, Axis.BETA_MILD: 0.2}
+_GAINS = (1.25, 1.5, 2, 3)
 # diorama's own is up_blocks.0, the coarsest block of the decoder; up_blocks.2, the last, guides nothing.
 _ANCHORS: Final[Mapping[str, str | None]] = {
     "mid_block": "mid_block",
@@ -126,7 +131,9 @@ _ANCHORS: Final[Mapping[str, str | None]] = {
 
 
 def sweep(axis: Axis) -> dict[str, Variant]:
-    """The paper's settings with one of them varied, by its value; they themselves are among them."""
+    """The paper's settings with one of them varied, by its value, or beta with less guidance."""
+    if axis in _GUIDANCE:
+        return {f"{beta:g}": Variant(PAPER.replace(alpha=_GUIDANCE[axis], beta=beta)) for beta in _GAINS}
     if axis is Axis.ANCHOR_BLOCK:
         return {name: Variant(PAPER.replace(anchor_block=block)) for name, block in _ANCHORS.items()}
     if axis is Axis.HEAD_RULE:
@@ -134,3 +141,8 @@ def sweep(axis: Axis) -> dict[str, Variant]:
     points = sorted({*_POINTS[axis], getattr(PAPER, axis)})
     whole = axis is Axis.TAU
     return {f"{point:g}": Variant(PAPER.replace(**{axis: int(point) if whole else point})) for point in points}
+
+
+def paper_point(axis: Axis) -> str | None:
+    """The point of a sweep that is the paper's settings."""
+    return next((point for point, variant in sweep(axis).items() if variant == BOTH), None)

@@ -1,7 +1,20 @@
 """Treatments and plans."""
 
 from study.plan import RECORDED_CLIPS, Extent, Part, Unit, plan
-from study.variants import BANDS, BOTH, CELLS, EVERY_STEP, PAPER, VANILLA, WORLD, Axis, Swap, Variant, sweep
+from study.variants import (
+    BANDS,
+    BOTH,
+    CELLS,
+    EVERY_STEP,
+    PAPER,
+    VANILLA,
+    WORLD,
+    Axis,
+    Swap,
+    Variant,
+    paper_point,
+    sweep,
+)
 
 MODELS = ("diorama", "diorama-early")
 
@@ -13,13 +26,22 @@ def test_keys_tell_treatments_apart_and_nothing_else() -> None:
 
 
 def test_every_sweep_holds_the_papers_settings_and_varies_one_setting() -> None:
-    for axis in Axis:
+    for axis in set(Axis) - {Axis.BETA_ALONE, Axis.BETA_MILD}:
         points = sweep(axis)
-        assert BOTH in points.values()
+        point = paper_point(axis)
+        assert point is not None
+        assert points[point] == BOTH
         for variant in points.values():
             assert variant.config is not None
             changed = {name for name, value in variant.config.to_dict().items() if value != PAPER.to_dict()[name]}
             assert changed <= {axis.value}
+
+
+def test_beta_is_swept_beside_less_guidance_too() -> None:
+    for axis, alpha in {Axis.BETA_ALONE: 0.0, Axis.BETA_MILD: 0.2}.items():
+        assert paper_point(axis) is None
+        for beta, variant in sweep(axis).items():
+            assert variant.config == PAPER.replace(alpha=alpha, beta=float(beta))
 
 
 def test_cells_are_the_method_taken_apart() -> None:
