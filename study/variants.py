@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final, Literal, get_args
 
 from bytheway.config import PRESETS, ByTheWayConfig, HeadRule
+from bytheway.models.registry import PACKAGED
 
 Band = Literal["low", "high", "amplified"]
 
@@ -91,6 +92,7 @@ CELLS: Final[Mapping[str, Variant]] = {
     "guidance only": Variant(PAPER.replace(beta=1.0)),
     "motion only": Variant(PAPER.replace(alpha=0.0)),
     "both": BOTH,
+    "diorama's preset": Variant(PRESETS[PACKAGED]),
 }
 BANDS: Final[Mapping[str, Variant]] = {
     "vanilla": VANILLA,

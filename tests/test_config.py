@@ -30,7 +30,6 @@ def test_defaults_are_the_papers_for_animatediff():
     config = ByTheWayConfig()
     assert (config.alpha, config.beta, config.tau, config.active_steps, config.beta_rule) == (0.6, 1.5, 7, 0.2, "sqrt")
     assert PRESETS["animatediff"] == config
-    assert PRESETS["diorama"] == config
     assert PRESETS["videocrafter2"] == ByTheWayConfig(alpha=0.1, beta=10, tau=7)
 
 

@@ -183,6 +183,6 @@ PRESETS: Final[Mapping[str, ByTheWayConfig]] = {
     "hunyuanvideo": ByTheWayConfig(alpha=0.0, beta=1.5, tau=16),
     "ltx": ByTheWayConfig(alpha=0.0, beta=1.5, tau=10),
     "mochi": ByTheWayConfig(alpha=0.0, beta=1.5, tau=14),
-    # The embedded model has AnimateDiff's architecture, and its settings until measured otherwise.
-    "diorama": ByTheWayConfig(alpha=0.6, beta=1.5, tau=7),
+    # Chosen by the rule of docs/evidence.
+    "diorama": ByTheWayConfig(alpha=0.2, beta=1.5, tau=7),
 }
