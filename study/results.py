@@ -48,6 +48,14 @@ class Comparison:
     differences: dict[str, dict[str, Estimate]]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A setting, and how much more optical flow than vanilla's it gives."""
+
+    variant: Variant
+    flow: Estimate
+
+
 class Results:
     """Everything stored in a folder, as one judge reads it."""
 
@@ -98,6 +106,24 @@ class Results:
 
     def sweep(self, model: str, axis: Axis, measures: Iterable[str]) -> Comparison | None:
         return self.compare(model, sweep(axis), measures)
+
+    def best(self, model: str) -> Choice | None:
+        """The swept setting with the most optical flow, of those that keep subject, motion and structure.
+
+        These follow the prompts' subjects and motions no less often than vanilla, and break no more clips, in the mean
+        over the prompts that all of them have. None where no setting does, or none was swept.
+        """
+        every = {f"{axis} {point}": variant for axis in Axis for point, variant in sweep(axis).items()}
+        comparison = self.compare(model, every, ("subject", "motion", "broken", "flow"))
+        kept = {
+            name: found["flow"]
+            for name, found in (comparison.differences if comparison else {}).items()
+            if min(found["subject"].value, found["motion"].value, -found["broken"].value) >= 0
+        }
+        if not kept:
+            return None
+        name = max(kept, key=lambda name: kept[name].value)
+        return Choice(every[name], kept[name])
 
     def _frechet(self, numbers: np.ndarray) -> dict[str, Frechet]:
         """Distances to the renders of these prompts; none where none were made."""

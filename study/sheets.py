@@ -12,20 +12,20 @@ from bytheway.video import contact_sheet
 from study.results import BASELINE, Results
 from study.sampling import decode, open_pipeline
 from study.store import Place, load_first
-from study.variants import BANDS, BOTH, VANILLA, Variant
+from study.variants import BANDS, BOTH, TUNED, VANILLA, Variant
 from training.diorama.measures import prompts
 
-PAIRS = 6
+PROMPTS = 4
 BAND_PROMPTS = 2
 
 
 def write_sheets(results: Results, models: Mapping[str, str], to: Path) -> dict[str, str]:
-    """Vanilla above enhanced, and the bands; the names of the written pictures with what they show."""
+    """Vanilla above enhanced (diorama's preset, the paper's settings), and bands; the pictures' names with captions."""
     written = {}
     for model, source in models.items():
-        pair = {BASELINE: VANILLA, "enhanced": BOTH}
+        enhanced = {BASELINE: VANILLA, "enhanced": TUNED, "with the paper's settings": BOTH}
         sheets = {
-            f"vanilla_enhanced-{model}.png": (pair, PAIRS, "vanilla above enhanced"),
+            f"vanilla_enhanced-{model}.png": (enhanced, PROMPTS, "vanilla above enhanced"),
             f"bands-{model}.png": (BANDS, BAND_PROMPTS, "vanilla, and bands of the temporal attention"),
         }
         for name, (variants, count, what) in sheets.items():

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from study.attention import MOTION, Attention
 from study.curves import Curve
-from study.results import MEASURES, Comparison
+from study.results import MEASURES, Choice, Comparison
 from study.statistics import Estimate
 
 SUMMARY = ("subject", "motion", "broken", "to_first", "motion_range", "jerk")
@@ -40,6 +40,12 @@ def sweep(comparison: Comparison, measures: Sequence[str], paper: str | None) ->
         for point, row in comparison.differences.items()
     ]
     return table(["", *(MEASURES[m][0] for m in measures)], lines)
+
+
+def choice(chosen: Choice) -> str:
+    """A setting with its flow, in one line."""
+    flow = _figure(chosen.flow, _unit("flow"), bold=True)
+    return f"`{chosen.variant.key}`, optical flow {flow} over {chosen.flow.n} prompts."
 
 
 def disparity(attention: Attention) -> str:

@@ -85,6 +85,7 @@ REFERENCE = Renders("reference", 4, 2)
 
 VANILLA = Variant()
 BOTH = Variant(PAPER)
+TUNED = Variant(PRESETS[PACKAGED])
 EVERY_STEP = Variant(PAPER.replace(active_steps=1.0))
 CELLS: Final[Mapping[str, Variant]] = {
     "vanilla": VANILLA,
@@ -92,7 +93,7 @@ CELLS: Final[Mapping[str, Variant]] = {
     "guidance only": Variant(PAPER.replace(beta=1.0)),
     "motion only": Variant(PAPER.replace(alpha=0.0)),
     "both": BOTH,
-    "diorama's preset": Variant(PRESETS[PACKAGED]),
+    "diorama's preset": TUNED,
 }
 BANDS: Final[Mapping[str, Variant]] = {
     "vanilla": VANILLA,

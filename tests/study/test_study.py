@@ -158,6 +158,25 @@ def test_differences_are_paired_with_vanilla(results: Results) -> None:
     assert results.compare("diorama", BANDS, ["jerk"]) is None
 
 
+def test_the_best_setting_moves_most_and_loses_nothing(copy: Study) -> None:
+    found = {
+        VANILLA: {"subject": 0.5, "motion": 0.5, "broken": 0.5, "flow": 1.0},
+        sweep(Axis.BETA)["3"]: {"subject": 0.5, "motion": 0.0, "broken": 0.5, "flow": 9.0},
+        sweep(Axis.BETA)["5"]: {"subject": 0.5, "motion": 0.5, "broken": 1.0, "flow": 8.0},
+        sweep(Axis.ALPHA)["0.4"]: {"subject": 1.0, "motion": 0.5, "broken": 0.0, "flow": 1.5},
+        sweep(Axis.ALPHA)["0.2"]: {"subject": 0.5, "motion": 0.5, "broken": 0.5, "flow": 1.25},
+    }
+    for variant, means in found.items():
+        arrays = {name: np.array([[mean], [mean]]) for name, mean in means.items()}
+        save_arrays(Place(copy.out, "another", variant.key).readings(0, 2, "j"), arrays)
+    results = Results(copy.out, "j")
+    best = results.best("another")
+    assert best is not None
+    assert best.variant == sweep(Axis.ALPHA)["0.4"]
+    assert best.flow.value == pytest.approx(0.5)
+    assert results.best("diorama") is None, "this judge has read nothing of it"
+
+
 def test_a_part_alone_can_be_reported(copy: Study) -> None:
     """Sweeps bring what they are compared with; without the renders there are no distances to them."""
     alone = plan(copy.models, [Part.SWEEPS], EXTENT)
@@ -197,7 +216,7 @@ def test_curves_end_at_the_prompts_themselves(results: Results) -> None:
 def test_the_report_holds_every_section(
     study: Study, results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sheets, "PAIRS", 2)
+    monkeypatch.setattr(sheets, "PROMPTS", 2)
     write(results, study.models, tmp_path)
     text = (tmp_path / "results.md").read_text()
     for picture in (

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from training.diorama.judge import FACTORS, STRIDE, Judge, Judging, Reading, degrade, labels_of
-from training.diorama.measures import measure, paired, prompts
+from training.diorama.measures import mean_interval, measure, prompts
 from training.diorama.world import Clips, Scene, render, split
 
 SCENES = [
@@ -67,15 +67,11 @@ def test_half_of_the_prompts_are_unseen_combinations() -> None:
     assert chosen == prompts(40, seed=3)
 
 
-def test_paired_differences_have_intervals_about_them() -> None:
-    rng = np.random.default_rng(0)
-    before = {"jerk": rng.normal(size=200), "subject": np.ones(200)}
-    after = {"jerk": before["jerk"] + 1 + 0.1 * rng.normal(size=200), "subject": np.ones(200)}
-    jerk, subject = paired(before, after)
-    low, high = jerk["interval"]
-    assert low < jerk["difference"] < high
-    assert 0.95 < low < high < 1.05
-    assert subject["difference"] == 0
+def test_the_interval_of_a_mean_lies_about_it() -> None:
+    values = 1 + 0.1 * np.random.default_rng(0).normal(size=200)
+    low, high = mean_interval(values)
+    assert 0.95 < low < values.mean() < high < 1.05
+    assert mean_interval(np.ones(9)) == (1, 1)
 
 
 def test_the_judge_learns_from_a_batch(clips: Clips) -> None:

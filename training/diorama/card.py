@@ -19,8 +19,6 @@ from training.diorama.__main__ import SHIPPED
 from training.diorama.measures import STATIC_PIXELS
 
 SHOWN = 8
-PAIRS = 4
-PICTURE = Path(__file__).parents[2] / "docs" / "vanilla_enhanced.png"
 MEASURES = {
     "subject": ("subject as prompted", "%"),
     "colour": ("colour as prompted", "%"),
@@ -67,8 +65,8 @@ steps at guidance {guidance}.
 ## The recipe
 
 `python -m training.diorama` (corpus, autoencoder, spatial stage, motion stage, early motion modules, export), then
-`python -m training.diorama.report --count {count} --enhanced {enhanced_count}`,
-`python -m study swap --to runs/diorama` and `python -m training.diorama.card`. These weights:
+`python -m training.diorama.report --count {count}`, `python -m study swap --to runs/diorama` and
+`python -m training.diorama.card`. These weights:
 {clips} rendered clips; {stages}. {hardware}
 
 ## What it does
@@ -84,7 +82,9 @@ bfloat16), as a judge reads them: a small classifier trained on renders alone. O
 *path*: the way travelled; *jerk*: the mean third difference of the track, which flicker raises.
 
 {motions_table}
-{enhanced}{swap}
+
+What the method does to it: `docs/evidence` in the repository.
+{swap}
 ## diorama-early
 
 `--model diorama-early` is this model with motion modules that have only begun to learn: made anew on the finished UNet
@@ -103,19 +103,13 @@ photograph.
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the run, its report and its judge.")] = Path("runs/diorama"),
     shipped: Annotated[Path, typer.Option(help="Folder of the exported pipeline.")] = SHIPPED,
-    picture: Annotated[Path, typer.Option(help="Where the sheet of vanilla above enhanced goes.")] = PICTURE,
     hardware: Annotated[str, typer.Option(help="Hardware and hours of the training, a sentence.")] = "",
 ) -> None:
-    """Write MODEL_CARD.md and contact_sheet.png into the shipped folder, and the README's picture."""
+    """Write MODEL_CARD.md and contact_sheet.png into the shipped folder."""
     report = json.loads((out / "report.json").read_text())
     with np.load(out / "report.npz") as clips:
-        rows = {name: _rows(report, clips[name][:SHOWN]) for name in ("vanilla", "enhanced") if name in clips}
-    contact_sheet(rows["vanilla"], height=96).save(shipped / "contact_sheet.png", optimize=True)
-    if "enhanced" in rows:
-        both: list[tuple[str, np.ndarray]] = []
-        for (prompt, before), (_, after) in list(zip(rows["vanilla"], rows["enhanced"], strict=True))[:PAIRS]:
-            both += [(f"vanilla: {prompt}", before), ("enhanced", after)]
-        contact_sheet(both, height=96).save(picture, optimize=True)
+        rows = _rows(report, clips["vanilla"][:SHOWN])
+    contact_sheet(rows, height=96).save(shipped / "contact_sheet.png", optimize=True)
     if (out / "swap.png").exists():
         shutil.copyfile(out / "swap.png", shipped / "swap.png")
     (shipped / "MODEL_CARD.md").write_text(card(report, out, shipped, hardware))
@@ -149,10 +143,8 @@ def card(report: dict[str, Any], out: Path, shipped: Path, hardware: str) -> str
         shown=SHOWN,
         prompts="; ".join(f'"{scene["prompt"]}"' for scene in report["scenes"][:SHOWN]),
         count=report["prompts"],
-        enhanced_count=report["enhanced_prompts"],
         judge=", ".join(f"{name} {_figure(value, '%')}" for name, value in report["judge_accuracy"].items()),
         table=_table(report, ("all", "train", "unseen"), ("renders", "vanilla")),
-        enhanced=_enhanced(report),
         static=f"{STATIC_PIXELS:g}",
         clips=len(list((out / "corpus").glob("scenes-*.json"))) * 128,
         stages=", ".join(f"{name} {_steps(out / name)} steps" for name in ("autoencoder", "spatial", "motion")),
@@ -180,42 +172,9 @@ def _motions(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _enhanced(report: dict[str, Any]) -> str:
-    if not report["enhanced_prompts"]:
-        return ""
-    return (
-        f"\n### Under ByTheWay\n\nThe first {report['enhanced_prompts']} prompts again, same seeds, with the method's "
-        f"preset (mean differences with bootstrap 95 % intervals, paired by prompt and seed):\n\n"
-        + "\n".join(
-            ["| measure | vanilla | enhanced | difference | 95 % interval |", "|---|---|---|---|---|"]
-            + [_difference(row) for row in report["paired"]]
-        )
-        + "\n\nIts temporal attention in the active steps (means over the first prompts; energy before and after the "
-        "operation, Frobenius disparity to the anchor block before it):\n\n"
-        + "\n".join(
-            ["| block | run | energy | energy after | disparity | beta |", "|---|---|---|---|---|---|"]
-            + [_attention(row) for row in report["attention"]]
-        )
-        + "\n"
-    )
-
-
 def _swap(section: Path) -> str:
     """The section that `python -m study swap` has written, if it has."""
     return f"\n{section.read_text()}" if section.exists() else ""
-
-
-def _attention(row: dict[str, Any]) -> str:
-    numbers = (row[key] for key in ("energy", "energy_after", "disparity", "beta"))
-    values = ["-" if number is None else f"{number:.3f}" for number in numbers]
-    return f"| {row['block']} | {row['variant']} | " + " | ".join(values) + " |"
-
-
-def _difference(row: dict[str, Any]) -> str:
-    name, unit = MEASURES[row["measure"]]
-    low, high = (_figure(value, unit) for value in row["interval"])
-    values = (_figure(row[key], unit) for key in ("vanilla", "enhanced", "difference"))
-    return f"| {name} | " + " | ".join(values) + f" | {low} to {high} |"
 
 
 def _figure(value: float, unit: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import numpy as np
 import torch
@@ -56,15 +55,3 @@ def mean_interval(values: np.ndarray) -> tuple[float, float]:
         return float(values[0]), float(values[0])
     found = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0))
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
-
-
-def paired(vanilla: Measures, other: Measures) -> list[dict[str, Any]]:
-    """Per measure the means, the mean difference and its bootstrap 95 % interval, paired by prompt and seed."""
-    rows = []
-    for name, before in vanilla.items():
-        after = other[name]
-        difference = (after - before)[~np.isnan(before)]
-        means = {"vanilla": np.nanmean(before), "enhanced": np.nanmean(after), "difference": difference.mean()}
-        figures = {key: float(value) for key, value in means.items()}
-        rows.append({"measure": name, **figures, "interval": mean_interval(difference)})
-    return rows

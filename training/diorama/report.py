@@ -1,7 +1,7 @@
 """``python -m training.diorama.report``: what the shipped model does on 256 prompts, as the judge reads it.
 
 Half of the prompts are combinations of attributes that were never trained on. Every figure stands beside the same
-figure of real renders of the same scenes; ``--enhanced N`` repeats the first N prompts, same seeds, under ByTheWay.
+figure of real renders of the same scenes. What ByTheWay changes is measured by ``python -m study``.
 """
 
 from __future__ import annotations
@@ -19,17 +19,15 @@ from diffusers import AnimateDiffPipeline
 from rich.progress import track
 from torch import Tensor
 
-from bytheway import enhanced, observe
 from bytheway.files import write_atomically
 from bytheway.models import load
 from training.diorama.architecture import NUM_FRAMES
 from training.diorama.judge import Judge, accuracy, train_judge
-from training.diorama.measures import Measures, measure, paired, prompts
+from training.diorama.measures import Measures, measure, prompts
 from training.diorama.sample import GUIDANCE, STEPS
 from training.diorama.world import MOTIONS, Scene, all_scenes, render
 
 BATCH = 8
-ATTENTION_PROMPTS = 4
 
 
 def generate(pipe: AnimateDiffPipeline, texts: list[str], seed: int) -> Tensor:
@@ -51,37 +49,10 @@ def generate(pipe: AnimateDiffPipeline, texts: list[str], seed: int) -> Tensor:
     return torch.cat(parts)
 
 
-def attention(pipe: AnimateDiffPipeline, texts: list[str], seed: int) -> list[dict[str, Any]]:
-    """Per up block the mean energy, disparity and beta in the active steps, vanilla and enhanced, same seeds."""
-    rows: list[dict[str, Any]] = []
-    for variant, method in (("vanilla", observe), ("enhanced", enhanced)):
-        with method(pipe) as run:
-            generate(pipe, texts, seed)
-        assert run.record is not None
-        seen = [
-            row for row in run.record.rows() if run.window.is_active(row.step) and row.block.startswith("up_blocks")
-        ]
-        for block in sorted({row.block for row in seen}):
-            here = [row for row in seen if row.block == block]
-            apart = [row.disparity for row in here if row.disparity is not None]
-            rows.append(
-                {
-                    "block": block,
-                    "variant": variant,
-                    "energy": float(np.mean([row.energy for row in here])),
-                    "energy_after": float(np.mean([row.energy_after for row in here])),
-                    "disparity": float(np.mean(apart)) if apart else None,
-                    "beta": float(np.mean([row.beta for row in here])),
-                }
-            )
-    return rows
-
-
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the judge and of the report.")] = Path("runs/diorama"),
     model: Annotated[str, typer.Option(help="What to report on: a packaged model or a diffusers folder.")] = "diorama",
     count: Annotated[int, typer.Option(help="Prompts.")] = 256,
-    enhanced_count: Annotated[int, typer.Option("--enhanced", help="Of these, also under ByTheWay.")] = 0,
     seed: int = 10_000,
     judge_steps: int = 2400,
 ) -> None:
@@ -96,17 +67,12 @@ def main(
     clips = {"vanilla": generate(pipe, texts, seed)}
     report: dict[str, Any] = {
         "prompts": count,
-        "enhanced_prompts": enhanced_count,
         "seed": seed,
         "steps": STEPS,
         "guidance": GUIDANCE,
         "device": str(device),
         "threads": torch.get_num_threads(),
     }
-    if enhanced_count:
-        with enhanced(pipe, record=False):
-            clips["enhanced"] = generate(pipe, texts[:enhanced_count], seed)
-        report["attention"] = attention(pipe, texts[: min(enhanced_count, ATTENTION_PROMPTS)], seed)
     pixels = {name: (127.5 * (frames.clamp(-1, 1) + 1)).round().byte().numpy() for name, frames in clips.items()}
     np.savez_compressed(out / "report.npz", allow_pickle=False, **pixels)
 
@@ -118,7 +84,7 @@ def main(
 
 
 def judged(judge: Judge, scenes: list[Scene], clips: dict[str, Tensor], seed: int) -> dict[str, Any]:
-    """The judge's own accuracy, its means over all, trained and unseen combinations, and the paired differences."""
+    """The judge's own accuracy, and its means over all, trained and unseen combinations."""
     renders = 2 * render(scenes, torch.Generator().manual_seed(seed)).frames - 1
     seen = {
         name: measure(judge.read(frames), scenes[: len(frames)])
@@ -130,9 +96,6 @@ def judged(judge: Judge, scenes: list[Scene], clips: dict[str, Tensor], seed: in
     }
     figures["by_motion"] = by_motion(seen["vanilla"], scenes)
     figures["judge_accuracy"] = fresh_accuracy(judge, seed + 1)
-    if "enhanced" in clips:
-        first = {name: values[: len(clips["enhanced"])] for name, values in seen["vanilla"].items()}
-        figures["paired"] = paired(first, seen["enhanced"])
     return figures
 
 
