@@ -58,6 +58,7 @@ def sweeps(path: Path, found: Mapping[str, Mapping[Axis, Comparison]], measures:
                 estimates = [figures[measure] for figures in comparison.differences.values()]
                 _points(panel, places, estimates, unit, label=model)
             panel.set_xticks(range(len(settings)), settings, fontsize=7)
+            panel.margins(x=0.2 if len(settings) < 4 else 0.05)
             if row == len(measures) - 1:
                 paper = paper_point(axis)
                 panel.set_xlabel(f"{axis} (paper: {paper})" if paper else axis, fontsize=9)
@@ -155,7 +156,8 @@ def _band(panel: Any, estimates: list[Estimate], label: str, *, first: int = 1, 
 
 
 def _finish(figure: Any, panel: Any, title: str, path: Path) -> None:
-    panel.legend(fontsize=7)
+    handles, labels = panel.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
     if title:
         figure.suptitle(title, fontsize=10)
     _save(figure, path)
