@@ -87,7 +87,7 @@ CASES: Final[Mapping[Model, Case]] = {
         title="diorama as shipped",
         make=make_diorama,
         scales={
-            "cpu": Scale((64, 64), 16, _FP32, (), RUN_STEPS, 9, 75),
+            "cpu": Scale((64, 64), 16, _FP32, (), RUN_STEPS, 15, 240),
             "cuda": Scale((64, 64), 16, _FP32, (), RUN_STEPS, 15, 120),
             QUICK: Scale((64, 64), 16, _FP32, (), 5, 1, 0),
         },
@@ -137,7 +137,7 @@ CASES: Final[Mapping[Model, Case]] = {
         title="CogVideoX-2B's widths, fewer layers (joint attention, filtered values)",
         make=make_cogvideox,
         scales={
-            "cpu": Scale((128, 128), 49, _BF16, (30, 4), 1, 7, 30),
+            "cpu": Scale((128, 128), 49, _BF16, (30, 4), 1, 15, 120),
             "cuda": Scale((240, 352), 49, _FP16, (30, 4), RUN_STEPS, 5, 120),
             QUICK: Scale((64, 64), 9, _FP32, (2, 2), 1, 1, 0),
         },
