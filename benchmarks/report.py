@@ -109,11 +109,11 @@ def _goal(row: Measurement) -> str:
 
 
 def _overhead(row: Measurement) -> str:
-    """How many times what ours adds to vanilla the plain form adds; of counts nothing, nor where ours adds nothing."""
+    """How many times what ours adds to vanilla the plain form adds; of counts nothing, nor where ours adds nothing that the tables show."""
     if row.unit == "" or PLAIN not in row.values:
         return "–"
     plain, ours = (ratio(row.values[column], row.values[VANILLA]).median - 1 for column in (PLAIN, OURS))
-    return f"{plain / ours:.1f}" if ours > 0 else "ours has none"
+    return f"{plain / ours:.1f}" if round(ours, 3) > 0 else "ours has none"
 
 
 def _reached(yes: bool) -> str:
