@@ -109,7 +109,7 @@ def _goal(row: Measurement) -> str:
 
 
 def _overhead(row: Measurement) -> str:
-    """How many times what ours adds to vanilla the plain form adds; of counts nothing, nor where ours adds nothing that the tables show."""
+    """How many times what ours adds to vanilla the plain form adds; of counts nothing, nor where ours adds nothing."""
     if row.unit == "" or PLAIN not in row.values:
         return "–"
     plain, ours = (ratio(row.values[column], row.values[VANILLA]).median - 1 for column in (PLAIN, OURS))
