@@ -382,8 +382,7 @@ def contact_sheet(rows: Sequence[Labelled], columns: int = 8, height: int = 160)
         tiles = np.pad(tiles, ((0, 0), (0, MARGIN), (0, MARGIN), (0, 0)), constant_values=PAPER[0])
         strips.append(Image.fromarray(_under_label(label, np.concatenate(list(tiles), axis=1)[None])[0]))
     size = MARGIN + max(strip.width for strip in strips), sum(strip.height for strip in strips)
-    sheet = Image.new("RGB", size, PAPER)
-    top = 0
+    sheet, top = Image.new("RGB", size, PAPER), 0
     for strip in strips:
         sheet.paste(strip, (MARGIN, top))
         top += strip.height
