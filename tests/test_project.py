@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from bytheway.config import PRESETS
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+STUDY_ROW = r"\| (renders|vanilla|\+FreeInit|guidance only|motion only|both|diorama's preset) \| \**\d"
 
 
 def constrained() -> dict[str, str]:
@@ -44,3 +47,18 @@ def test_ci_runs_the_readmes_test_commands() -> None:
 
 def test_citation_has_the_version_of_the_package() -> None:
     assert f"version: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/evidence/README.md"])
+def test_the_studys_tables_are_those_of_its_report(page: str) -> None:
+    rows = [line for line in (ROOT / page).read_text().splitlines() if re.match(STUDY_ROW, line)]
+    report = (ROOT / "docs" / "evidence" / "results.md").read_text().splitlines()
+    assert rows
+    assert [row for row in rows if row not in report] == []
+
+
+def test_the_preset_of_diorama_is_the_one_that_the_report_found() -> None:
+    config = PRESETS["diorama"]
+    found = re.search(r"^diorama: `(.*)`, optical flow", (ROOT / "docs/evidence/results.md").read_text(), re.MULTILINE)
+    assert found is not None
+    assert found[1].startswith(f"alpha{config.alpha:g}-beta{config.beta:g}-tau{config.tau}-")
