@@ -120,7 +120,7 @@ CASES: Final[Mapping[Model, Case]] = {
         title="VideoCrafter2's UNet",
         make=make_videocrafter,
         scales={
-            "cpu": Scale((64, 128), 16, _BF16, _SD15, 1, 5, 75),
+            "cpu": Scale((64, 128), 16, _BF16, _SD15, 1, 12, 240),
             "cuda": Scale((320, 512), 16, _FP16, _SD15, RUN_STEPS, 5, 180),
             QUICK: Scale((64, 64), 8, _FP32, (64, 64, 64, 64), 1, 1, 0),
         },

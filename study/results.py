@@ -14,21 +14,13 @@ from study.reading import FRAME_FEATURES, MOTION_FEATURES
 from study.sampling import Arrays
 from study.statistics import NOTHING, Estimate, Frechet, mean
 from study.variants import REFERENCE, RENDERS, VANILLA, WORLD, Axis, Swap, Treatment, Variant, sweep
+from training.diorama.measures import NAMES
 
 MEASURES: Mapping[str, tuple[str, str]] = {
-    "subject": ("subject as prompted", "%"),
-    "colour": ("colour as prompted", "%"),
-    "setting": ("setting as prompted", "%"),
-    "motion": ("motion as prompted", "%"),
+    **NAMES,
     "confidence": ("confidence in the subject", "%"),
-    "broken": ("broken structure", "%"),
     "consistency": ("consistency, frame to frame", ""),
     "to_first": ("consistency with the first frame", ""),
-    "area_variation": ("variation of the subject's area", "%"),
-    "motion_range": ("motion range (prompts that move)", "px"),
-    "path": ("path (prompts that move)", "px"),
-    "near_static": ("near-static (prompts that move)", "%"),
-    "jerk": ("jerk", "px"),
     "flow": ("optical flow", "px/frame"),
     FRAME_FEATURES: ("Fréchet distance, frames", ""),
     MOTION_FEATURES: ("Fréchet distance, motion", ""),

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from training.diorama.__main__ import SHIPPED
-from training.diorama.card import MEASURES, SHOWN, card
+from training.diorama.card import SHOWN, card
+from training.diorama.measures import NAMES
 
 STAGES = {"autoencoder": 11, "spatial": 22, "motion": 33, "early": 44}
 
@@ -26,7 +27,7 @@ def report() -> dict[str, Any]:
     columns = [(side, name) for side in sides for name in ("renders", "vanilla")]
     figures: dict[str, Any] = {side: {} for side in sides}
     for number, (side, name) in enumerate(columns):
-        figures[side][name] = {measure: (10 * number + at) / 1000 for at, measure in enumerate(MEASURES)}
+        figures[side][name] = {measure: (10 * number + at) / 1000 for at, measure in enumerate(NAMES)}
     return figures | {
         "prompts": 256,
         "scenes": [{"prompt": f"prompt {number}"} for number in range(SHOWN + 1)],

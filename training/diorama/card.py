@@ -16,21 +16,9 @@ import typer
 from bytheway.video import contact_sheet
 from training.diorama import world
 from training.diorama.__main__ import SHIPPED
-from training.diorama.measures import STATIC_PIXELS
+from training.diorama.measures import NAMES, STATIC_PIXELS
 
 SHOWN = 8
-MEASURES = {
-    "subject": ("subject as prompted", "%"),
-    "colour": ("colour as prompted", "%"),
-    "setting": ("setting as prompted", "%"),
-    "motion": ("motion as prompted", "%"),
-    "broken": ("broken structure", "%"),
-    "near_static": ("near-static (prompts that move)", "%"),
-    "motion_range": ("motion range (prompts that move)", "px"),
-    "path": ("path (prompts that move)", "px"),
-    "jerk": ("jerk", "px"),
-    "area_variation": ("variation of the subject's area", "%"),
-}
 CARD = """# diorama
 
 A small, real AnimateDiff that ships with bytheway: text to 16 frames of 64x64, trained from nothing on a procedural toy
@@ -158,7 +146,7 @@ def card(report: dict[str, Any], out: Path, shipped: Path, hardware: str) -> str
 def _table(report: dict[str, Any], sides: tuple[str, ...], columns: tuple[str, ...]) -> str:
     heads = [f"{column}, {side}" for side in sides for column in columns]
     lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-    for key, (name, unit) in MEASURES.items():
+    for key, (name, unit) in NAMES.items():
         values = [_figure(report[side][column][key], unit) for side in sides for column in columns]
         lines.append(f"| {name} | " + " | ".join(values) + " |")
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -16,6 +17,20 @@ STATIC_PIXELS = 2.0
 BROKEN_FRAMES = 2
 MOVING = ("left", "right", "jump")
 Measures = dict[str, np.ndarray]
+
+NAMES: Mapping[str, tuple[str, str]] = {
+    "subject": ("subject as prompted", "%"),
+    "colour": ("colour as prompted", "%"),
+    "setting": ("setting as prompted", "%"),
+    "motion": ("motion as prompted", "%"),
+    "broken": ("broken structure", "%"),
+    "near_static": ("near-static (prompts that move)", "%"),
+    "motion_range": ("motion range (prompts that move)", "px"),
+    "path": ("path (prompts that move)", "px"),
+    "jerk": ("jerk", "px"),
+    "area_variation": ("variation of the subject's area", "%"),
+}
+"""What `measure` gives, in words, with its unit."""
 
 
 def prompts(count: int, seed: int) -> list[tuple[Scene, str]]:
