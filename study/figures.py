@@ -53,8 +53,8 @@ def sweeps(path: Path, found: Mapping[str, Mapping[Axis, Comparison]], measures:
         for row, measure in enumerate(measures):
             panel, (name, unit) = axes[row, column], MEASURES[measure]
             panel.axhline(0, color="grey", linewidth=0.8)
-            for model, comparison in swept.items():
-                places = np.array([settings.index(point) for point in comparison.differences])
+            for number, (model, comparison) in enumerate(swept.items()):
+                places = np.array([settings.index(point) for point in comparison.differences]) + 0.15 * number
                 estimates = [figures[measure] for figures in comparison.differences.values()]
                 _points(panel, places, estimates, unit, label=model)
             panel.set_xticks(range(len(settings)), settings, fontsize=7)
