@@ -247,7 +247,8 @@ def guided_attention(
     pixels = height * width
     videos = rows // pixels // layout.parts
     maps = match_heads(anchor.attn, heads, config.head_rule).expand(-1, heads, -1, -1)
-    run, warps = _shape_of_program(frames)
+    block = max(16, triton.next_power_of_2(frames))
+    run, warps = _shape_of_program(block)
     programs = heads * triton.cdiv(pixels, run)
     output = value.new_empty(rows, frames, heads, channels)
     sums = query.new_empty(videos, 4, programs, dtype=torch.float32)
@@ -261,7 +262,7 @@ def guided_attention(
         "HEADS": heads,
         "FRAMES": frames,
         "CHANNELS": channels,
-        "BLOCK_F": max(16, triton.next_power_of_2(frames)),
+        "BLOCK_F": block,
         "BLOCK_C": min(128 // query.itemsize, max(16, triton.next_power_of_2(channels))),
         "RUN": run,
         "num_warps": warps,
@@ -305,6 +306,9 @@ def guided_attention(
     return output.transpose(1, 2), Measures(energy, energy_after, disparity, beta)
 
 
-def _shape_of_program(frames: int) -> tuple[int, int]:
-    """Pixels and warps of a program: tiles of 16 x 16 leave one warp little to do, those of 64 x 64 are for eight."""
-    return (8, 1) if frames <= 16 else (4, 2) if frames <= 32 else (2, 8)
+def _shape_of_program(block: int) -> tuple[int, int]:
+    """Pixels and warps of a program whose maps are tiles of block x block.
+
+    The tensor cores take 16 rows of a tile from each warp; warps beyond the last row repeat what others do.
+    """
+    return 128 // block, block // 16

@@ -82,7 +82,7 @@ class KnownModel:
     @property
     def preset_in_words(self) -> str:
         """The preset, and whether it was found on this model."""
-        return self.preset if self.measured else f"{self.preset} (starting point, not measured)"
+        return self.preset if self.measured else f"{self.preset} (starting point)"
 
     @property
     def present(self) -> bool:
