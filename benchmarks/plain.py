@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from bytheway import ByTheWayConfig
 from bytheway.architectures import architecture_of
-from bytheway.hooks import arguments_of_call
+from bytheway.installation import arguments_of_call
 from bytheway.joint import JointArchitecture, VideoTokens, self_attentions
 from bytheway.method import high_band
 from bytheway.sites import Site, denoiser_of, find_sites

@@ -4,9 +4,11 @@ The backend "eager" traces and guards like any other; what kernels a compiler th
 """
 
 import re
+from copy import deepcopy
 
 import pytest
 import torch
+from diffusers.hooks import HookRegistry, ModelHook
 from torch._dynamo.testing import CompileCounter
 
 from bytheway import ByTheWayConfig, apply_bytheway, enhanced, observe, remove_bytheway
@@ -68,6 +70,69 @@ def test_compiled_before(compile_denoiser, expected):
     assert counter.frame_count == graphs
     remove_bytheway(pipe)
     close(run(pipe), vanilla)
+
+
+@pytest.mark.parametrize("compile_denoiser", [compile_in_place, compile_around])
+def test_each_run_in_a_block_of_its_own(compile_denoiser, expected):
+    """A graph holds for the hooks that it was traced with, and there may be eight; vanilla runs come between."""
+    vanilla, video = expected
+    pipe, counter = small_pipeline(), CompileCounter()
+    compile_denoiser(pipe, counter)
+    for _ in range(3):
+        close(run(pipe), vanilla)
+        with enhanced(pipe, HALF, record=False):
+            close(run(pipe), video)
+        assert not any(hasattr(module, "_diffusers_hook") for module in denoiser_of(pipe).modules())
+    assert counter.frame_count == 3
+
+
+def test_regions_are_not_compiled_again(expected):
+    _, video = expected
+    pipe, counter = small_pipeline(), CompileCounter()
+    pipe.unet.up_blocks[-1].motion_modules[0].compile(backend=counter)
+    graphs = []
+    for _ in range(3):
+        with enhanced(pipe, HALF, record=False):
+            close(run(pipe), video)
+        graphs.append(counter.frame_count)
+    assert graphs[0] == graphs[-1] > 0
+
+
+def test_hooks_of_a_compiled_denoiser_are_not_copied(expected):
+    """They would run the modules of the original."""
+    _, video = expected
+    pipe = small_pipeline()
+    compile_in_place(pipe, CompileCounter())
+    with enhanced(pipe, HALF, record=False):
+        run(pipe)
+    pipe.unet = deepcopy(original := pipe.unet)
+    for parameter in original.parameters():
+        parameter.data.zero_()
+    with enhanced(pipe, HALF, record=False):
+        close(run(pipe), video)
+
+
+def test_another_hook_came_between(expected):
+    """It is kept, and runs inside of ours."""
+    _, video = expected
+    pipe, calls = small_pipeline(), []
+    compile_in_place(pipe, CompileCounter())
+    with enhanced(pipe, HALF, record=False):
+        run(pipe)
+    site = find_sites(denoiser_of(pipe), HALF)[0].module
+
+    class Counting(ModelHook):
+        @torch.compiler.disable
+        def pre_forward(self, module, *args, **kwargs):
+            calls.append(module)
+            return args, kwargs
+
+    HookRegistry.check_if_exists_or_initialize(site).register_hook(Counting(), "counting")
+    with enhanced(pipe, HALF, record=False):
+        close(run(pipe), video)
+    assert calls
+    run(pipe)
+    assert list(site._diffusers_hook.hooks) == ["counting"]
 
 
 def test_nothing_breaks_the_graph(expected):

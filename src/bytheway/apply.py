@@ -15,7 +15,7 @@ from typing import Any
 
 from bytheway.call import Settings
 from bytheway.config import ByTheWayConfig
-from bytheway.hooks import Installation
+from bytheway.installation import Installation
 from bytheway.joint_hooks import installation_on
 from bytheway.record import Record
 from bytheway.sites import TemporalAttention, denoisers_of

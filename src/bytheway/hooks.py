@@ -1,28 +1,23 @@
-"""The hooks on one denoiser: they follow its calls and put the enhanced attention in place in the active steps.
+"""The hooks on the modules of one denoiser, which put the enhanced attention in place while they are engaged.
 
 A hook sits on the forward of an attention module, through diffusers' own registry, beside those of offloading, casting
-or caching. Whatever changes below it (processors, LoRA) leaves it in place; where blocks are rebuilt or wrapped
-(FreeNoise), the next call of the denoiser hooks the new ones.
+or caching. Whatever changes below it (processors, LoRA) leaves it in place.
 """
 
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, Self, TypeVar, cast
-from weakref import WeakKeyDictionary
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import torch
 from diffusers.hooks import HookRegistry, ModelHook
-from diffusers.pipelines.free_noise_utils import SplitInferenceModule
 from torch import Tensor, nn
-from torch._dynamo.eval_frame import OptimizedModule
-from torch.utils.hooks import RemovableHandle
 
-from bytheway.call import Call, Settings
-from bytheway.caller import find_caller, parts_of_batch
-from bytheway.errors import ByTheWayError
+if TYPE_CHECKING:
+    from bytheway.call import Call
+    from bytheway.installation import Installation
 
 HOOK_NAME = "bytheway"
-ATTRIBUTE = "_bytheway"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,214 +27,18 @@ def eager(function: Function) -> Function:
     return cast(Function, torch.compiler.disable(function))
 
 
-class Installation:
-    """Everything that bytheway has put on one denoiser, and the settings of those who use it.
-
-    Several pipelines may share the denoiser: a call is made under the settings of the pipeline that makes it, else
-    under those of the bare denoiser. In a loop of one's own, which no pipeline runs, the settings given last are meant.
-    The denoiser may be in one call at a time: threads that share it have to take turns.
+class Hook(ModelHook):  # type: ignore[misc]
+    """A hook of ours. While it is not engaged, the module does what it always did.
 
     Attributes:
-        call: the one in progress, while there is something to do in it.
+        path: of the module in its denoiser, where the hook goes by it.
+        whole: once it is taken off, whether its module was as the hook had left it, so that it can be put back.
     """
 
-    def __init__(self, denoiser: nn.Module) -> None:
-        self.denoiser = denoiser
-        self.call: Call | None = None
-        self._own: Settings | None = None
-        self._by_pipeline: WeakKeyDictionary[Any, Settings] = WeakKeyDictionary()
-        self._handles: list[RemovableHandle] = []
-        self._hooks: list[Hook] = []
-        self._hooked: dict[str, nn.Module] = {}
-
-    @classmethod
-    def on(cls, denoiser: nn.Module) -> "Installation | None":
-        """The installation on a denoiser, if there is one."""
-        return vars(denoiser).get(ATTRIBUTE)
-
-    def settings_of(self, model: Any) -> Settings | None:
-        """The settings given for a pipeline, or for the bare denoiser."""
-        return self._own if isinstance(model, nn.Module) else self._by_pipeline.get(model)
-
-    def put(self, model: Any, settings: Settings) -> None:
-        """Give a pipeline, or the bare denoiser, its settings in place of any earlier ones.
-
-        Raises:
-            ByTheWayError: they do not fit the denoiser; nothing has changed.
-        """
-        self._fit(settings)
-        self._set_call(None)
-        if isinstance(model, nn.Module):
-            self._own = settings
-        else:
-            self._by_pipeline.pop(model, None)
-            self._by_pipeline[model] = settings
-        if not self._handles:
-            self._handles = [
-                self.denoiser.register_forward_pre_hook(self._open, with_kwargs=True),
-                self.denoiser.register_forward_hook(self._close, always_call=True),
-            ]
-            setattr(self.denoiser, ATTRIBUTE, self)
-        if not self._modules_of(settings) <= {hook.module for hook in self._hooks}:
-            self._detach()
-            self._attach()
-
-    def drop(self, model: Any) -> None:
-        """Take away the settings of a pipeline, or everybody's from a bare denoiser; with the last, the hooks go."""
-        self._set_call(None)
-        if isinstance(model, nn.Module):
-            self._own = None
-            self._by_pipeline.clear()
-        else:
-            self._by_pipeline.pop(model, None)
-        if self._own is None and not self._by_pipeline:
-            self._detach()
-            for handle in self._handles:
-                handle.remove()
-            self._handles = []
-            delattr(self.denoiser, ATTRIBUTE)
-
-    @eager
-    def _open(self, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Before each call of the denoiser: is there something to do in it?"""
-        self._set_call(None)
-        self._set_call(self._begin_call(*_sample_and_timestep(arguments_of_call(denoiser, args, kwargs))))
-
-    @eager
-    def _close(self, *_: Any) -> None:
-        """After each call, also one that failed; what an interrupt leaves open, the next call closes."""
-        self._set_call(None)
-
-    def _set_call(self, call: Call | None) -> None:
-        self.call = call
-        for hook in self._hooks:
-            hook.engaged = call is not None and hook.has_part_in(call)
-
-    def _fit(self, settings: Settings) -> None:
-        """Find what the settings mean for this denoiser."""
-        settings.find_sites(self.denoiser)
-
-    def _begin_call(self, sample: Tensor, timestep: Tensor | float) -> Call | None:
-        caller = find_caller()
-        settings = self._active_settings(caller.pipeline, timestep)
-        if settings is None:
-            return None
-        parts, conditional = parts_of_batch(caller, len(sample), settings.classifier_free_guidance)
-        height, width = sample.shape[-2:]
-        compiled = self._is_compiled(caller.pipeline)
-        return Call(settings, timestep, parts, conditional, len(sample), {self.denoiser: (height, width)}, compiled)
-
-    def _is_compiled(self, pipeline: Any | None) -> bool:
-        """Whether torch.compile has the denoiser as a whole, in place or around it as the pipeline's component."""
-        around = () if pipeline is None else pipeline.components.values()
-        return self.denoiser._compiled_call_impl is not None or any(
-            isinstance(part, OptimizedModule) and part._orig_mod is self.denoiser for part in around
-        )
-
-    def _active_settings(self, pipeline: Any | None, timestep: Tensor | float) -> Settings | None:
-        """The settings of a call by this pipeline, or by none; None where there is nothing to do in it."""
-        if pipeline is not None:
-            settings = self._by_pipeline.get(pipeline, self._own)
-            scheduler = None if settings is None else getattr(pipeline, "scheduler", settings.scheduler)
-        else:
-            settings, scheduler = self._settings_of_loop()
-        if settings is None:
-            return None
-        if scheduler is None:
-            raise ByTheWayError(
-                "Nothing tells the step of this call of the denoiser: no pipeline with a scheduler makes it; give the "
-                "scheduler in use as scheduler= when applying bytheway."
-            )
-        self._follow_rebuilt_blocks()
-        announced = getattr(pipeline, "current_timestep", None)
-        settings.window.locate(timestep, scheduler, getattr(pipeline, "num_timesteps", None), announced)
-        return settings if settings.active else None
-
-    def _settings_of_loop(self) -> tuple[Settings | None, Any]:
-        """Settings and scheduler where no pipeline is running."""
-        if self._own is not None:
-            return self._own, self._own.scheduler
-        pipeline, settings = next(reversed(list(self._by_pipeline.items())), (None, None))
-        if settings is None or pipeline is None:
-            return None, None
-        return settings, settings.scheduler or pipeline.scheduler
-
-    def _follow_rebuilt_blocks(self) -> None:
-        """Hook anew if the denoiser is going to run other modules than those that carry the hooks."""
-        if not in_place(self.denoiser, self._hooked) or any(hook.lost for hook in self._hooks):
-            for settings in self._everyone():
-                self._fit(settings)
-            self._detach()
-            self._attach()
-
-    def _everyone(self) -> list[Settings]:
-        return [*self._by_pipeline.values(), *([] if self._own is None else [self._own])]
-
-    def _modules_of(self, settings: Settings) -> set[nn.Module]:
-        """Those that have to carry hooks; of the denoiser itself the size is known without one."""
-        sites = settings.sites.values()
-        return {site.module for site in sites} | self._transformers_of(settings).keys()
-
-    def _transformers_of(self, settings: Settings) -> dict[nn.Module, None]:
-        transformers = (site.transformer for site in settings.sites.values())
-        return {module: None for module in transformers if module is not None and module is not self.denoiser}
-
-    def _attach(self) -> None:
-        """Hook every temporal self-attention; which of them take part is up to the settings of each call."""
-        everyone = self._everyone()
-        self._hooked = {site.path: site.module for settings in everyone for site in settings.sites.values()}
-        attentions = set(self._hooked.values())
-        for transformer in {module: None for settings in everyone for module in self._transformers_of(settings)}:
-            self._hooks.append(TransformerHook(self).attach(transformer))
-            for module in transformer.modules():
-                if isinstance(module, SplitInferenceModule) and attentions.intersection(module.modules()):
-                    self._hooks.append(SplitHook(self).attach(module))
-        self._hooks += [SiteHook(self, path).attach(module) for path, module in self._hooked.items()]
-
-    def _detach(self) -> None:
-        for hook in self._hooks:
-            hook.detach()
-        self._hooks = []
-        self._hooked = {}
-
-
-def in_place(denoiser: nn.Module, modules: Mapping[str, nn.Module]) -> bool:
-    """Whether the modules are still those of the denoiser at these paths."""
-    try:
-        return all(denoiser.get_submodule(path) is module for path, module in modules.items())
-    except AttributeError:
-        return False
-
-
-def arguments_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What the denoiser is called with, by the names in its forward, in their order there.
-
-    What its forward takes as *args goes by its place ("args[0]"), what it takes as **kwargs by its own name.
-    """
-    signature = inspect.signature(type(denoiser).forward)
-    named: dict[str, Any] = {}
-    for name, given in signature.bind(denoiser, *args, **kwargs).arguments.items():
-        kind = signature.parameters[name].kind
-        if kind is inspect.Parameter.VAR_POSITIONAL:
-            named |= {f"{name}[{place}]": one for place, one in enumerate(given)}
-        else:
-            named |= given if kind is inspect.Parameter.VAR_KEYWORD else {name: given}
-    _, *arguments = named.items()
-    return dict(arguments)
-
-
-def _sample_and_timestep(arguments: dict[str, Any]) -> tuple[Tensor, Tensor | float]:
-    """The first argument, batch outermost, and the one that is named timestep, or else the second."""
-    sample, second, *_ = arguments.values()
-    return sample, arguments.get("timestep", second)
-
-
-class Hook(ModelHook):  # type: ignore[misc]
-    """A hook of ours. While it is not engaged, the module does what it always did."""
-
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, path: str = "") -> None:
         super().__init__()
         self.installation = installation
+        self.path = path
         self.engaged = False
 
     def has_part_in(self, call: Call) -> bool:
@@ -248,9 +47,18 @@ class Hook(ModelHook):  # type: ignore[misc]
     def attach(self, module: Any) -> Self:
         self.module = module
         self.brought_registry = not hasattr(module, "_diffusers_hook")
-        HookRegistry.check_if_exists_or_initialize(module).register_hook(self, HOOK_NAME)
+        self.brought_forward = "forward" not in vars(module)
+        self.registry = HookRegistry.check_if_exists_or_initialize(module)
+        self.registry.register_hook(self, HOOK_NAME)
         self.forward = module.forward
         return self
+
+    def attach_again(self) -> bool:
+        """Put everything back that `detach` has left whole, if the module is still what it was."""
+        if not self.whole or vars(self.module).keys() & {"_diffusers_hook", "forward"}:
+            return False
+        self.module._diffusers_hook, self.module.forward = self.registry, self.forward
+        return True
 
     @property
     def lost(self) -> bool:
@@ -260,7 +68,18 @@ class Hook(ModelHook):  # type: ignore[misc]
 
     def detach(self) -> None:
         """Leave the module as it was, down to its attributes."""
-        registry, lost = self.module._diffusers_hook, self.lost
+        attributes, lost = vars(self.module), self.lost
+        self.whole = (
+            self.brought_registry
+            and self.brought_forward
+            and len(self.registry.hooks) == 1
+            and attributes.get("_diffusers_hook") is self.registry
+            and attributes.get("forward") is self.forward
+        )
+        if self.whole:
+            del self.module._diffusers_hook, self.module.forward
+            return
+        registry = self.module._diffusers_hook
         # Hooks of accelerate (sequential offloading) that came later are no part of the registry, and go around it.
         around = vars(self.module).get("_old_forward") is self.forward
         outer = self.module.forward if lost or around else None
@@ -274,6 +93,29 @@ class Hook(ModelHook):  # type: ignore[misc]
         forward = vars(self.module).get("forward")
         if getattr(forward, "__func__", None) is type(self.module).forward:
             del self.module.forward
+
+
+class SpareHooks(dict[tuple[type[Hook], str, nn.Module], Hook]):
+    """Hooks that have been taken off, for the next time.
+
+    The graphs of torch.compile hold for the very hooks with which they were traced: with others they would be made
+    anew, until there are so many that the denoiser is not compiled any more. A copy of the denoiser gets none of them.
+    """
+
+    def keep(self, hook: Hook) -> None:
+        if hook.whole:
+            self[type(hook), hook.path, hook.module] = hook
+
+    def put_back(self, module: nn.Module, like: Hook) -> Hook | None:
+        """The hook that did on this module what `like` is to do, back in its place."""
+        hook = self.pop((type(like), like.path, module), None)
+        if hook is None or not hook.attach_again():
+            return None
+        hook.installation, hook.engaged = like.installation, False
+        return hook
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return SpareHooks, ()
 
 
 class TransformerHook(Hook):
@@ -309,10 +151,6 @@ class SiteHook(Hook):
     Where the denoiser is compiled as a whole it is traced, without a break in the graph. A graph of less than that
     would serve one site alone, and one that held the step of a record no other step.
     """
-
-    def __init__(self, installation: Installation, path: str) -> None:
-        super().__init__(installation)
-        self.path = path
 
     def has_part_in(self, call: Call) -> bool:
         return call.settings.takes_part(self.path)

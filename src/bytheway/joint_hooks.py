@@ -13,7 +13,8 @@ from bytheway.architectures import architecture_of
 from bytheway.call import Settings
 from bytheway.caller import find_caller
 from bytheway.errors import ByTheWayError
-from bytheway.hooks import Hook, Installation, arguments_of_call, eager, in_place
+from bytheway.hooks import Hook, eager
+from bytheway.installation import Installation, arguments_of_call, in_place
 from bytheway.joint import (
     Inputs,
     JointArchitecture,
@@ -87,7 +88,9 @@ class JointInstallation(Installation):
         if projections != self._hooked or any(hook.lost for hook in self._hooks):
             self._detach()
             self._hooked = projections
-            self._hooks = [ValueHook(self, path).attach(module) for path, module in projections.items()]
+            for path, module in projections.items():
+                self._hook(module, ValueHook(self, path))
+            self._spare.clear()
 
 
 class ValueHook(Hook):
@@ -98,7 +101,7 @@ class ValueHook(Hook):
     passed: Tensor | None
 
     def __init__(self, installation: Installation, path: str) -> None:
-        super().__init__(installation)
+        super().__init__(installation, path)
         self.attention, _, name = path.rpartition(".")
         self.fused = name == "to_qkv"
 
