@@ -44,14 +44,19 @@ class Point(NamedTuple):
 
 
 def measure_blocks(case: Case, device: torch.device, quick: bool) -> tuple[list[Measurement], list[str]]:
-    """The attention of each block against `scaled_dot_product_attention`, and what the last spends its time on."""
+    """The attention of each block against `scaled_dot_product_attention`.
+
+    In words: what the first block, which is the anchor, and the last, whose maps are most, spend their time on.
+    """
     rows, words = [], []
     for dtype in PRECISIONS[device.type]:
-        sites = _joint_site(case, dtype, device, quick) if case.joint else _temporal_sites(case, dtype, device, quick)
+        make = _joint_site if case.joint else _temporal_sites
+        sites = list(make(case, dtype, device, quick))
         for figure, what, made in sites:
             rows.append(Measurement(figure, f"{what}, {_name(dtype)}", "ms", _timed(made, device, quick)))
-        for column in (OURS, VANILLA):
-            words.append(f"{what}, {_name(dtype)}, {column}: {_shares(made, column, device)}.")
+        for _, what, made in sites[:: max(len(sites) - 1, 1)]:
+            for column in (OURS, VANILLA):
+                words.append(f"{what}, {_name(dtype)}, {column}: {_shares(made, column, device)}.")
     return rows, words
 
 

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from datetime import date
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,12 +31,14 @@ def describe(device: torch.device) -> dict[str, str]:
 
 def revision() -> str:
     """The commit of the checkout that is measured, else the version that is installed."""
-    command = ["git", "describe", "--always", "--dirty"]
+    git = partial(subprocess.run, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
     try:
-        described = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        commit = git(["git", "describe", "--always"]).stdout.strip()
+        # Pages and results, which change with every figure, are no part of what is measured.
+        changes = git(["git", "status", "--porcelain", "--", "src", "benchmarks", "study", "training"]).stdout
     except (OSError, subprocess.CalledProcessError):
         return bytheway.__version__
-    return described.stdout.strip()
+    return f"{commit}-dirty" if changes else commit
 
 
 def processor() -> str:

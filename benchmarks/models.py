@@ -51,7 +51,11 @@ class Scale:
 
     def __str__(self) -> str:
         height, width = self.size
-        made_of = f", {' '.join(map(str, self.widths))}" if self.widths else ""
+        made_of = ""
+        if len(self.widths) == 2:
+            made_of = ", {} heads, {} layers".format(*self.widths)
+        elif self.widths:
+            made_of = f", widths {' '.join(map(str, self.widths))}"
         return f"{self.frames} frames of {height}x{width}, {str(self.dtype).removeprefix('torch.')}{made_of}"
 
 

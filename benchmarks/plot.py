@@ -2,57 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import matplotlib
 from matplotlib import pyplot as plt
+from matplotlib.ticker import NullLocator
 
 from benchmarks.columns import FREE_INIT, OURS, PLAIN, VANILLA
+from benchmarks.report import GOALS
 from benchmarks.results import Measurement, Results
 from benchmarks.statistics import ratio
 
 matplotlib.use("Agg")
 
 AXES: Final = {"frames": "frames", "pixels": "width and height, pixels", "videos": "videos in the batch"}
+PERCENTS: Final = (-5, -2, 0, 2, 5, 20, 100, 400)
 COLOURS: Final = {OURS: "tab:blue", PLAIN: "tab:orange", FREE_INIT: "tab:green"}
 
 
 def draw(results: Results, path: Path) -> None:
-    """Ratios to vanilla: above the curves, with quartiles; below the active step and the run of each case."""
+    """Above, the attention alone in times vanilla; below, what a step, a run and memory cost on top, with the goals."""
     rows = {case: [row for part in parts.values() for row in part.measurements] for case, parts in results.items()}
-    figure, axes = plt.subplots(2, 3, figsize=(13, 7), layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(13, 7.5), layout="constrained")
     for axis, (curve, label) in zip(axes[0], AXES.items(), strict=True):
         _curve(axis, [row for found in rows.values() for row in found if row.figure == curve], label)
-    for axis, bars in zip(axes[1], ("active step", "run", "memory"), strict=True):
-        _bars(axis, {case: row for case, found in rows.items() for row in found if row.figure == bars}, bars)
+    for axis, name in zip(axes[1], ("active step", "run", "memory"), strict=True):
+        _overheads(axis, {case: row for case, found in rows.items() for row in found if row.figure == name}, name)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
 def _curve(axis: Any, rows: list[Measurement], label: str) -> None:
     for column in (OURS, PLAIN):
-        points = [(row.x, ratio(row.values[column], row.values[VANILLA])) for row in rows]
-        middles = [found.median for _, found in points]
-        errors = [[found.median - found.low for _, found in points], [found.high - found.median for _, found in points]]
-        axis.errorbar(
-            [x for x, _ in points], middles, errors, marker="o", capsize=3, color=COLOURS[column], label=column
-        )
+        _errorbars(axis, column, [row.x or 0.0 for row in rows], rows, lambda times: times, linestyle="-")
     axis.axhline(1, color="grey", linewidth=0.8)
     axis.set(xlabel=label, ylabel="attention alone, times vanilla", yscale="log")
+    axis.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
+    axis.yaxis.set_minor_locator(NullLocator())
     if rows:
         axis.set_xticks([row.x for row in rows], [f"{row.x:g}" for row in rows])
         axis.legend()
 
 
-def _bars(axis: Any, rows: dict[str, Measurement], name: str) -> None:
+def _overheads(axis: Any, rows: dict[str, Measurement], name: str) -> None:
+    """Percent on top of vanilla: linear around nothing, where ours should be, and logarithmic beyond."""
     present = [column for column in COLOURS if any(column in row.values for row in rows.values())]
     for number, column in enumerate(present):
-        found = {place: row for place, row in enumerate(rows.values()) if column in row.values}
-        heights = [ratio(row.values[column], row.values[VANILLA]).median for row in found.values()]
-        axis.bar([place + 0.27 * (number - 1) for place in found], heights, 0.25, color=COLOURS[column], label=column)
-    axis.axhline(1, color="grey", linewidth=0.8)
-    axis.set(ylabel=f"{name}, times vanilla")
+        offset = 0.22 * (number - (len(present) - 1) / 2)
+        # A run of FreeInit that was not made has no spread of its own.
+        found = {
+            place + offset: row
+            for place, row in enumerate(rows.values())
+            if column in row.values and not (column == FREE_INIT and row.note)
+        }
+        _errorbars(axis, column, list(found), list(found.values()), lambda times: 100 * (times - 1), linestyle="none")
+    axis.axhline(0, color="grey", linewidth=0.8)
+    axis.axhline(100 * (GOALS[name] - 1), color=COLOURS[OURS], linewidth=1, linestyle="--", label="goal for ours")
+    axis.set_yscale("symlog", linthresh=5, linscale=1.5)
+    axis.set_yticks(PERCENTS, [f"{percent:+g} %" if percent else "0" for percent in PERCENTS])
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.set_title(f"{name}, on top of vanilla")
     axis.set_xticks(range(len(rows)), list(rows))
-    if rows:
-        axis.legend()
+    axis.set_xlim(-0.5, max(len(rows), 1) - 0.5)
+    axis.legend()
+
+
+def _errorbars(
+    axis: Any, column: str, places: list[float], rows: list[Measurement], unit: Callable[[float], float], **style: Any
+) -> None:
+    """Medians of the ratios to vanilla, with quartiles."""
+    found = [ratio(row.values[column], row.values[VANILLA]) for row in rows]
+    middles = [unit(one.median) for one in found]
+    errors = [
+        [unit(one.median) - unit(one.low) for one in found],
+        [unit(one.high) - unit(one.median) for one in found],
+    ]
+    axis.errorbar(places, middles, errors, marker="o", capsize=3, color=COLOURS[column], label=column, **style)

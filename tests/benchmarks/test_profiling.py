@@ -23,7 +23,7 @@ def test_values_that_are_fetched_are_counted() -> None:
     assert profiled(lambda: values.sum(), CPU).syncs == 0
 
 
-def test_only_operators_that_are_called_more_or_less_often_are_extra() -> None:
+def test_operators_that_are_called_more_or_less_often_are_extra() -> None:
     vanilla = {"conv": Operator(10, 50.0), "sdpa": Operator(2, 4.0)}
     ours = {"conv": Operator(10, 90.0), "sdpa": Operator(1, 2.0), "bmm": Operator(3, 5.0)}
-    assert extra(ours, vanilla) == [("bmm", Operator(3, 5.0)), ("sdpa", Operator(-1, -2.0))]
+    assert extra(ours, vanilla) == [("bmm", 3), ("sdpa", -1)]

@@ -9,6 +9,7 @@ from benchmarks.report import full, short
 from benchmarks.results import Measurement, Part, path_of, read, save
 from bytheway.errors import ByTheWayError
 
+ROOT = Path(__file__).parents[2]
 MACHINE = {"hardware": "a chip", "threads": "2", "load before": "0.1", "versions": "torch 9", "date": "2026-01-02"}
 TIMES = {"vanilla": [10.0, 100.0, 10.0], "ours": [11.0, 110.0, 12.0], "plain": [14.0, 140.0, 14.0]}
 
@@ -71,14 +72,45 @@ def test_the_short_table() -> None:
 def test_the_full_tables_say_what_was_reached_and_what_is_missing() -> None:
     table = full(results(), "plot.png")
     quartiles = ["3", "10 ms", "1.100 (1.100 to 1.150)", "1.400 (1.400 to 1.400)"]
-    assert cells(table, "guided attention, up_blocks.2") == [*quartiles, "–", "1.2: reached", "4.0"]
-    assert cells(table, "anchor attention") == [*quartiles, "–", "1.05: missed", "4.0"]
+    assert cells(table, "guided attention, up_blocks.2") == [*quartiles, "–", "1.2: reached", "4.0: reached"]
+    assert cells(table, "anchor attention") == [*quartiles, "–", "1.05: missed", "4.0: reached"]
     assert cells(table, "values fetched")[-2:] == ["+0: reached", "–"]
     assert cells(table, "a run (reckoned)")[4] == "3.000 (3.000 to 3.050)"
-    assert "![Curves of the attention alone](plot.png)" in table
+    assert "steps, runs and memory cost on top of vanilla](plot.png)" in table
     assert "- mostly bmm." in table
     assert "- Not measured: FreeInit: no such thing." in table
     assert "Load before: 0.1." in table
+
+
+@pytest.mark.parametrize(
+    ("ours", "plain", "words"),
+    [
+        ([1.1, 1.1, 1.1], [1.2, 1.2, 1.2], "2.0: missed"),
+        ([0.9, 0.9, 1.1], [1.5, 1.5, 1.5], "ours has none"),
+        ([0.8, 1.1, 1.2], [1.5, 1.5, 1.5], "that of ours is within its spread"),
+        ([1.1, 1.1, 1.1], [0.9, 0.9, 0.9], "plain has none"),
+        ([1.1, 1.1, 1.1], [0.8, 1.2, 1.2], "that of plain is within its spread"),
+    ],
+)
+def test_overheads_are_compared_where_they_can_be_told(ours: list[float], plain: list[float], words: str) -> None:
+    run = Measurement("run", "a run", "ms", {"vanilla": [1.0] * 3, "ours": ours, "plain": plain})
+    table = full({"model": {"run": Part("A model", "", MACHINE, [run])}}, "plot.png")
+    assert cells(table, "a run")[-1] == words
+
+
+def test_machines_have_a_line_each() -> None:
+    run = Measurement("run", "a run", "ms", TIMES)
+    parts = {name: Part("A model", "", MACHINE | {"threads": name}, [run]) for name in ("1", "2")}
+    assert short({"model": parts}).endswith(
+        "a chip, 1 threads; torch 9; 2026-01-02.<br>\na chip, 2 threads; torch 9; 2026-01-02."
+    )
+
+
+def test_the_readme_shows_what_was_measured() -> None:
+    _, _, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition("<!-- python -m benchmarks -->\n")
+    table, end, _ = rest.partition("\n<!-- end -->")
+    assert end
+    assert table == short(read(ROOT / "docs" / "benchmarks", "cpu"))
 
 
 def test_long_times_are_in_seconds() -> None:
