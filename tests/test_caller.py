@@ -85,7 +85,13 @@ def test_a_method_of_a_pipeline_is_not_its_run():
 def test_a_pipeline_tells_its_parts(guided, perturbed, parts):
     caller = Caller(SimpleNamespace(do_perturbed_attention_guidance=perturbed), guided)
     assert parts_of_batch(caller, 6, None) == parts
-    assert parts_of_batch(caller, 6, not guided) == parts
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_what_was_said_counts(guided):
+    """A pipeline may send the halves in two calls."""
+    assert parts_of_batch(Caller(SimpleNamespace(), not guided), 2, guided) == (1 + guided, int(guided))
+    assert parts_of_batch(Caller(SimpleNamespace(), True), 1, False) == (1, 0)
 
 
 @pytest.mark.parametrize("pipeline", [None, SimpleNamespace()])

@@ -339,6 +339,15 @@ def hunyuanvideo_1_5():
     }
 
 
+def test_ltx2_without_a_grid_is_refused():
+    """Pipelines that refine frame by frame do not tell it."""
+    denoiser, inputs = ltx2()
+    architecture = architecture_of(denoiser)
+    assert architecture.video_tokens(denoiser.config, inputs).frames == 3
+    with pytest.raises(ByTheWayError, match="is not told num_frames"):
+        architecture.video_tokens(denoiser.config, inputs | {"num_frames": None})
+
+
 @pytest.mark.parametrize(("make", "layer"), [(ltx2, "attn1"), (hunyuanvideo_1_5, "attn")])
 def test_denoisers_without_a_tiny_pipeline(make, layer):
     """In a loop of one's own; neither audio nor text, keyframes or an image's embedding is touched."""

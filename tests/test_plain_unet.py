@@ -1,5 +1,7 @@
 """A denoiser that diffusers does not have, whose temporal self-attentions are given one by one: the example."""
 
+import inspect
+
 import pytest
 import torch
 from accelerate.hooks import AlignDevicesHook, add_hook_to_module, remove_hook_from_module
@@ -72,6 +74,46 @@ def test_on_and_off(unet, loop):
     with observe(unet, sites=SITES, **loop) as run:
         assert torch.equal(sample(unet, loop), vanilla)
     assert [row.block for row in run.record.rows()] == ["coarse", "fine"] * 2
+
+
+@pytest.mark.parametrize("masks", [{"mask": torch.zeros(1)}, {}])
+def test_more_tensors_than_the_hidden_states_are_refused(unet, loop, masks):
+    """A mask would be left out of the map."""
+    attention = unet.get_submodule(SITES[0].path)
+    forward = attention.forward
+
+    def call(module, args):
+        return (*args, torch.zeros(1)) if not masks else args
+
+    handle = attention.register_forward_pre_hook(call)
+    named = attention.register_forward_pre_hook(lambda _, args, kwargs: (args, kwargs | masks), with_kwargs=True)
+    with (
+        enhanced(unet, CONFIG, sites=SITES, **loop),
+        pytest.raises(ByTheWayError, match=r"is called with (an argument|mask) beside its hidden states"),
+    ):
+        sample(unet, loop)
+    handle.remove()
+    named.remove()
+    assert attention.forward == forward
+
+
+def test_hidden_states_by_name(unet, loop):
+    """Whatever the attention calls them."""
+    with enhanced(unet, CONFIG, sites=SITES, record=False, **loop):
+        expected = sample(unet, loop)
+    handles = []
+    for site in SITES:
+        attention = unet.get_submodule(site.path)
+        (name, *_) = inspect.signature(attention.forward).parameters
+        handles.append(
+            attention.register_forward_pre_hook(
+                lambda _, args, kwargs, name=name: ((), {name: args[0], **kwargs}), with_kwargs=True
+            )
+        )
+    with enhanced(unet, CONFIG, sites=SITES, record=False, **loop):
+        assert torch.equal(sample(unet, loop), expected)
+    for handle in handles:
+        handle.remove()
 
 
 class ByPlace(plain_unet.PlainUNet):

@@ -8,7 +8,7 @@ import torch
 from diffusers import AnimateDiffVideoToVideoPipeline, DDIMScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler
 
 from bytheway import ByTheWayConfig, ByTheWayError, enhanced
-from bytheway.window import StepWindow, count_active
+from bytheway.window import StepWindow, count_active, timestep_index
 from tests.tiny import generate, make_pipeline
 
 # diffusers' schedulers hand tensors to numpy in ways that numpy 2 warns of.
@@ -184,3 +184,22 @@ def test_unknown_timestep():
     scheduler.set_timesteps(10)
     with pytest.raises(ByTheWayError, match="timestep 5000"):
         StepWindow(0.2).locate(5000, scheduler)
+
+
+def test_rounds_over_the_same_timesteps():
+    """A pipeline that works tile by tile counts the steps of all its tiles."""
+    scheduler = DDIMScheduler()
+    scheduler.set_timesteps(5)
+    window = StepWindow(0.2)
+    active = []
+    for timestep in [*scheduler.timesteps, *scheduler.timesteps]:
+        window.locate(timestep, scheduler, num_timesteps=10)
+        active.append(window.active)
+    assert active == [True, False, False, False, False] * 2
+
+
+def test_timesteps_are_found_whatever_the_default_device():
+    scheduler = DDIMScheduler()
+    scheduler.set_timesteps(4)
+    with torch.device("meta"):
+        assert timestep_index(float(scheduler.timesteps[2]), scheduler.timesteps, scheduler) == 2

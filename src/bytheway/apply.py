@@ -13,8 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from bytheway.call import Settings
 from bytheway.config import ByTheWayConfig
+from bytheway.errors import ByTheWayError
 from bytheway.installation import Installation
 from bytheway.joint_hooks import installation_on
 from bytheway.record import Record
@@ -57,8 +60,9 @@ def apply_bytheway(
         sites: of a denoiser of one's own: where its temporal self-attentions are, in the order in which they run, the
             anchor block first. Its forward takes the batch first, and the timestep second or as `timestep`.
         scheduler: for a loop of one's own: the scheduler whose timesteps it runs through.
-        classifier_free_guidance: for a loop of one's own: whether each batch is an unconditional half followed by a
-            conditional one. Halves sent in two calls (False) are enhanced each by their own energies.
+        classifier_free_guidance: for a loop of one's own, or a pipeline that does it in a way of its own: whether each
+            batch is an unconditional half followed by a conditional one. Halves sent in two calls (False) are enhanced
+            each by their own energies. None: as the pipeline says.
 
     Raises:
         ByTheWayError: the architecture is not known, has no temporal attention, or the settings do not fit it.
@@ -70,11 +74,18 @@ def remove_bytheway(model: Any) -> None:
     """Give back the pipeline as it was, bit for bit; nothing happens where nothing was applied.
 
     Given a bare denoiser, it is taken off every pipeline that uses it.
+
+    Raises:
+        ByTheWayError: it was applied to the denoiser, and the pipeline is not to decide for others that use it.
     """
     for denoiser in denoisers_of(model):
         installation = Installation.on(denoiser)
         if installation is not None:
             installation.drop(model)
+            if not isinstance(model, nn.Module) and installation.settings_of(denoiser) is not None:
+                raise ByTheWayError(
+                    "bytheway was applied to the denoiser itself, and still is; give remove_bytheway the denoiser."
+                )
 
 
 @contextmanager

@@ -91,8 +91,14 @@ class Call:
         *args: Any,
         **kwargs: Any,
     ) -> Tensor:
-        """The output of a site: enhanced, or its own `forward` where the method is off."""
+        """The output of a site: enhanced, or its own `forward` where the method is off.
+
+        Raises:
+            ByTheWayError: an attention from a list is called with more than we know to use.
+        """
         settings, site = self.settings, self.settings.sites[path]
+        if settings.attentions is not None:
+            _check_no_more_tensors(path, args, kwargs)
         window = self._windows[path]
         self._windows[path] += 1
         layout = Layout(self.parts, self.conditional, self._size_at(site, len(hidden_states)))
@@ -148,3 +154,14 @@ class Call:
                 f"{self.batch} x {height} x {width}; name the one that is called with the feature map of these rows."
             )
         return height, width
+
+
+def _check_no_more_tensors(path: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Masks, rotary embeddings and the like would be left out of the map."""
+    given = [*(("an argument", one) for one in args), *kwargs.items()]
+    more = [name for name, one in given if isinstance(one, Tensor)]
+    if more:
+        raise ByTheWayError(
+            f"{path} is called with {', '.join(more)} beside its hidden states, which would be left out of its maps; "
+            "leave it out of sites=."
+        )

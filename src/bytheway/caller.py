@@ -56,14 +56,13 @@ def parts_of_batch(caller: Caller, batch: int, classifier_free_guidance: bool | 
     one (PAG), in this order, and says which of them it uses.
 
     Args:
-        classifier_free_guidance: what the user said, for a loop of one's own: an unconditional half and a conditional
-            one, or videos each by itself.
+        classifier_free_guidance: what the user said, which counts where it was said: an unconditional half and a
+            conditional one, or videos each by itself.
 
     Raises:
         ByTheWayError: nothing tells which of the two it is, or the batch has no halves.
     """
-    told = caller.guides()
-    guided = classifier_free_guidance if told is None else told
+    guided = caller.guides() if classifier_free_guidance is None else classifier_free_guidance
     perturbed = bool(getattr(caller.pipeline, "do_perturbed_attention_guidance", False))
     if guided is None and batch % 2 == 0:
         raise ByTheWayError(

@@ -80,10 +80,16 @@ class Hook(ModelHook):  # type: ignore[misc]
             del self.module._diffusers_hook, self.module.forward
             return
         registry = self.module._diffusers_hook
+        # A later hook with a forward of its own (caching) has ours for the original one. The registry would put what
+        # is below ours in the place of the former.
+        later = next((h.fn_ref for h in registry.hooks.values() if h.fn_ref.original_forward is self.forward), None)
+        later_forward = later.forward if later is not None else None
         # Hooks of accelerate (sequential offloading) that came later are no part of the registry, and go around it.
         around = vars(self.module).get("_old_forward") is self.forward
         outer = self.module.forward if lost or around else None
         registry.remove_hook(HOOK_NAME, recurse=False)
+        if later is not None:
+            later.original_forward, later.forward = later.forward, later_forward
         if around:
             self.module._old_forward = self.module.forward
         if outer is not None:
@@ -164,6 +170,9 @@ class SiteHook(Hook):
         return attend(module, *args, **kwargs)
 
     def _attend(self, module: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        if not args:
+            name = "hidden_states" if "hidden_states" in kwargs else next(iter(kwargs))
+            args = (kwargs.pop(name),)
         assert self.installation.call is not None
         return self.installation.call.attend(self.path, module, self.fn_ref.original_forward, *args, **kwargs)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -28,7 +29,8 @@ class Installation:
     """Everything that bytheway has put on one denoiser, and the settings of those who use it.
 
     Several pipelines may share the denoiser: a call is made under the settings of the pipeline that makes it, else
-    under those of the bare denoiser. In a loop of one's own, which no pipeline runs, the settings given last are meant.
+    under those of the bare denoiser. A loop of one's own, which no pipeline runs, is under the latter too, or where
+    there are none under those that a pipeline was given last.
     The denoiser may be in one call at a time: threads that share it have to take turns.
 
     Attributes:
@@ -44,11 +46,29 @@ class Installation:
         self._hooks: list[Hook] = []
         self._hooked: dict[str, nn.Module] = {}
         self._spare: SpareHooks = vars(denoiser).pop(SPARE_HOOKS, SpareHooks())
+        self._compiled_around = False
+        self._is_copy = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Installation:
+        """What a copied denoiser has instead: hooks that would run modules of the original, to be taken off."""
+        copy = object.__new__(Installation)
+        memo[id(self)] = copy
+        Installation.__init__(copy, deepcopy(self.denoiser, memo))
+        copy._hooks, copy._handles = deepcopy((self._hooks, self._handles), memo)
+        copy._is_copy = True
+        return copy
+
+    def __reduce__(self) -> Any:
+        raise ByTheWayError("A denoiser cannot be pickled with bytheway on it; call remove_bytheway first.")
 
     @classmethod
     def on(cls, denoiser: nn.Module) -> Installation | None:
-        """The installation on a denoiser, if there is one."""
-        return vars(denoiser).get(ATTRIBUTE)
+        """The installation on a denoiser, if there is one; a copy of a denoiser comes without."""
+        installation: Installation | None = vars(denoiser).get(ATTRIBUTE)
+        if installation is not None and installation._is_copy:
+            installation._uninstall()
+            return None
+        return installation
 
     def settings_of(self, model: Any) -> Settings | None:
         """The settings given for a pipeline, or for the bare denoiser."""
@@ -62,6 +82,7 @@ class Installation:
         """
         self._fit(settings)
         self._set_call(None)
+        self._compiled_around |= isinstance(model, OptimizedModule)
         if isinstance(model, nn.Module):
             self._own = settings
         else:
@@ -86,17 +107,22 @@ class Installation:
         else:
             self._by_pipeline.pop(model, None)
         if self._own is None and not self._by_pipeline:
-            self._detach()
-            for handle in self._handles:
-                handle.remove()
-            self._handles = []
-            delattr(self.denoiser, ATTRIBUTE)
+            self._uninstall()
             if self._spare and self._is_compiled_in_part(model):
                 setattr(self.denoiser, SPARE_HOOKS, self._spare)
+
+    def _uninstall(self) -> None:
+        self._detach()
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        delattr(self.denoiser, ATTRIBUTE)
 
     @eager
     def _open(self, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before each call of the denoiser: is there something to do in it?"""
+        if Installation.on(denoiser) is None:
+            return
         self._set_call(None)
         self._set_call(self._begin_call(*_sample_and_timestep(arguments_of_call(denoiser, args, kwargs))))
 
@@ -125,10 +151,12 @@ class Installation:
         return Call(settings, timestep, parts, conditional, len(sample), {self.denoiser: (height, width)}, compiled)
 
     def _is_compiled(self, pipeline: Any | None) -> bool:
-        """Whether torch.compile has the denoiser as a whole, in place or around it as the pipeline's component."""
+        """Whether torch.compile has the denoiser as a whole: in place, around what was given, or as a component."""
         around = () if pipeline is None else pipeline.components.values()
-        return self.denoiser._compiled_call_impl is not None or any(
-            isinstance(part, OptimizedModule) and part._orig_mod is self.denoiser for part in around
+        return (
+            self._compiled_around
+            or self.denoiser._compiled_call_impl is not None
+            or any(isinstance(part, OptimizedModule) and part._orig_mod is self.denoiser for part in around)
         )
 
     def _is_compiled_in_part(self, model: Any) -> bool:

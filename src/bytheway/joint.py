@@ -100,6 +100,11 @@ def _of_ltx(config: Any, inputs: Inputs) -> VideoTokens:
 
 def _of_grid(config: Any, inputs: Inputs) -> VideoTokens:
     """Packed already; the call tells the grid. LTX-2: keyframes and references follow, audio goes by itself."""
+    if any(inputs.get(name) is None for name in ("num_frames", "height", "width")):
+        raise ByTheWayError(
+            "The denoiser is not told num_frames, height and width, so where its frames are is not known; run this "
+            "pipeline (of LTX-2, those that refine frames or tiles) without bytheway."
+        )
     return VideoTokens(0, inputs["num_frames"], inputs["height"] * inputs["width"])
 
 

@@ -65,6 +65,8 @@ class JointInstallation(Installation):
 
     @eager
     def _open(self, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if Installation.on(denoiser) is None:
+            return
         self._set_call(None)
         inputs = arguments_of_call(denoiser, args, kwargs)
         settings = self._active_settings(find_caller().pipeline, inputs["timestep"])

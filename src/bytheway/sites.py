@@ -24,7 +24,8 @@ class TemporalAttention:
 
     Attributes:
         path: of the attention in the denoiser: a module that is called with (batch * height * width, F, channels),
-            batch outermost, and has `heads`, `to_q`, `to_k`, `to_v` and `to_out`.
+            batch outermost, first and as the only tensor (no masks), and has `heads`, `to_q`, `to_k`, `to_v` and
+            `to_out`.
         block: name of the block that it is in.
         transformer: path of a module that is called before it with hidden states (..., height, width), "" for the
             denoiser itself; None where there is none, which allows the motion part of the method only.

@@ -70,6 +70,8 @@ class StepWindow:
         index = _entry_of(announced, timesteps)
         if index is None:
             index = timestep_index(timestep, timesteps, scheduler)
+        # A run that goes through them again and again (the tiles of a long video) counts the steps of all its rounds.
+        num_timesteps = min(num_timesteps, len(timesteps)) if num_timesteps else None
         if timesteps is not self._timesteps:
             self.run += 1
             # The last of several denoisers is first called in the middle of a run.
@@ -92,7 +94,7 @@ def timestep_index(timestep: Tensor | float, timesteps: Tensor, scheduler: Any) 
         return index
     value = float(timestep.max()) if isinstance(timestep, Tensor) else float(timestep)
     listed = timesteps.to(timestep.dtype) if isinstance(timestep, Tensor) else timesteps
-    positions = torch.isclose(listed.double().cpu(), torch.tensor(value, dtype=torch.float64)).nonzero()
+    positions = torch.isclose(listed.double().cpu(), torch.tensor(value, dtype=torch.float64, device="cpu")).nonzero()
     candidates: list[int] = positions.flatten().tolist()
     if not candidates:
         raise ByTheWayError(
