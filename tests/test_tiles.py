@@ -108,6 +108,22 @@ def test_precision(dtype, tolerance, pixels, tile_of):
     torch.testing.assert_close(output.double(), exact, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("tau", [7, 2], ids=["only DC is low", "a band"])
+def test_parts_have_the_same_beta_in_half_precision(tau, tile_of):
+    """A beta of 10.03 is 10 in bfloat16; parts that differ by it differ by what guidance multiplies."""
+    tile_of(4)
+    generator = torch.Generator().manual_seed(0)
+    parts = torch.randn(3, 15, 4, 8, 8, generator=generator).bfloat16()
+    query, key, value = torch.cat([parts, parts], dim=1).unbind()
+    config, anchor = ByTheWayConfig(beta=10.03, alpha=0.1, tau=tau), random_anchor(GUIDANCE, 1)
+    anchor.attn[len(anchor.attn) // 2 :] = anchor.attn[: len(anchor.attn) // 2]
+    site = tiles.TiledSite(query, key, value, GUIDANCE, 1.0, config, anchor)
+    site.attend()
+    unconditional, conditional = site.output.double().flatten().chunk(2)
+    gain = conditional @ unconditional / unconditional.square().sum()
+    assert abs(gain - 1) < 5e-4
+
+
 def test_maps_of_ones_own_are_made():
     """A module that makes its maps itself is asked for them."""
     module, hidden_states, config = make_attention(), rows_of(GUIDANCE, 1), ByTheWayConfig()

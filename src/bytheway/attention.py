@@ -142,14 +142,16 @@ def _guided(
         attn = _softmax_map(module, queries[:, video], keys[:, video])
         reference = _resample(anchors[:, video], anchor.layout, layout, attn.shape[2], config)
         energy = method.attention_energy(attn[None, layout.conditional])
-        apart = method.disparity(*(maps[None, layout.conditional] for maps in (attn, reference))) if measure else None
+        disparity = (
+            method.disparity(*(maps[None, layout.conditional] for maps in (attn, reference))) if measure else None
+        )
         attn = torch.lerp(attn, reference, config.alpha)
         low, high = _band_energy(attn[None, layout.conditional], band)
         beta = method.adaptive_beta(energy, low, high, config.beta, config.beta_rule)
         circulant = _circulant(band, beta)
         outputs.append(attn @ _filtered(circulant, values[:, video]))
         if measure:
-            measures.append(Measures(energy, low + beta.square() * high, apart, beta))
+            measures.append(Measures(energy, low + beta.square() * high, disparity, beta))
     return torch.stack(outputs, dim=1).flatten(0, 2), join(measures) if measure else None
 
 
@@ -169,11 +171,11 @@ def _measure(
     for video in range(len(queries)):
         attn = _softmax_map(module, queries[video], keys[video])[None]
         low, high = _band_energy(attn, band)
-        apart = None
+        disparity = None
         if anchor is not None:
             anchors = anchor.layout.unfold(anchor.attn)[None, anchor.layout.conditional, video]
-            apart = method.disparity(attn, _resample(anchors, anchor.layout, layout, attn.shape[2], config))
-        measures.append(Measures(low + high, low + beta**2 * high, apart, torch.full_like(high, beta)))
+            disparity = method.disparity(attn, _resample(anchors, anchor.layout, layout, attn.shape[2], config))
+        measures.append(Measures(low + high, low + beta**2 * high, disparity, torch.full_like(high, beta)))
     return join(measures)
 
 

@@ -60,11 +60,11 @@ class Measures(NamedTuple):
 
 def join(measures: Sequence[Measures]) -> Measures:
     """The measures of some videos each as those of all."""
-    apart = [one.disparity for one in measures if one.disparity is not None]
+    disparities = [one.disparity for one in measures if one.disparity is not None]
     return Measures(
         torch.cat([one.energy for one in measures]),
         torch.cat([one.energy_after for one in measures]),
-        torch.cat(apart) if apart else None,
+        torch.cat(disparities) if disparities else None,
         torch.cat([one.beta for one in measures]),
     )
 

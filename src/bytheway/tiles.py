@@ -83,7 +83,7 @@ class _Seen:
         self.energy: Tensor | float = 0.0
         self.low: Tensor | float = 0.0
         self.high: Tensor | float = 0.0
-        self.apart: Tensor | float = 0.0
+        self.disparity: Tensor | float = 0.0
 
 
 class TiledSite:
@@ -209,8 +209,18 @@ class TiledSite:
             low_values = values.mean(-2) if isinstance(low, float) else self._product(low, values)
             low_output.copy_(low_values.view(low_output.shape))
         beta = self._beta(seen)
-        torch.addcmul(lows, block.output, beta.to(lows.dtype), out=block.output)
+        if lows.dtype == self.dtype:
+            torch.addcmul(lows, block.output, beta, out=block.output)
+        else:
+            self._add_up(lows, block.output, beta)
         return beta
+
+    def _add_up(self, lows: Tensor, output: Tensor, beta: Tensor) -> None:
+        """lows + beta * output into the output, tile by tile: in half precision beta would not be that of all parts."""
+        for tile in self.tiles:
+            rows = _pixels(output, tile).transpose(-3, -2)
+            wide = self._memory("rows", rows.shape).copy_(rows)
+            rows.copy_(wide.mul_(beta).add_(_pixels(lows, tile).transpose(-3, -2)))
 
     def _softmax_maps(self, block: _Block, tile: _Tile) -> Tensor:
         """A, (maps, F, F)."""
@@ -255,7 +265,7 @@ class TiledSite:
             difference = self._memory("difference", tuple(maps.shape)).copy_(maps)
             difference.baddbmm_(across, rows, beta=-1)
             by_map = difference.view(*block.query.shape[:2], -1, self.frames**2)[block.measured]
-            seen.apart = seen.apart + torch.linalg.vector_norm(by_map, dim=-1).sum(-1)
+            seen.disparity = seen.disparity + torch.linalg.vector_norm(by_map, dim=-1).sum(-1)
         if self.guides:
             maps.baddbmm_(across, rows, beta=1 - self.config.alpha, alpha=self.config.alpha)
 
@@ -292,8 +302,8 @@ class TiledSite:
 
     def _measures(self, seen: _Seen, beta: Tensor) -> Measures:
         energy, low, high = self._energies(seen)
-        apart = seen.apart / (self.pixels * self.heads) if isinstance(seen.apart, Tensor) else None
-        return Measures(energy, low + beta.square() * high, apart, beta)
+        disparity = seen.disparity / (self.pixels * self.heads) if isinstance(seen.disparity, Tensor) else None
+        return Measures(energy, low + beta.square() * high, disparity, beta)
 
     def _planes(self, anchor: Anchor) -> Tensor:
         """The anchor's maps with as many heads as the site: (parts, videos, height, width, heads * F * F)."""

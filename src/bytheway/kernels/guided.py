@@ -24,7 +24,7 @@ import triton.language as tl
 from torch import Tensor
 
 from bytheway.config import ByTheWayConfig
-from bytheway.kernels.registers import load_projector, map_and_way
+from bytheway.kernels.registers import load_projector, map_and_difference
 from bytheway.maps import Anchor, Layout, Measures, projector
 from bytheway.method import match_heads
 
@@ -63,11 +63,11 @@ def _measure(
     image = first_image + video
     band = load_projector(projector, FRAMES, BLOCK_F)
     energy = tl.zeros((BLOCK_F,), tl.float32)
-    low = tl.zeros((BLOCK_F,), tl.float32)
-    high = tl.zeros((BLOCK_F,), tl.float32)
-    apart = 0.0
+    low_energy = tl.zeros((BLOCK_F,), tl.float32)
+    high_energy = tl.zeros((BLOCK_F,), tl.float32)
+    disparity = 0.0
     for pixel in range(first, tl.minimum(first + RUN, pixels)):
-        attn, way = map_and_way(
+        attn, difference = map_and_difference(
             query,
             key,
             anchor,
@@ -89,19 +89,19 @@ def _measure(
             BLOCK_F,
             BLOCK_C,
         )
-        guided = attn + alpha * way
-        fast = tl.dot(guided, band, input_precision="tf32x3")
-        slow = guided - fast
+        guided = attn + alpha * difference
+        high = tl.dot(guided, band, input_precision="tf32x3")
+        low = guided - high
         energy += tl.sum(attn * attn, 1)
-        low += tl.sum(slow * slow, 1)
-        high += tl.sum(fast * fast, 1)
-        apart += tl.sqrt(tl.sum(tl.sum(way * way, 1), 0))
+        low_energy += tl.sum(low * low, 1)
+        high_energy += tl.sum(high * high, 1)
+        disparity += tl.sqrt(tl.sum(tl.sum(difference * difference, 1), 0))
     programs = tl.num_programs(0)
     place = sums + video * 4 * programs + program
     tl.store(place, tl.sum(energy, 0))
-    tl.store(place + programs, tl.sum(low, 0))
-    tl.store(place + 2 * programs, tl.sum(high, 0))
-    tl.store(place + 3 * programs, apart)
+    tl.store(place + programs, tl.sum(low_energy, 0))
+    tl.store(place + 2 * programs, tl.sum(high_energy, 0))
+    tl.store(place + 3 * programs, disparity)
 
 
 @triton.jit
@@ -125,7 +125,7 @@ def _settle(sums, measures, programs, maps, least, FRAMES: tl.constexpr, SQRT: t
     energy = _total(of_video, programs, CHUNK) / (maps * FRAMES)
     low = _total(of_video + programs, programs, CHUNK) / (maps * FRAMES)
     high = _total(of_video + 2 * programs, programs, CHUNK) / (maps * FRAMES)
-    apart = _total(of_video + 3 * programs, programs, CHUNK) / maps
+    disparity = _total(of_video + 3 * programs, programs, CHUNK) / maps
 
     rounding = 16 * 1.1920928955078125e-07
     wanted = energy - low
@@ -139,7 +139,7 @@ def _settle(sums, measures, programs, maps, least, FRAMES: tl.constexpr, SQRT: t
     videos = tl.num_programs(0)
     tl.store(measures + video, energy)
     tl.store(measures + videos + video, low + beta * beta * high)
-    tl.store(measures + 2 * videos + video, apart)
+    tl.store(measures + 2 * videos + video, disparity)
     tl.store(measures + 3 * videos + video, beta)
 
 
@@ -183,7 +183,7 @@ def _attend(
     gain = tl.load(betas + image % videos) - 1.0
     frames = tl.arange(0, BLOCK_F)
     for pixel in range(first, tl.minimum(first + RUN, pixels)):
-        attn, way = map_and_way(
+        attn, difference = map_and_difference(
             query,
             key,
             anchor,
@@ -205,7 +205,7 @@ def _attend(
             BLOCK_F,
             BLOCK_C,
         )
-        guided = attn + alpha * way
+        guided = attn + alpha * difference
         enhanced = guided + gain * tl.dot(guided, band, input_precision=PRECISION)
         enhanced = enhanced.to(value.dtype.element_ty)
         row = image.to(tl.int64) * pixels + pixel

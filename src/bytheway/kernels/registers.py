@@ -75,7 +75,7 @@ def _softmax_map(
 
 
 @triton.jit
-def map_and_way(
+def map_and_difference(
     query,
     key,
     anchor,
@@ -97,7 +97,7 @@ def map_and_way(
     BLOCK_F: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """A of one pixel and head, and U(A_1) - A, the way that guidance goes."""
+    """A of one pixel and head, and the difference U(A_1) - A, of which guidance adds alpha times."""
     row = image.to(tl.int64) * pixels + pixel
     attn = _softmax_map(
         query + row * QUERY_STRIDES[0] + head * QUERY_STRIDES[1],
