@@ -13,6 +13,7 @@ from study.results import Results
 from study.sampling import Arrays
 from study.statistics import Estimate, mean, mean_difference, spearman
 from study.variants import BOTH, EVERY_STEP, PAPER, VANILLA, Variant
+from training.diorama.architecture import NUM_FRAMES
 
 STRUCTURE = "confidence"
 MOTION = ("flow", "motion_range", "path")
@@ -42,11 +43,31 @@ class BlockDisparity:
 
 
 @dataclass(frozen=True)
+class BlockGuidance:
+    """The energy of one block under the paper's settings, means over the active steps (the paper's Figure 12).
+
+    Attributes:
+        made: of the maps as the model makes them.
+        guided: of the guided ones, before they are amplified.
+        gained: `guided` less `made`, paired.
+        used: of the amplified ones, those in use.
+        enough: share of the maps whose beta is the setting's own, which leaves no less energy than was there.
+    """
+
+    made: Estimate
+    guided: Estimate
+    gained: Estimate
+    used: Estimate
+    enough: Estimate
+
+
+@dataclass(frozen=True)
 class Attention:
     """Of one model, by block; arrays and lists run over the steps.
 
     Attributes:
         disparities: of the blocks that are guided.
+        guidance: energies of these blocks; none where the paper's settings were not recorded.
         structure_by_step: Spearman correlation of disparity and confidence.
         energies: of the active steps, its mean.
         with_motion: Spearman correlation of that energy with each measure of motion.
@@ -58,6 +79,7 @@ class Attention:
     n: int
     active: int
     disparities: dict[str, BlockDisparity]
+    guidance: dict[str, BlockGuidance]
     structure_by_step: dict[str, list[Estimate]]
     energies: dict[str, Estimate]
     with_motion: dict[str, dict[str, Estimate]]
@@ -87,6 +109,7 @@ def analyse(results: Results, model: str) -> Attention | None:
             block: _disparity(values[:, :active].mean(1), after.get(block), vanilla, both, good)
             for block, values in disparity.items()
         },
+        guidance={block: _guidance(both, block) for block in after},
         structure_by_step={
             block: [spearman(values[:, step], confidence) for step in range(steps)]
             for block, values in disparity.items()
@@ -125,6 +148,26 @@ def _disparity(
         after_guidance=mean((1 - PAPER.alpha) * used),
         change=mean(used[there] - before[here]),
     )
+
+
+def energy_before_amplification(energy: np.ndarray, beta: np.ndarray) -> np.ndarray:
+    """The energy of maps that have been amplified by beta to `energy`; it is not recorded.
+
+    Rows of a map sum to 1. Only DC is in the low band of diorama's frames at the paper's tau, so that the band's energy
+    is that of a flat map, and amplification has multiplied what is above by beta^2.
+    """
+    assert PAPER.tau == NUM_FRAMES // 2 - 1, "the low band has more than DC"
+    flat = 1 / NUM_FRAMES
+    return np.asarray(flat + (energy - flat) / beta**2)
+
+
+def _guidance(both: Arrays, block: str) -> BlockGuidance:
+    sites = both["sites"] == block
+    made, used, beta = (both[name][..., sites].astype(float) for name in ("energy", "energy_after", "beta"))
+    made, guided, used, enough = (
+        values.mean((1, 2)) for values in (made, energy_before_amplification(used, beta), used, beta == PAPER.beta)
+    )
+    return BlockGuidance(mean(made), mean(guided), mean(guided - made), mean(used), mean(enough))
 
 
 def _over_steps(values: np.ndarray | None) -> list[Estimate]:

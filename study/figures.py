@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,31 +41,36 @@ def differences(path: Path, comparisons: Mapping[str, Comparison]) -> None:
     _finish(figure, axes.flat[0], "difference to vanilla, bootstrap 95 % interval", path)
 
 
-def sweeps(path: Path, found: Mapping[str, Mapping[Axis, Comparison]], measures: Sequence[str]) -> None:
+def sweeps(
+    path: Path, found: Mapping[str, Mapping[Axis, Comparison]], swept_axes: Sequence[Axis], measures: Sequence[str]
+) -> None:
     """Measures by settings: mean differences to vanilla over the points of a sweep; the paper's is marked."""
-    axes_of = list(dict.fromkeys(axis for sweeps in found.values() for axis in sweeps))
-    size = (3 * len(axes_of), 1.9 * len(measures))
+    size = (0.8 + 2.4 * len(swept_axes), 0.8 + 1.9 * len(measures))
     figure, axes = plt.subplots(
-        len(measures), len(axes_of), figsize=size, layout="constrained", sharey="row", squeeze=False
+        len(measures), len(swept_axes), figsize=size, layout="constrained", sharey="row", sharex="col", squeeze=False
     )
-    for column, axis in enumerate(axes_of):
+    for column, axis in enumerate(swept_axes):
         swept = {model: sweeps[axis] for model, sweeps in found.items() if axis in sweeps}
         settings = [point for point in sweep(axis) if any(point in one.differences for one in swept.values())]
         for row, measure in enumerate(measures):
             panel, (name, unit) = axes[row, column], MEASURES[measure]
             panel.axhline(0, color="grey", linewidth=0.8)
             for number, (model, comparison) in enumerate(swept.items()):
-                places = np.array([settings.index(point) for point in comparison.differences]) + 0.15 * number
+                apart = 0.24 * (number - (len(swept) - 1) / 2)
+                places = np.array([settings.index(point) for point in comparison.differences]) + apart
                 estimates = [figures[measure] for figures in comparison.differences.values()]
                 _points(panel, places, estimates, unit, label=model)
-            panel.set_xticks(range(len(settings)), settings, fontsize=7)
-            panel.margins(x=0.2 if len(settings) < 4 else 0.05)
+            paper = paper_point(axis)
+            if paper in settings:
+                panel.axvspan(settings.index(paper) - 0.4, settings.index(paper) + 0.4, color="grey", alpha=0.15)
+            panel.set_xticks(range(len(settings)), [point.replace("_", "_\n") for point in settings])
+            panel.set_xlim(-0.6, len(settings) - 0.4)
+            panel.tick_params(labelsize=9)
             if row == len(measures) - 1:
-                paper = paper_point(axis)
-                panel.set_xlabel(f"{axis} (paper: {paper})" if paper else axis, fontsize=9)
+                panel.set_xlabel(axis, fontsize=10)
             if column == 0:
-                panel.set_ylabel(f"{name.split(' (')[0]}{f', {unit}' if unit else ''}", fontsize=8)
-    _finish(figure, axes[0, 0], "settings varied about the paper's: difference to vanilla", path)
+                panel.set_ylabel(f"{name.split(' (')[0]}{f', {unit}' if unit else ''}", fontsize=10)
+    _finish(figure, axes[0, 0], "difference to vanilla; grey: the paper's settings", path)
 
 
 def disparity(path: Path, found: Mapping[str, Attention]) -> None:
@@ -92,29 +98,34 @@ def disparity(path: Path, found: Mapping[str, Attention]) -> None:
 def correlations(path: Path, found: Mapping[str, Mapping[str, list[Estimate]]], title: str) -> None:
     """Spearman correlations, blocks by steps, a panel for each model; a dot where the interval leaves out zero."""
     figure, axes = plt.subplots(len(found), 1, figsize=(9, 2.4 * len(found)), layout="constrained", squeeze=False)
-    for panel, (model, rows) in zip(axes[:, 0], found.items(), strict=True):
-        picture = np.array([[estimate.value for estimate in row] for row in rows.values()])
-        image = panel.imshow(picture, cmap="RdBu_r", vmin=-0.6, vmax=0.6, aspect="auto")
+    pictures = [np.array([[one.value for one in row] for row in rows.values()]) for rows in found.values()]
+    largest = max((float(np.abs(picture[np.isfinite(picture)]).max(initial=0)) for picture in pictures), default=0)
+    scale = max(0.1, math.ceil(10 * largest) / 10)
+    for panel, picture, (model, rows) in zip(axes[:, 0], pictures, found.items(), strict=True):
+        image = panel.imshow(picture, cmap="RdBu_r", vmin=-scale, vmax=scale, aspect="auto")
         sure = np.argwhere([[estimate.differs for estimate in row] for row in rows.values()])
         panel.plot(sure[:, 1], sure[:, 0], "k.", markersize=3)
         panel.set_yticks(range(len(rows)), list(rows))
         ticks = range(0, picture.shape[1], 4)
         panel.set_xticks(ticks, [str(step + 1) for step in ticks])
         panel.set(xlabel="step", title=model)
-        figure.colorbar(image, ax=panel, label="Spearman's ρ")
+    figure.colorbar(image, ax=axes, label="Spearman's ρ", aspect=30)
     figure.suptitle(title, fontsize=10)
     _save(figure, path)
 
 
 def beta(path: Path, found: Mapping[str, Attention]) -> None:
     """The adaptive beta over the steps, a line for each block, a panel for each model."""
-    figure, axes = plt.subplots(1, len(found), figsize=(5.5 * len(found), 3.4), layout="constrained", squeeze=False)
+    size = (5 * len(found), 3.4)
+    figure, axes = plt.subplots(1, len(found), figsize=size, layout="constrained", squeeze=False, sharey=True)
     for panel, (model, attention) in zip(axes[0], found.items(), strict=True):
-        for block, estimates in attention.beta_by_step.items():
-            _band(panel, estimates, block)
         panel.axhline(PAPER.beta, color="grey", linewidth=0.8, linestyle="--")
+        for number, (block, estimates) in enumerate(attention.beta_by_step.items()):
+            # Lines that coincide are seen one within the other.
+            _band(panel, estimates, block, width=max(1.5, 9 / 2.2**number))
         panel.axvspan(0.5, attention.active + 0.5, color="grey", alpha=0.12)
-        panel.set(xlabel="step", ylabel="mean beta", title=model)
+        panel.set(xlabel="step", title=model)
+    axes[0, 0].set_ylabel("mean beta")
     _finish(figure, axes[0, 0], "", path)
 
 
@@ -145,13 +156,15 @@ def _points(
         panel.errorbar(value, places, xerr=errors, **style)
 
 
-def _band(panel: Any, estimates: list[Estimate], label: str, *, first: int = 1, percent: bool = False) -> None:
+def _band(
+    panel: Any, estimates: list[Estimate], label: str, *, first: int = 1, percent: bool = False, width: float = 1.4
+) -> None:
     if not estimates:
         return
     scale = 100 if percent else 1
     value, low, high = scale * np.array([(e.value, e.low, e.high) for e in estimates]).T
     places = np.arange(len(value)) + first
-    (line,) = panel.plot(places, value, linewidth=1.4, marker=".", markersize=3, label=label)
+    (line,) = panel.plot(places, value, linewidth=width, marker=".", markersize=3, label=label)
     panel.fill_between(places, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
 
 

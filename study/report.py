@@ -15,8 +15,21 @@ from study.history import runs
 from study.results import MEASURES, Choice, Comparison, Results
 from study.sheets import write_sheets
 from study.variants import BANDS, CELLS, PAPER, REFERENCE, Axis, paper_point, sweep
+from training.diorama.architecture import NUM_FRAMES
 
 SWEPT = ("subject", "broken", "confidence", "to_first", "motion", "motion_range", "jerk", "flow")
+DRAWN = ("broken", "motion", "motion_range", "flow")
+"""What pictures of the sweeps show of it; more panels could not be read at the width of a page."""
+SWEEP_PICTURES: Mapping[str, tuple[str, tuple[Axis, ...]]] = {
+    "sweeps-strength.png": (
+        "Sweeps: how strongly maps are guided and amplified",
+        (Axis.ALPHA, Axis.BETA, Axis.BETA_MILD, Axis.BETA_ALONE),
+    ),
+    "sweeps-place.png": (
+        "Sweeps: which frequencies, steps, blocks and heads",
+        (Axis.TAU, Axis.ACTIVE_STEPS, Axis.ANCHOR_BLOCK, Axis.HEAD_RULE),
+    ),
+}
 Found = TypeVar("Found")
 
 
@@ -71,6 +84,8 @@ def _heading(results: Results) -> str:
             "being many.",
             f"The paper's settings: alpha {PAPER.alpha:g}, beta {PAPER.beta:g}, tau {PAPER.tau}, the first "
             f"{100 * PAPER.active_steps:g} % of the steps.",
+            "All runs there have been, oldest first. A clip that is made is kept, and a later run makes only what is "
+            "missing; which of them made it is not noted. `0+unknown` is a copy of the code without its history.",
             tables.table(["command", "date", "hardware", "versions"], dict.fromkeys(lines)),
         ]
     )
@@ -125,12 +140,17 @@ def _swept(results: Results, model: str) -> dict[Axis, Comparison]:
 def _sweeps(found: dict[str, dict[Axis, Comparison]], best: dict[str, Choice], to: Path) -> str:
     if not found:
         return ""
-    figures.sweeps(to / "sweeps.png", found, SWEPT)
+    pictures = []
+    for name, (caption, axes) in SWEEP_PICTURES.items():
+        drawn = [axis for axis in axes if any(axis in sweeps for sweeps in found.values())]
+        if drawn:
+            figures.sweeps(to / name, found, drawn, DRAWN)
+            pictures.append(f"![{caption}]({name})")
     return _section(
         "Sweeps",
         "One of the paper's settings varied, the others as they are, and beta beside less guidance; differences to "
-        "vanilla on the same prompts.",
-        "![Sweeps of the settings](sweeps.png)",
+        "vanilla on the same prompts, some of them as pictures.",
+        *pictures,
         "**The rule of the preset**: of all these settings, those under which subject and motion follow the prompt no "
         "less often than in vanilla clips and no more clips are broken, in the mean over the prompts that all of them "
         "have; of these the one with the most optical flow.",
@@ -164,6 +184,16 @@ def _attention(found: dict[str, Attention], to: Path) -> str:
         "![Correlation of energy with motion](energy.png)",
         *_by_model(found, lambda model: tables.energy(found[model])),
     ]
+    guided = {model: attention for model, attention in found.items() if attention.guidance}
+    if guided:
+        texts += [
+            "**Energy under guidance** (Figure 12), under the paper's settings in their active steps: of the maps as "
+            "the model makes them, once they are guided, and as they are used, guided and amplified. *Beta at its "
+            f"least*: maps for which beta {PAPER.beta:g} is enough to leave no less energy than there was. The energy "
+            "of the guided maps is reckoned from that of the used ones: all but DC is amplified by beta, and the "
+            f"energy of DC is that of a flat map, 1/{NUM_FRAMES}.",
+            *_by_model(guided, lambda model: f"{guided[model].n} clips:\n\n{tables.guidance(guided[model])}"),
+        ]
     enhanced = {model: attention for model, attention in found.items() if attention.beta_by_step}
     if enhanced:
         figures.beta(to / "beta.png", enhanced)

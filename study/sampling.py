@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ from bytheway import enhanced, observe
 from bytheway.apply import Run
 from bytheway.models import load
 from bytheway.record import Record
+from bytheway.sampler import free_init
 from study.bands import filtered_attention
-from study.variants import FREE_INIT_ITERATIONS, PAPER, Variant
+from study.variants import PAPER, Variant
 from training.diorama.architecture import NUM_FRAMES
 from training.diorama.sample import GUIDANCE, STEPS
 
@@ -105,18 +106,9 @@ def decode(pipe: AnimateDiffPipeline, latents: Tensor) -> Tensor:
 
 def _treated(pipe: AnimateDiffPipeline, variant: Variant, *, record: bool) -> AbstractContextManager[Run | None]:
     if variant.free_init:
-        return _free_init(pipe)
+        return free_init(pipe)
     if variant.config is None:
         return observe(pipe, PAPER) if record else nullcontext()
     if variant.band is not None:
         return filtered_attention(pipe, variant.band, variant.config)
     return enhanced(pipe, variant.config, record=record)
-
-
-@contextmanager
-def _free_init(pipe: AnimateDiffPipeline) -> Iterator[None]:
-    pipe.enable_free_init(num_iters=FREE_INIT_ITERATIONS)
-    try:
-        yield
-    finally:
-        pipe.disable_free_init()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bytheway.video import contact_sheet
+from bytheway.compose import contact_sheet
 from study.results import BASELINE, Results
 from study.sampling import decode, open_pipeline
 from study.store import Place, load_first
@@ -20,12 +20,12 @@ BAND_PROMPTS = 2
 
 
 def write_sheets(results: Results, models: Mapping[str, str], to: Path) -> dict[str, str]:
-    """Vanilla above enhanced (diorama's preset, the paper's settings), and bands; the pictures' names with captions."""
+    """Vanilla, diorama's preset and the paper's settings, and bands; the pictures' names with captions."""
     written = {}
     for model, source in models.items():
         enhanced = {BASELINE: VANILLA, "enhanced": TUNED, "with the paper's settings": BOTH}
         sheets = {
-            f"vanilla_enhanced-{model}.png": (enhanced, PROMPTS, "vanilla above enhanced"),
+            f"vanilla_enhanced-{model}.png": (enhanced, PROMPTS, "vanilla, diorama's preset, the paper's settings"),
             f"bands-{model}.png": (BANDS, BAND_PROMPTS, "vanilla, and bands of the temporal attention"),
         }
         for name, (variants, count, what) in sheets.items():

@@ -84,6 +84,21 @@ def energy(attention: Attention) -> str:
     return table(["block", "energy", *(f"ρ with {MEASURES[name][0]}" for name in MOTION)], lines)
 
 
+def guidance(attention: Attention) -> str:
+    """What guidance and amplification do to the energy, by block."""
+    lines = [
+        [
+            block,
+            *(_figure(e, "") for e in (found.made, found.guided)),
+            _figure(found.gained, "", bold=True),
+            _figure(found.used, ""),
+            _figure(found.enough, "%"),
+        ]
+        for block, found in attention.guidance.items()
+    ]
+    return table(["block", "as made", "guided", "guided less as made", "as used", "beta at its least"], lines)
+
+
 def beta(attention: Attention) -> str:
     """The adaptive beta (the paper's Figure 12): blocks by some of the steps."""
     steps = max((len(row) for row in attention.beta_by_step.values()), default=0)

@@ -19,7 +19,6 @@ Band = Literal["low", "high", "amplified"]
 
 PAPER: Final = PRESETS["animatediff"]
 """The paper's settings for AnimateDiff, whose architecture diorama's is."""
-FREE_INIT_ITERATIONS = 3
 
 
 @dataclass(frozen=True)

@@ -222,7 +222,7 @@ def test_the_report_holds_every_section(
     for picture in (
         "differences",
         "swap",
-        "sweeps",
+        "sweeps-place",
         "disparity",
         "structure",
         "energy",
@@ -234,6 +234,8 @@ def test_the_report_holds_every_section(
     assert "2 prompts" in text
     assert "anchor_block" in text
     assert "mid_block" in text
+    assert "sweeps-strength.png" not in text
+    assert "guided less as made" in text
 
 
 def test_the_command_line(study: Study, model_folder: Path, tmp_path: Path) -> None:
