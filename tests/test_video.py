@@ -3,6 +3,7 @@
 import json
 import struct
 import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +19,14 @@ from bytheway.errors import ByTheWayError
 from bytheway.video import (
     as_frames,
     check_output,
-    contact_sheet,
-    enlarge,
-    factor_to_reach,
     load_video,
     read_metadata,
     save_video,
-    side_by_side,
 )
 
 FORMATS = ["clip.mp4", "clip.gif", "clip.webp", "clip"]
 METADATA = {"prompt": 'ein Bär, 象, "é"', "seed": 3, "config": {"alpha": 0.6, "anchor_block": None}}
 CLIPS = Path(__file__).parents[2] / "shared" / "clips"
-
-
-@pytest.fixture
-def frames() -> video.Frames:
-    """Sixteen frames of 48x64: flat colours, and a square that moves by two pixels a frame."""
-    clip = np.empty((16, 48, 64, 3), dtype=np.uint8)
-    clip[:] = (40, 120, 220)
-    clip[:, 32:] = (60, 160, 60)
-    for index, frame in enumerate(clip):
-        frame[12:28, 2 * index : 2 * index + 16] = (220, 40, 30)
-    return clip
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -235,13 +221,14 @@ def test_as_frames_refuses(clip: np.ndarray, said: str) -> None:
     [
         ("clip.avi", 8, r"ends in \.avi: use \.mp4"),
         ("clip.gif", 60, "at most 50"),
-        ("clip.gif", 0.001, "for 655 seconds at most"),
-        ("clip.mp4", 0, "above 0"),
-        ("clip.mp4", float("nan"), "above 0"),
+        ("clip.webp", 0.001, r"must be from 0\.01 to 1000"),
+        ("clip.mp4", 0, "must be from"),
+        ("clip.mp4", float("nan"), "must be from"),
         ("file/clip.mp4", 8, "cannot be written: Not a directory"),
         ("folder.mp4", 8, "is a folder"),
-        ("file", 8, "is not a folder of numbered PNGs"),
-        ("full", 8, "is not a folder of numbered PNGs"),
+        ("file", 8, "is no folder of PNGs"),
+        ("full", 8, "is no folder of PNGs"),
+        ("", 8, "is no folder of PNGs"),
         ("/proc/clip.mp4", 8, "cannot be written"),
     ],
 )
@@ -252,6 +239,57 @@ def test_check_output_refuses(tmp_path: Path, name: str, fps: float, said: str) 
     (tmp_path / "full" / "thesis.tex").touch()
     with pytest.raises(ByTheWayError, match=said):
         check_output(tmp_path / name, fps)
+
+
+@pytest.mark.parametrize(("name", "longest"), [("a.mp4", 16384), ("a.gif", 65535), ("a.webp", 16383)])
+def test_the_longest_side(tmp_path: Path, name: str, longest: int) -> None:
+    wide = np.zeros((2, 2, longest + 1, 3), dtype=np.uint8)
+    assert load_video(save_video(wide[:, :, :-1], tmp_path / name))[0].shape == wide[:, :, :-1].shape
+    with pytest.raises(ByTheWayError, match=f"{longest} at most on a side"):
+        save_video(wide, tmp_path / name)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_slowest_clip(frames: video.Frames, tmp_path: Path, name: str) -> None:
+    loaded, fps = load_video(save_video(frames[:3], tmp_path / name, fps=0.01))
+    assert (len(loaded), fps) == (3, 0.01)
+
+
+@pytest.mark.parametrize("theirs", ["0000.png", "0001.png", "0003.png", "0000.jpg", "notes.txt", "album/0000.png"])
+def test_what_others_put_into_a_folder_is_kept(frames: video.Frames, tmp_path: Path, theirs: str) -> None:
+    folder = save_video(frames[:3], tmp_path / "clip")
+    (folder / theirs).parent.mkdir(exist_ok=True)
+    Image.fromarray(frames[0]).save(folder / theirs, format="png")
+    if theirs == "0001.png":  # all of the folder are theirs
+        for name in ("0000.png", "0002.png"):
+            (folder / name).unlink()
+    before = {file: file.stat().st_ino for file in folder.rglob("*")}
+    with pytest.raises(ByTheWayError, match="is no folder of PNGs that bytheway wrote"):
+        save_video(frames, folder)
+    assert {file: file.stat().st_ino for file in folder.rglob("*")} == before
+
+
+def test_the_folder_one_is_in_is_kept(frames: video.Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("", ".", tmp_path):
+        with pytest.raises(ByTheWayError, match="is no folder of PNGs"):
+            save_video(frames, name)
+    assert save_video(frames, "inside").is_dir()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("there", [False, True])
+def test_links_stay_links(frames: video.Frames, tmp_path: Path, name: str, there: bool) -> None:
+    target = tmp_path / "disk" / f"real-{name}"
+    if there:
+        save_video(frames[:3], target)
+    link = tmp_path / name
+    link.symlink_to(target)
+    check_output(link)
+    assert target.exists() == there
+    assert save_video(frames, link) == link
+    assert link.is_symlink()
+    assert len(load_video(target)[0]) == 16
 
 
 @pytest.mark.parametrize("name", [*FORMATS, "CLIP.MP4", "to/be/made/clip.gif"])
@@ -297,6 +335,30 @@ def test_pictures_of_different_sizes_are_no_clip(frames: video.Frames, tmp_path:
         load_video(path)
 
 
+def _png(width: int, height: int) -> bytes:
+    """A picture that only says how large it is."""
+    header = struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", b""), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+@pytest.mark.parametrize("read", [load_video, read_metadata])
+def test_a_picture_that_would_fill_the_memory(tmp_path: Path, read: Any) -> None:
+    (tmp_path / "0000.png").write_bytes(_png(2**30, 2**30))
+    with pytest.raises(ByTheWayError, match="is not a video"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("comment", ["9" * 5000, '{"seed": ' + "9" * 5000 + "}", "[" * 100_000, "[1]", "\x00"])
+def test_a_comment_that_is_no_settings(frames: video.Frames, tmp_path: Path, comment: str) -> None:
+    Image.fromarray(frames[0]).save(tmp_path / "a.gif", comment=comment.encode())
+    assert load_video(tmp_path / "a.gif")[0].shape == (1, 48, 64, 3)
+    with pytest.raises(ByTheWayError, match="carries no settings"):
+        read_metadata(tmp_path / "a.gif")
+
+
 @pytest.mark.parametrize("fps", [0, -3, "fast", 10**9, None])
 def test_a_frame_rate_that_cannot_be_is_not_believed(frames: video.Frames, tmp_path: Path, fps: Any) -> None:
     (tmp_path / "clip").mkdir()
@@ -308,54 +370,6 @@ def test_a_frame_rate_that_cannot_be_is_not_believed(frames: video.Frames, tmp_p
     assert load_video(tmp_path / "clip")[1] == 8
     loaded, seen = load_video(tmp_path / "clip.gif")
     assert (len(loaded), seen) == (1, 10)
-
-
-def test_enlarge(frames: video.Frames) -> None:
-    assert factor_to_reach(frames, 256) == 6
-    assert factor_to_reach(frames, 48) == 1
-    large = enlarge(frames, 3)
-    assert large.shape == (16, 144, 192, 3)
-    np.testing.assert_array_equal(large[0, 100, 100], frames[0, 33, 33])
-    assert enlarge(frames, 1) is frames
-
-
-def test_side_by_side_keeps_order_and_pixels(frames: video.Frames) -> None:
-    large = enlarge(frames, 6)
-    red, dark = large, large // 2
-    joined = side_by_side([("vanilla", red), ("enhanced", dark)])
-    height, width = large.shape[1:3]
-    gap = joined.shape[2] - 2 * width
-    assert joined.shape[0] == 16
-    assert 0 < gap < 20
-    np.testing.assert_array_equal(joined[:, -height:, :width], red)
-    np.testing.assert_array_equal(joined[:, -height:, -width:], dark)
-    bar = joined[0, :-height]
-    assert bar[:, :width].min() < 80  # ink
-    assert bar[:, -width:].min() < 80
-    assert (joined[0, :, width : width + gap] == 255).all()
-
-
-def test_side_by_side_enlarges_small_clips_for_their_labels(frames: video.Frames) -> None:
-    joined = side_by_side([("vanilla", frames), ("enhanced", frames)])
-    assert joined.shape[1] > 6 * 48
-    assert joined.shape[2] > 2 * 6 * 64
-
-
-def test_side_by_side_refuses_other_shapes(frames: video.Frames) -> None:
-    with pytest.raises(ByTheWayError, match="one shape"):
-        side_by_side([("vanilla", frames), ("enhanced", frames[:3])])
-
-
-def test_contact_sheet_shows_first_to_last(frames: video.Frames) -> None:
-    frames[-1] = 0
-    sheet = contact_sheet([("one", frames), ("a label " * 40, frames[:3])], columns=4, height=60)
-    tile = round(60 * 64 / 48) + 4
-    assert sheet.width == 4 + 4 * tile
-    bar = sheet.height // 2 - 64
-    pixels = np.asarray(sheet)
-    assert (pixels[bar + 30, 4 + 3 * tile : 4 * tile] == 0).all()  # the last frame, black
-    np.testing.assert_allclose(pixels[bar + 5, 40].astype(int), (40, 120, 220), atol=2)  # the first, its sky
-    assert (pixels[-30, 4 + 3 * tile :] == 255).all()  # three frames leave the fourth place empty
 
 
 @pytest.mark.skipif(not CLIPS.is_dir(), reason="the sample clips are not here")

@@ -1,7 +1,8 @@
-"""Files and folders that are written wholly or not at all."""
+"""Files and folders that are written wholly or not at all, and whether they can be."""
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,16 +11,34 @@ from bytheway.errors import ByTheWayError
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write beside `path`, then move into place: a reader never meets half a file."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write beside `path`, then move into place: a reader never meets half a file. A link stays one."""
+    place = Path(os.path.realpath(path))
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        draft.replace(place)
     except OSError as error:
         raise ByTheWayError(f"{path} cannot be written: {error.strerror}.") from error
     finally:
         with suppress(OSError):  # not there, or where nothing can be
             draft.unlink()
+
+
+def check_file(path: Path) -> None:
+    """Raise ByTheWayError when no file can be made or replaced at `path`; leaves nothing behind."""
+    if path.is_dir():
+        raise ByTheWayError(f"{path} is a folder: choose another name.")
+    check_writable(path)
+
+
+def check_writable(path: Path) -> None:
+    """Raise ByTheWayError when nothing can be put at `path`, or where its first missing folder would be."""
+    nearest = next(parent for parent in Path(os.path.realpath(path)).parents if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise ByTheWayError(f"{path} cannot be written: {error.strerror} ({nearest}).") from error
 
 
 def check_vacant(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Clips in and out: mp4, GIF, WebP and folders of PNGs, each carrying its settings; and clips beside each other.
+"""Clips in and out: mp4, GIF, WebP and folders of PNGs, each carrying its settings.
 
 A clip is `Frames`: a uint8 array of shape (frames, height, width, 3), RGB. Settings are a JSON object kept in the
 place where each format has its comment (mp4 and GIF: comment; WebP: the EXIF image description; PNG: the text chunk
@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import islice
@@ -22,20 +22,18 @@ import av
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageSequence
+from PIL import Image, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
 from bytheway.errors import ByTheWayError
-from bytheway.files import parents_made
+from bytheway.files import check_file, check_writable, parents_made
 
 Frames: TypeAlias = NDArray[np.uint8]
-Labelled: TypeAlias = tuple[str, Frames]
 
-SLOWEST_GIF = 1 / 655.35  # frames a second; the format counts hundredths of a second with 16 bits
+SLOWEST, FASTEST = 0.01, 1000.0  # frames a second; every format can say these
 FASTEST_GIF = 50.0  # frames a second; browsers slow anything faster down to 10
+LONGEST_SIDE = {".mp4": 16384, ".gif": 65535, ".webp": 16383}  # pixels; x264's limit and the formats' own
 IMAGE_DESCRIPTION = 0x010E  # the EXIF tag
-INK, PAPER = (32, 33, 36), (255, 255, 255)
-MARGIN = 4  # pixels
 
 
 # ---------------------------------------------------------------------------------------------------------- frames
@@ -64,22 +62,6 @@ def as_frames(video: Any) -> Frames:
     return np.asarray((frames.clip(0, 1) * 255).round(), dtype=np.uint8)
 
 
-def enlarge(frames: Frames, factor: int) -> Frames:
-    """The clip with its sides `factor` times as long, resampled smoothly (Lanczos)."""
-    return frames if factor == 1 else _resized(frames, frames.shape[2] * factor, frames.shape[1] * factor)
-
-
-def factor_to_reach(frames: Frames, shorter_side: int) -> int:
-    """The smallest whole factor that brings the shorter side of the frames to `shorter_side` pixels or more."""
-    side: int = min(frames.shape[1:3])
-    return max(1, -(-shorter_side // side))
-
-
-def _resized(frames: Frames, width: int, height: int) -> Frames:
-    images = (Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS) for frame in frames)
-    return np.stack([np.asarray(image) for image in images])
-
-
 # ----------------------------------------------------------------------------------------------------------- write
 
 
@@ -91,38 +73,39 @@ def save_video(
     `frames`: whatever `as_frames` takes. `metadata`: anything JSON can hold; "num_frames" and "fps" are added. The
     file is written beside its place and then renamed, so that it is there as a whole or not at all; missing folders
     are made. mp4 (H.264) needs even sides: an odd one gets its last row or column twice. Only PNGs keep every pixel.
+
+    Raises:
+        ByTheWayError: as `check_output` does, and for frames that are none.
     """
-    path = Path(path)
+    path, clip = Path(path), as_frames(frames)
+    check_output(path, fps, (clip.shape[2], clip.shape[1]))
     write = _WRITERS[_format_of(path)]
-    _check_fps(path, fps)
-    clip = as_frames(frames)
     comment = json.dumps({**(metadata or {}), "num_frames": len(clip), "fps": float(fps)})  # ASCII: GIF and EXIF ask it
     with _written_beside(path) as fresh:
         write(clip, fresh, fps, comment)
     return path
 
 
-def check_output(path: str | os.PathLike[str], fps: float = 8.0) -> None:
-    """Raise ByTheWayError when `save_video` could not write there; leaves nothing behind."""
+def check_output(path: str | os.PathLike[str], fps: float = 8.0, size: tuple[int, int] = (1, 1)) -> None:
+    """Raise ByTheWayError when `save_video` could not write there; leaves nothing behind.
+
+    A file is replaced; a folder only where it is empty, or holds the PNGs of one clip and nothing else.
+
+    Args:
+        size: width and height of the frames in pixels.
+    """
     path = Path(path)
-    folder_wanted = _format_of(path) == ""
     _check_fps(path, fps)
-    if path.is_dir() and not folder_wanted:
-        raise ByTheWayError(f"{path} is a folder: choose another name for the clip.")
-    if folder_wanted and path.exists() and not _is_ours(path):
-        raise ByTheWayError(f"{path} exists and is not a folder of numbered PNGs: choose another name.")
-    check_place(path)
-
-
-def check_place(path: str | os.PathLike[str]) -> None:
-    """Raise ByTheWayError when no file can be made at `path`, whatever its format; leaves nothing behind."""
-    path = Path(path)
-    nearest = next(parent for parent in path.absolute().parents if parent.exists())
-    try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
-        raise ByTheWayError(f"{path} cannot be written: {error.strerror} ({nearest}).") from error
+    ending = _format_of(path)
+    longest = LONGEST_SIDE.get(ending)
+    if longest and max(size) > longest:
+        raise ByTheWayError(f"The frames have {size[0]}x{size[1]} pixels; {ending} holds {longest} at most on a side.")
+    if ending:
+        check_file(path)
+        return
+    if path.exists() and not _is_ours(path):
+        raise ByTheWayError(f"{path} exists and is no folder of PNGs that bytheway wrote: choose another name.")
+    check_writable(path)
 
 
 def _format_of(path: Path) -> str:
@@ -133,21 +116,35 @@ def _format_of(path: Path) -> str:
 
 
 def _check_fps(path: Path, fps: float) -> None:
-    if not 0 < fps <= 1000:
-        raise ByTheWayError(f"The frame rate is {fps:g}, but must be above 0 and at most 1000 frames a second.")
+    if not SLOWEST <= fps <= FASTEST:
+        raise ByTheWayError(f"The frame rate is {fps:g}; it must be from {SLOWEST:g} to {FASTEST:g} frames a second.")
     if path.suffix.lower() == ".gif" and fps > FASTEST_GIF:
         raise ByTheWayError(f"A GIF shows at most {FASTEST_GIF:g} frames a second, not {fps:g}: use mp4 or WebP.")
-    if path.suffix.lower() == ".gif" and fps < SLOWEST_GIF:
-        raise ByTheWayError(f"A GIF shows a frame for 655 seconds at most, at {fps:g} a second it would be longer.")
 
 
 def _is_ours(folder: Path) -> bool:
-    return folder.is_dir() and all(f.suffix == ".png" and f.stem.isdigit() for f in folder.iterdir())
+    """Whether a folder can be replaced with nothing lost but a clip: it is empty, or one clip's PNGs are all it holds.
+
+    The folder that the command was started in is not, nor one that another disk is mounted on.
+    """
+    if not folder.is_dir() or folder.samefile(os.curdir) or os.path.ismount(folder):
+        return False
+    names = sorted(file.name for file in folder.iterdir())
+    if names != [f"{index:04d}.png" for index in range(len(names))]:
+        return False
+    try:
+        return not names or read_metadata(folder).get("num_frames") == len(names)
+    except ByTheWayError:  # pictures, but not of ours
+        return False
 
 
 @contextmanager
 def _written_beside(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` when the block ends well and vanishes when it does not."""
+    """A path to write to, which becomes `path` when the block ends well and vanishes when it does not.
+
+    Where `path` is a link, what it leads to is written.
+    """
+    path = Path(os.path.realpath(path))
     with parents_made(path):
         scratch = Path(tempfile.mkdtemp(prefix=".bytheway-", dir=path.parent))
         try:
@@ -248,8 +245,7 @@ def load_video(path: str | os.PathLike[str], num_frames: int | None = None) -> t
         ByTheWayError: there is no such file or folder, or it holds no video, or a damaged one.
     """
     path = _existing(path)
-    comment = _comment_of(path)
-    settings = _settings(comment) if comment else {}
+    settings = _settings(_comment_of(path))
     try:
         if path.is_dir():
             return _load_pngs(path, settings, num_frames)
@@ -258,16 +254,16 @@ def load_video(path: str | os.PathLike[str], num_frames: int | None = None) -> t
         return _load_container(path, num_frames)
     except ByTheWayError:
         raise
-    # Broken files are answered with any of these, by format; a video without frames with ValueError.
-    except (av.FFmpegError, OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders answer broken files with nearly anything
         raise ByTheWayError(f"{path} is damaged or cut short; give another video.") from error
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The settings a clip carries. Raises ByTheWayError when it is no clip or carries none."""
     path = _existing(path)
-    comment = _comment_of(path)
-    settings = _settings(comment) if comment else {}
+    settings = _settings(_comment_of(path))
     if not settings:
         raise ByTheWayError(f"{path} carries no settings: bytheway did not make it, or they were stripped since.")
     return settings
@@ -280,10 +276,10 @@ def _existing(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _settings(comment: str) -> dict[str, Any]:
+def _settings(comment: str | None) -> dict[str, Any]:
     try:
-        settings = json.loads(comment)
-    except (json.JSONDecodeError, RecursionError):
+        settings = json.loads(comment or "{}")
+    except (ValueError, RecursionError):
         return {}  # somebody else's remark
     return settings if isinstance(settings, dict) else {}
 
@@ -298,7 +294,9 @@ def _comment_of(path: Path) -> str | None:
             return comment.decode("utf-8", "replace") if isinstance(comment, bytes) else comment
         with av.open(str(path), metadata_errors="replace") as container:
             return container.metadata.get("comment")
-    except (av.FFmpegError, OSError, SyntaxError) as error:  # Pillow's for a broken PNG
+    except (ByTheWayError, MemoryError):
+        raise
+    except Exception as error:  # decoders answer broken files with nearly anything
         raise ByTheWayError(f"{path} is not a video.") from error
 
 
@@ -322,7 +320,7 @@ def _load_pngs(folder: Path, settings: dict[str, Any], num_frames: int | None) -
 def _fps(settings: Mapping[str, Any]) -> float | None:
     """The frames a second that a clip says it has; None where it says none that can be."""
     fps = settings.get("fps")
-    return float(fps) if isinstance(fps, (int, float)) and 0 < fps <= 1000 else None
+    return float(fps) if isinstance(fps, (int, float)) and SLOWEST <= fps <= FASTEST else None
 
 
 def _load_animation(path: Path, settings: dict[str, Any], num_frames: int | None) -> tuple[Frames, float]:
@@ -351,50 +349,3 @@ def _load_container(path: Path, num_frames: int | None) -> tuple[Frames, float]:
         decoded = islice(container.decode(stream), num_frames)
         upright = [np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90) for frame in decoded]
         return np.stack(upright), float(stream.average_rate or 8)
-
-
-# --------------------------------------------------------------------------------------------------------- compose
-
-
-def side_by_side(clips: Sequence[Labelled]) -> Frames:
-    """One clip of several of the same shape, from left to right, each under its label.
-
-    Small clips are enlarged until their shorter side has 256 pixels, so that the labels can be read.
-    """
-    shapes = {frames.shape for _, frames in clips}
-    if len(shapes) != 1:
-        raise ByTheWayError(f"Clips side by side need one shape, but these have {sorted(shapes)}.")
-    factor = factor_to_reach(clips[0][1], 256)
-    columns = [_under_label(label, enlarge(frames, factor)) for label, frames in clips]
-    apart = [np.pad(c, ((0, 0), (0, 0), (0, 2 * MARGIN), (0, 0)), constant_values=PAPER[0]) for c in columns]
-    return np.concatenate(apart, axis=2)[:, :, : -2 * MARGIN]
-
-
-def contact_sheet(rows: Sequence[Labelled], columns: int = 8, height: int = 160) -> Image.Image:
-    """A picture of several clips: a row each, its label above `columns` frames taken evenly from first to last.
-
-    `height`: of a frame on the sheet, in pixels; the width keeps the clip's proportions.
-    """
-    strips = []
-    for label, frames in rows:
-        chosen = frames[np.linspace(0, len(frames) - 1, min(columns, len(frames))).round().astype(int)]
-        tiles = _resized(chosen, round(height * frames.shape[2] / frames.shape[1]), height)
-        tiles = np.pad(tiles, ((0, 0), (0, MARGIN), (0, MARGIN), (0, 0)), constant_values=PAPER[0])
-        strips.append(Image.fromarray(_under_label(label, np.concatenate(list(tiles), axis=1)[None])[0]))
-    size = MARGIN + max(strip.width for strip in strips), sum(strip.height for strip in strips)
-    sheet, top = Image.new("RGB", size, PAPER), 0
-    for strip in strips:
-        sheet.paste(strip, (MARGIN, top))
-        top += strip.height
-    return sheet
-
-
-def _under_label(label: str, frames: Frames) -> Frames:
-    """The clip with a bar above it that says `label`, in letters that fit and can be read."""
-    width = frames.shape[2]
-    size = 18 if width < 480 else 24
-    while size > 9 and ImageFont.load_default(size).getlength(label) > width - 12:
-        size -= 1
-    bar = Image.new("RGB", (width, 34 if width < 480 else 42), PAPER)
-    ImageDraw.Draw(bar).text((6, bar.height / 2), label, fill=INK, font=ImageFont.load_default(size), anchor="lm")
-    return np.concatenate([np.broadcast_to(np.asarray(bar), (len(frames), *np.asarray(bar).shape)), frames], axis=1)

@@ -1,6 +1,7 @@
 """Bad input is one sentence and exit code 2; an interruption is 130; a bug stays a traceback."""
 
 import errno
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,11 @@ def check(result: Result, said: str) -> None:
         (["a ball", "--num-videos", "0"], "num_videos is 0"),
         (["a ball", "--steps", "0"], "steps is 0"),
         (["a ball", "--fps", "0"], "frame rate is 0"),
+        (["a ball", "--scale", "99999"], "16384 at most on a side"),
+        (["a ball", "-o", "."], "is no folder of PNGs"),
+        (["a ball", "-o", ""], "is no folder of PNGs"),
+        (["a ball", "--record", "folder.csv"], "is a folder"),
+        (["a ball", "--num-videos", "2", "--record", "folder.csv"], "folder-2.csv is a folder"),
         (["a ball", "--fps", "60", "-o", "a.gif"], "at most 50"),
         (["a ball", "-o", "a.avi"], "ends in .avi: use .mp4"),
         (["a ball", "-o", "right.toml/a.mp4"], "cannot be written: Not a directory"),
@@ -62,6 +68,8 @@ def test_known_before_a_model_is_loaded(
         raise AssertionError("the model was loaded")
 
     monkeypatch.setattr("bytheway.cli.run.load", load)
+    Path("folder.csv").mkdir()
+    Path("folder-2.csv").mkdir()
     Path("wrong.toml").write_text("gamma = 1\n")
     Path("right.toml").write_text("alpha = 0.5\n")
     check(bytheway("generate", *arguments), said)
@@ -87,6 +95,7 @@ def test_models_that_are_none(bytheway: Command, arguments: list[str], said: str
 def test_known_once_the_model_is_there(generate: Command) -> None:
     check(generate("a ball", "--size", "20x16"), "multiples of 8")
     check(generate("a ball", "--frames", "40"), "at most 32 frames")
+    check(generate("a ball", "--scale", "2000"), "The frames have 32000x32000 pixels")
 
 
 @pytest.mark.parametrize(
@@ -129,14 +138,18 @@ def test_a_bug_stays_a_bug(generate: Command, monkeypatch: pytest.MonkeyPatch) -
     assert sentence_for(BrokenPipeError()) is None
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.gif", "a.webp", "a"])
-def test_interruption_leaves_nothing(generate: Command, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("name", ["a.mp4", "a"])
+def test_interruption_leaves_nothing(
+    generate: Command, monkeypatch: pytest.MonkeyPatch, name: str, number: signal.Signals
+) -> None:
     def stop(self: object, step: Any) -> None:
         if step.done == 3:
-            raise KeyboardInterrupt
+            signal.raise_signal(number)
 
     monkeypatch.setattr("bytheway.cli.progress.RunProgress.__call__", stop)
     result = generate("a ball", "-o", name, "--record", "r.csv")
-    assert result.exit_code == 130
+    assert result.exit_code == 128 + number
+    assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
     assert "Interrupted" in result.stderr
     assert list(Path().iterdir()) == []

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from bytheway.video import contact_sheet
+from bytheway.compose import contact_sheet
 from training.diorama import world
 from training.diorama.__main__ import SHIPPED
 from training.diorama.measures import NAMES, STATIC_PIXELS

@@ -1,5 +1,8 @@
 """The command line: thin, parse, call, show. Nothing heavy is imported before a command asks for it."""
 
+import io
+import sys
+
 import typer
 
 from bytheway.cli import convert, generate, inspect, models, show
@@ -20,4 +23,6 @@ app.add_typer(convert.app, name="convert")
 
 def main() -> None:
     """The console script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a clip or a file name may hold what the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bytheway.compose import enlarge, factor_to_reach
 from bytheway.errors import ByTheWayError
+from bytheway.files import check_file, parents_made
 from bytheway.generate import Clip
-from bytheway.video import check_output, check_place, enlarge, factor_to_reach, save_video
+from bytheway.video import check_output, save_video
 
 COMFORTABLE = 256  # pixels; smaller videos are unpleasant to watch
+LONGEST_NAME = 160  # bytes of a prompt; file systems take 255, seed and ending included
 
 
 @dataclass(frozen=True)
@@ -28,26 +31,34 @@ class Destination:
     count: int
     folder: bool = False
 
-    def check(self, fps: float | None) -> None:
-        """Raise ByTheWayError for a place that cannot be written, while nothing has been computed yet."""
+    def check(self, fps: float | None, size: tuple[int, int] = (1, 1)) -> None:
+        """Raise ByTheWayError for a place that cannot be written, while nothing has been computed yet.
+
+        `size`: width and height of the clips in pixels, once they are known.
+        """
+        if self.record is not None and self.record.suffix not in (".csv", ".jsonl"):
+            raise ByTheWayError(f"{self.record} is no name for a record; let it end in .csv or .jsonl.")
         for index in range(self.count):
-            check_output(self._place(index) or Path("clip.mp4"), 8.0 if fps is None else fps)
-        if self.record is not None:
-            if self.record.suffix not in (".csv", ".jsonl"):
-                raise ByTheWayError(f"{self.record} is no name for a record; let it end in .csv or .jsonl.")
-            check_place(self.record)
+            path = self._place(index) or Path("clip.mp4")
+            scale = self._scale_for(path, min(size))
+            check_output(path, 8.0 if fps is None else fps, (scale * size[0], scale * size[1]))
+            if self.record is not None:
+                check_file(self._numbered(self.record, index))
 
     def save(self, clip: Clip, index: int, settings: Mapping[str, Any]) -> Path:
         """Write a clip, and its record where one is wanted; returns where the clip is."""
         path = self._place(index) or _named_after(clip.settings)
         frames = clip.shown()
-        scale = self.scale or (factor_to_reach(frames, COMFORTABLE) if path.suffix else 1)
+        scale = self._scale_for(path, min(frames.shape[1:3]))
         save_video(enlarge(frames, scale), path, clip.fps, {**settings, "scale": scale})
         if self.record is not None and clip.record is not None:
             record = self._numbered(self.record, index)
-            record.parent.mkdir(parents=True, exist_ok=True)
-            clip.record.save(record)
+            with parents_made(record):
+                clip.record.save(record)
         return path
+
+    def _scale_for(self, path: Path, shorter_side: int) -> int:
+        return self.scale or (factor_to_reach(COMFORTABLE, shorter_side) if path.suffix else 1)
 
     def _place(self, index: int) -> Path | None:
         if self.output is None:
@@ -60,7 +71,8 @@ class Destination:
 
 def _named_after(settings: Mapping[str, Any]) -> Path:
     """A name that says prompt and seed, and that no file has yet."""
-    words = re.sub(r"\W+", "-", settings["prompt"].lower()).strip("-")[:60].strip("-")
+    words = re.sub(r"\W+", "-", settings["prompt"].lower()).strip("-")[:60]
+    words = words.encode()[:LONGEST_NAME].decode(errors="ignore").strip("-")
     name = f"{words or 'clip'}-{settings['seed']}"
     path, number = Path(f"{name}.mp4"), 1
     while path.exists():

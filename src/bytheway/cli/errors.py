@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import errno
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import Never
 
 import typer
 
 from bytheway.errors import ByTheWayError, is_out_of_memory
 
 EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, the shells' convention
+EXIT_SIGNALLED = 128  # and the signal's number, the shells' convention
+
+_STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # beside SIGINT
 
 _NETWORK_LIBRARIES = {"httpx", "httpcore", "requests", "urllib3"}
 _NETWORK_ERRORS = (ConnectionError, socket.gaierror, TimeoutError)
@@ -24,16 +29,34 @@ _OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 def reported() -> Iterator[None]:
     """Ends the command with a sentence on stderr and an exit code where the user can do something about an error."""
     try:
-        yield
-    except KeyboardInterrupt:
+        with _signals_as_interrupts():
+            yield
+    except KeyboardInterrupt as interrupt:
         _say("Interrupted; nothing was left half-written.")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        raise typer.Exit(EXIT_SIGNALLED + (interrupt.args[0] if interrupt.args else signal.SIGINT)) from None
     except Exception as error:
         sentence = sentence_for(error)
         if sentence is None:
             raise
         _say(sentence)
         raise typer.Exit(EXIT_BAD_INPUT) from None
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """Other requests to end than Ctrl-C do what it does, where nobody chose otherwise (`nohup` ignores SIGHUP)."""
+    handled = [number for number in _STOPPING if signal.getsignal(number) is signal.SIG_DFL]
+    for number in handled:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in handled:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> Never:
+    raise KeyboardInterrupt(number)
 
 
 def sentence_for(error: BaseException) -> str | None:

@@ -20,7 +20,7 @@ from bytheway.errors import ByTheWayError
 from bytheway.generate import generate
 from bytheway.models import load, preset_for
 from bytheway.models.conditioned import Condition
-from bytheway.request import Request, changes_to_inputs, complete, unknown_words
+from bytheway.request import Request, changes_to_inputs, complete, shape, unknown_words
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ def run(
     """
     pipe = choice.load()
     request = complete(replace(request, config=settings_for(pipe)), pipe)
-    destination.check(request.fps)
+    _, width, height = shape(request)
+    destination.check(request.fps, (width, height))
     for change in changes_to_inputs(request):
         note(change)
     _warn_of_unknown_words(pipe, choice.model, request.prompts)
