@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from benchmarks.plain import plainly
 from bytheway import ByTheWayConfig, enhanced
+from bytheway.sampler import FREE_INIT_ITERATIONS as FREE_INIT_ITERATIONS
+from bytheway.sampler import free_init
 
 VANILLA: Final = "vanilla"
 OURS: Final = "ours"
@@ -15,25 +17,14 @@ OURS: Final = "ours"
 IDLE: Final = "ours, idle"
 PLAIN: Final = "plain"
 FREE_INIT: Final = "FreeInit"
-FREE_INIT_ITERATIONS: Final = 3
 
 # What of the pipeline and the number of steps makes the column, as a context around one run.
 Column = Callable[[Any, int], AbstractContextManager[object]]
-
-
-@contextmanager
-def _free_init(pipe: Any, steps: int) -> Iterator[None]:
-    pipe.enable_free_init(num_iters=FREE_INIT_ITERATIONS)
-    try:
-        yield
-    finally:
-        pipe.disable_free_init()
-
 
 COLUMNS: Final[Mapping[str, Column]] = {
     VANILLA: lambda pipe, steps: nullcontext(),
     OURS: lambda pipe, steps: enhanced(pipe, record=False),
     IDLE: lambda pipe, steps: enhanced(pipe, record=False, active_steps=0.0),
     PLAIN: lambda pipe, steps: plainly(pipe, ByTheWayConfig.for_pipeline(pipe), steps),
-    FREE_INIT: _free_init,
+    FREE_INIT: lambda pipe, steps: free_init(pipe),
 }

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from bytheway.video import Frames
 from tests import tiny
 
 
@@ -25,3 +27,14 @@ def pipeline_factory() -> Callable[..., Any]:
 def generate() -> Callable[..., torch.Tensor]:
     """A short, seeded run of a pipeline, as latents."""
     return tiny.generate
+
+
+@pytest.fixture
+def frames() -> Frames:
+    """Sixteen frames of 48x64: flat colours, and a square that moves by two pixels a frame."""
+    clip = np.empty((16, 48, 64, 3), dtype=np.uint8)
+    clip[:] = (40, 120, 220)
+    clip[:, 32:] = (60, 160, 60)
+    for index, frame in enumerate(clip):
+        frame[12:28, 2 * index : 2 * index + 16] = (220, 40, 30)
+    return clip

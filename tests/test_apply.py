@@ -229,7 +229,8 @@ def test_a_bare_denoiser_serves_every_pipeline(pipe, vanilla):
     assert same(generate(AnimateDiffPipeline(**pipe.components)), expected)
     with enhanced(pipe, HALF, beta=4.0):
         assert differ(generate(pipe), expected)
-    remove_bytheway(pipe)
+    with pytest.raises(ByTheWayError, match="give remove_bytheway the denoiser"):
+        remove_bytheway(pipe)
     assert same(generate(pipe), expected)
     remove_bytheway(pipe.unet)
     assert same(generate(pipe), vanilla)

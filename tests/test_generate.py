@@ -124,6 +124,17 @@ def test_steps_of_free_init(tiny_pipeline: Any) -> None:
     assert not tiny_pipeline.free_init_enabled
 
 
+@pytest.mark.parametrize("free_init", [False, True])
+def test_a_pipeline_that_has_free_init_on_keeps_its_own(tiny_pipeline: Any, free_init: bool) -> None:
+    tiny_pipeline.enable_free_init(num_iters=2)
+    seen: list[Step] = []
+    clip = next(generate(tiny_pipeline, replace(REQUEST, steps=1, free_init=free_init), seen.append))
+    assert {s.iterations for s in seen} == {2}
+    assert seen[-1].iteration == 1
+    assert clip.settings["free_init"] is True
+    assert (tiny_pipeline.free_init_enabled, tiny_pipeline._free_init_num_iters) == (True, 2)
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' Heun with numpy 2
 def test_steps_of_a_scheduler_of_order_two(tiny_pipeline: Any) -> None:
     tiny_pipeline.scheduler = HeunDiscreteScheduler.from_config(tiny_pipeline.scheduler.config)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import bytheway
 from bytheway.batches import clips_at_once
+from bytheway.compose import side_by_side
 from bytheway.errors import is_out_of_memory
 from bytheway.request import Request, complete, shape
 from bytheway.sampler import Sampler, Step, Take, has_free_init
-from bytheway.video import Frames, side_by_side
+from bytheway.video import Frames
 
 if TYPE_CHECKING:
     from bytheway.record import Record

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bytheway.arguments import arguments
 from bytheway.config import ByTheWayConfig
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bytheway.record import Record
 
 Variant = Literal["vanilla", "enhanced"]
+
+FREE_INIT_ITERATIONS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Sampler:
         request, takes = self.request, self.takes
         negative = request.negative_prompt is not None
         with (
-            _free_init(self.pipe, request.free_init) as iterations,
+            free_init(self.pipe) if request.free_init else nullcontext(),
             _own_randomness(self.pipe, takes[0].seed),
             _text_model(self.pipe),
             self._method(config) as run,
@@ -75,7 +77,7 @@ class Sampler:
                 "generator": _each([torch.Generator("cpu").manual_seed(take.seed) for take in takes]),
                 "output_type": "np",
                 **conditions(request, self.pipe),
-                **self._callbacks(config, iterations),
+                **self._callbacks(config, _iterations(self.pipe)),
             }
             result = self.pipe(**arguments(self.pipe, settings))
         return [as_frames(video) for video in result.frames[: len(takes)]], run.record if run else None
@@ -154,14 +156,14 @@ def _text_model(pipe: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _free_init(pipe: Any, wanted: bool) -> Iterator[int]:
-    """FreeInit switched on for a while where wanted and not on already; yields how often the denoising is then run."""
-    if has_free_init(pipe) or not wanted:
-        yield pipe._free_init_num_iters if has_free_init(pipe) else 1
+def free_init(pipe: Any, iterations: int = FREE_INIT_ITERATIONS) -> Iterator[None]:
+    """FreeInit switched on for a while; a pipeline that has it on already keeps its own."""
+    if has_free_init(pipe):
+        yield
         return
-    pipe.enable_free_init(num_iters=3)
+    pipe.enable_free_init(num_iters=iterations)
     try:
-        yield 3
+        yield
     finally:
         pipe.disable_free_init()
 
@@ -169,3 +171,8 @@ def _free_init(pipe: Any, wanted: bool) -> Iterator[int]:
 def has_free_init(pipe: Any) -> bool:
     """Whether FreeInit is on."""
     return getattr(pipe, "free_init_enabled", False)
+
+
+def _iterations(pipe: Any) -> int:
+    """How often the denoising is run."""
+    return pipe._free_init_num_iters if has_free_init(pipe) else 1

@@ -1,4 +1,4 @@
-"""`python -m tests.matrix`: run the matrix and write docs/matrix.md from what came of it.
+"""`python -m tests.matrix`: run the matrix and write docs/matrix.md from what came of it, unless nothing did.
 
 Arguments are pytest's: `-n 2`, or `-k svd` for some of the cells; of the others the page says what it said before.
 """
@@ -21,9 +21,14 @@ class Outcomes:
 
 
 def main(arguments: list[str]) -> int:
-    """Status of the tests."""
+    """Status of the tests; pytest's for "no tests" where none ran."""
     outcomes = Outcomes()
     status = pytest.main([str(Path(__file__).with_name("test_matrix.py")), "-q", *arguments], plugins=[outcomes])
+
+    if not outcomes.passed or status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        reason = f"pytest ended with status {int(status)}" if outcomes.passed else "no test ran"
+        print(f"docs/matrix.md is left as it was: {reason}.", file=sys.stderr)
+        return int(status or pytest.ExitCode.NO_TESTS_COLLECTED)
 
     # Not before pytest has started, which wants to see what its plugins import.
     from bytheway.files import write_atomically

@@ -8,26 +8,23 @@ from typing import TYPE_CHECKING, Self
 from bytheway.cli.tables import note
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import ProgressColumn, TaskID
 
     from bytheway.models.videocrafter.convert import Written
     from bytheway.sampler import Step, Take
 
 
-class RunProgress:
-    """Takes the steps of a run (`on_step` of `bytheway.generate.generate`) and shows them on stderr, clip by clip."""
+class _Progress:
+    """Bars on stderr: a name, the bar, the columns that are given, the time. They are drawn on a terminal only."""
 
-    def __init__(self, clips: int) -> None:
+    def __init__(self, *columns: ProgressColumn) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._clips = clips
-        self._tasks: dict[str, TaskID] = {}
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[phase]}", style="cyan"),
+            *columns,
             TimeElapsedColumn(),
             console=Console(stderr=True),
             transient=True,
@@ -44,6 +41,17 @@ class RunProgress:
     ) -> None:
         if self._drawn:
             self._bars.stop()
+
+
+class RunProgress(_Progress):
+    """Takes the steps of a run (`on_step` of `bytheway.generate.generate`) and shows them on stderr, clip by clip."""
+
+    def __init__(self, clips: int) -> None:
+        from rich.progress import MofNCompleteColumn, TextColumn
+
+        super().__init__(MofNCompleteColumn(), TextColumn("{task.fields[phase]}", style="cyan"))
+        self._clips = clips
+        self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, step: Step) -> None:
         """Show one more step."""
@@ -72,38 +80,18 @@ class RunProgress:
             self._bars.update(task, phase="done", visible=name.startswith(clips))
 
 
-class WriteProgress:
+class WriteProgress(_Progress):
     """Takes the files that a conversion writes (`on_write` of a `convert`) and shows on stderr how much is there."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import DownloadColumn
 
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            DownloadColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._bar.add_task("reading", total=None)
-        self._drawn = self._bar.console.is_terminal
-
-    def __enter__(self) -> Self:
-        if self._drawn:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._drawn:
-            self._bar.stop()
+        super().__init__(DownloadColumn())
+        self._task = self._bars.add_task("reading", total=None)
 
     def __call__(self, written: Written) -> None:
         """Show what is written by now."""
-        self._bar.update(self._task, description=written.component, completed=written.done, total=written.total)
+        self._bars.update(self._task, description=written.component, completed=written.done, total=written.total)
         if not self._drawn:
             note(f"{written.component}: {written.done / written.total:.0%} written")
 
