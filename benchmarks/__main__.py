@@ -15,8 +15,10 @@ from benchmarks.cases import Model
 from benchmarks.measure import Figure, figures_of, measure
 from benchmarks.plot import draw
 from benchmarks.report import full, short
-from benchmarks.results import Results, read, save
+from benchmarks.results import Results, path_of, read, save
+from bytheway.cli.errors import reported
 from bytheway.errors import ByTheWayError
+from bytheway.files import check_file
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
 SCRATCH = Path("runs/benchmarks")
@@ -32,6 +34,7 @@ class Device(StrEnum):
 
 
 @app.command(help=__doc__)
+@reported()
 def benchmark(
     case: Annotated[list[Model] | None, typer.Option(help="Models; may be given again. All by default.")] = None,
     figure: Annotated[list[Figure] | None, typer.Option(help="Figures; may be given again. All by default.")] = None,
@@ -49,6 +52,7 @@ def benchmark(
     folder = out or (SCRATCH if quick else DOCS)
     end = time.monotonic() + 60 * minutes
     for kind in device or _devices():
+        check_file(path_of(folder, kind))
         results = read(folder, kind)
         if not show:
             if kind is Device.CUDA and not torch.cuda.is_available():
@@ -92,13 +96,5 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def main() -> None:
-    try:
-        app()
-    except ByTheWayError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
-
-
 if __name__ == "__main__":
-    main()
+    app()

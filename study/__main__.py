@@ -14,8 +14,9 @@ from typing import Annotated
 
 import typer
 
+from bytheway.cli.errors import reported
 from bytheway.errors import ByTheWayError
-from bytheway.files import write_atomically
+from bytheway.files import check_file, write_atomically
 from study.plan import Extent, Part, plan
 from study.reading import open_judge
 from study.report import swaps, write
@@ -64,6 +65,7 @@ def _run(study: Study, parts: list[Part], extent: Extent, minutes: float, proces
 
 
 @app.command("run")
+@reported()
 def run_command(
     out: Out = RUNS,
     judge: JudgeFolder = JUDGE,
@@ -83,8 +85,10 @@ def run_command(
 
 
 @app.command("report")
+@reported()
 def report_command(out: Out = RUNS, judge: JudgeFolder = JUDGE, models: Models = None, to: To = EVIDENCE) -> None:
     """Write tables and pictures from the results there are."""
+    check_file(to / "results.md")
     _, judge_name = open_judge(judge)
     results, named = Results(out, judge_name), _named(models)
     check(out, {name: source for name, source in named.items() if name in results.models})
@@ -96,6 +100,7 @@ def report_command(out: Out = RUNS, judge: JudgeFolder = JUDGE, models: Models =
 
 
 @app.command("swap")
+@reported()
 def swap_command(
     out: Out = RUNS,
     judge: JudgeFolder = JUDGE,
@@ -108,6 +113,7 @@ def swap_command(
     to: To = EVIDENCE,
 ) -> None:
     """When layout and motion are decided: swap prompts after k steps; writes swap.md and its curves, swap.png."""
+    check_file(to / "swap.md")
     study = Study(out, judge, _named(models), Sampling(seed=seed, steps=steps))
     _run(study, [Part.SWAP], Extent(pairs=pairs), minutes, processes)
     to.mkdir(parents=True, exist_ok=True)
@@ -117,13 +123,5 @@ def swap_command(
         print(found)
 
 
-def main() -> None:
-    try:
-        app()
-    except ByTheWayError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
-
-
 if __name__ == "__main__":
-    main()
+    app()

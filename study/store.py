@@ -17,8 +17,9 @@ import numpy as np
 from torch import nn
 
 from bytheway.errors import ByTheWayError
-from bytheway.files import write_atomically
+from bytheway.files import check_file, write_atomically
 from bytheway.models import load
+from bytheway.models.sources import read_json
 from study.sampling import RECORDED, Arrays, Sampling
 
 SAMPLES = "npz"
@@ -106,6 +107,7 @@ def claim(out: Path, models: Mapping[str, str], sampling: Sampling) -> None:
     Raises:
         ByTheWayError: the store holds clips that were sampled otherwise, or by another model of the same name.
     """
+    check_file(out / STUDY)
     facts = _checked(out, _prints(models) | asdict(sampling))
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / STUDY, json.dumps(facts, indent=1) + "\n")
@@ -118,12 +120,15 @@ def check(out: Path, models: Mapping[str, str]) -> None:
 
 def _checked(out: Path, facts: dict[str, Any]) -> dict[str, Any]:
     """What is noted already, and the facts; they must agree."""
-    path = out / STUDY
-    noted: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    noted = _noted(out)
     differ = [name for name, value in facts.items() if noted.get(name, value) != value]
     if differ:
         raise ByTheWayError(f"{out} holds results with other {', '.join(differ)}; choose another folder with --out.")
     return noted | facts
+
+
+def _noted(out: Path) -> dict[str, Any]:
+    return (read_json(str(out), STUDY) if out.is_dir() else None) or {}
 
 
 def _prints(models: Mapping[str, str]) -> dict[str, Any]:
@@ -132,10 +137,9 @@ def _prints(models: Mapping[str, str]) -> dict[str, Any]:
 
 def sampling_of(out: Path) -> Sampling:
     """How the stored clips were sampled."""
-    path = out / STUDY
-    if not path.exists():
+    noted = _noted(out)
+    if not noted:
         raise ByTheWayError(f"{out} holds no results; python -m study run makes them.")
-    noted = json.loads(path.read_text())
     return Sampling(**{field.name: noted[field.name] for field in fields(Sampling)})
 
 

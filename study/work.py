@@ -61,7 +61,7 @@ def run(study: Study, units: list[Unit], processes: int, minutes: float) -> int:
     if torch.cuda.is_available() or processes == 1:
         _work(0, study, units, deadline)
     else:
-        spawn(_work, (study, units, deadline), nprocs=processes)
+        spawn(_work, (study, units, deadline), nprocs=processes, daemon=True)  # none outlives the command
     worker = Worker(study, torch.device("cpu"))
     return sum(not worker.is_done(unit) for unit in units)
 

@@ -1,6 +1,7 @@
 """Images and videos that clips start from: read, fitted, refused."""
 
 import re
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -103,11 +104,25 @@ def test_a_video_is_read_as_far_as_a_clip_needs(tmp_path: Path) -> None:
         footage.reaching(20).fitted(20, 8, 8)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + bytes(40)])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no image",
+        b"\x89PNG\r\n\x1a\n" + bytes(40),
+        b"DDS " + struct.pack("<20I4s10I", 124, 0, 8, 8, *[0] * 14, 32, 4, b"what", *[0] * 10),
+    ],
+)
 def test_what_is_no_image(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "broken.png").write_bytes(content)
     with pytest.raises(ByTheWayError, match=r"broken.png cannot be read as an image"):
         read_still(str(tmp_path / "broken.png"))
+
+
+def test_an_image_with_damaged_facts(tmp_path: Path) -> None:
+    image(8, 8).save(tmp_path / "odd.png", exif=b"II*\0\x08\0")
+    with pytest.raises(ByTheWayError, match="cannot be read as an image"):
+        read_still(str(tmp_path / "odd.png"))
 
 
 def test_an_image_cut_short(file: Path) -> None:

@@ -188,6 +188,28 @@ def test_requests_beyond_the_model(tiny_pipeline: Any, changes: dict[str, Any], 
         next(generate(tiny_pipeline, replace(REQUEST, **changes)))
 
 
+@pytest.mark.parametrize("setting", ["timestep_spacing", "prediction_type"])
+def test_what_diffusers_refuses_in_a_run_is_a_sentence(tiny_pipeline: Any, setting: str) -> None:
+    tiny_pipeline.scheduler.register_to_config(**{setting: "nothing"})
+    with pytest.raises(ByTheWayError, match=r"^This model \(AnimateDiffPipeline\) cannot be run so: .*nothing"):
+        next(generate(tiny_pipeline, REQUEST))
+
+
+def test_what_on_step_raises_stays_what_it_is(tiny_pipeline: Any) -> None:
+    def stop(step: Step) -> None:
+        if step.done == 1:
+            raise ValueError("enough")
+
+    with pytest.raises(ValueError, match=r"^enough$"):
+        next(generate(tiny_pipeline, REQUEST, stop))
+
+
+def test_a_schedule_without_steps(tiny_pipeline: Any) -> None:
+    tiny_pipeline.scheduler.register_to_config(num_train_timesteps=0)
+    with pytest.raises(ByTheWayError, match="schedule has 0"):
+        complete(REQUEST, tiny_pipeline)
+
+
 def test_unknown_words(tiny_pipeline: Any, tmp_path: Path, world: Callable[[Path], None]) -> None:
     assert unknown_words(tiny_pipeline, "a galloping horse") == []
     world(tmp_path)

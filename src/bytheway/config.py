@@ -1,7 +1,6 @@
 """The settings of the method, validated and serialisable, and the presets by architecture. No torch."""
 
 import json
-import math
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -19,6 +18,8 @@ from bytheway.files import write_atomically
 BetaRule = Literal["sqrt", "ratio"]
 HeadRule = Literal["group_mean", "mean"]
 
+_LARGEST_BETA: Final = 1e18  # energies grow with its square, which has to be a number in float32
+
 
 @dataclass(frozen=True)
 class ByTheWayConfig:
@@ -26,7 +27,7 @@ class ByTheWayConfig:
 
     Attributes:
         alpha: strength of temporal self-guidance, in [0, 1]; 0 leaves the maps as they are.
-        beta: least amplification of the high temporal frequencies, finite and >= 1. The adaptive rule never lets
+        beta: least amplification of the high temporal frequencies, in [1, 1e18]. The adaptive rule never lets
             the motion energy fall, so less than 1 would mean nothing.
         tau: half width of the high band around the Nyquist frequency, in bins, >= 0.
         active_steps: share of the denoising steps, from the first on, in which the method acts, in [0, 1].
@@ -91,7 +92,7 @@ class ByTheWayConfig:
             settings = parse(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ByTheWayError(f"{path} cannot be read: {error.strerror}.") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ByTheWayError(f"{path} is not valid {path.suffix[1:].upper()}: {error}.") from error
         if not isinstance(settings, dict):
             raise ByTheWayError(f'{path} holds no table of settings; write one such as {{"alpha": 0.6}}.')
@@ -105,17 +106,16 @@ class ByTheWayConfig:
         return PRESETS[preset_for(pipe)]
 
 
-def _number(low: float, high: float = math.inf) -> Callable[[str, object], float]:
-    """A check for a finite number in [low, high]."""
-    allowed = f"lie between {low:g} and {high:g}" if math.isfinite(high) else f"be a finite number of at least {low:g}"
+def _number(low: float, high: float) -> Callable[[str, object], float]:
+    """A check for a number in [low, high]."""
 
     def check(name: str, value: object) -> float:
         if isinstance(value, Real) and not isinstance(value, bool):
             with suppress(OverflowError):  # a whole number beyond every float
                 number = float(value)
-                if math.isfinite(number) and low <= number <= high:
+                if low <= number <= high:
                     return number
-        raise ByTheWayError(f"{name} is {value!r}; it must {allowed}.")
+        raise ByTheWayError(f"{name} is {value!r}; it must lie between {low:g} and {high:g}.")
 
     return check
 
@@ -151,7 +151,7 @@ def _blocks(name: str, value: object) -> tuple[str, ...] | None:
 
 _CHECKS: Final[Mapping[str, Callable[[str, object], object]]] = {
     "alpha": _number(0, 1),
-    "beta": _number(1),
+    "beta": _number(1, _LARGEST_BETA),
     "tau": _whole_number,
     "active_steps": _number(0, 1),
     "beta_rule": _one_of(*get_args(BetaRule)),

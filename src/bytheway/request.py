@@ -5,10 +5,11 @@ Importing this does not import torch, so that a request is checked before anybod
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_right
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from bytheway.arguments import call_default, needs, takes
 from bytheway.conditioning import Footage, Still
@@ -16,6 +17,9 @@ from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.models import generation_defaults
 from bytheway.models.defaults import lengths_from_video, longest_clip, size_unit
+
+# What Python makes of bytes on the command line that are no UTF-8.
+_UNDECODED: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,18 @@ class Request:
     def __post_init__(self) -> None:
         if not self.prompts or not all(prompt.strip() for prompt in self.prompts):
             raise ByTheWayError("The prompt is empty; say what the clip shall show.")
+        for prompt in (*self.prompts, self.negative_prompt or ""):
+            if _UNDECODED.search(prompt):
+                raise ByTheWayError(f"The prompt {prompt!r} is no text in UTF-8; write it anew.")
         for name in ("num_videos", "num_frames", "width", "height", "steps", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ByTheWayError(f"{name} is {value}; it must be at least 1.")
+        # In float32, and the longest there can be: memory is counted in 63 bits.
+        if 3 * 4 * math.prod(side or 1 for side in (self.num_frames, self.width, self.height)) >= 2**63:
+            raise ByTheWayError("A clip of so many frames or pixels fits into no memory; ask for fewer.")
+        if self.guidance_scale is not None and not 0 <= self.guidance_scale < math.inf:
+            raise ByTheWayError(f"guidance_scale is {self.guidance_scale:g}; it must be a finite number of at least 0.")
         if not 0 <= self.seed <= 2**63 - self.num_videos:
             raise ByTheWayError(f"seed is {self.seed}; it must lie between 0 and 2^63 - {self.num_videos}.")
         if self.compare and self.config is None:
@@ -108,7 +120,7 @@ def complete(request: Request, pipe: Any) -> Request:
     if longest and request.num_frames and request.num_frames > longest:
         raise ByTheWayError(f"num_frames is {request.num_frames}; this model makes at most {longest} frames.")
     trained = getattr(getattr(pipe, "scheduler", None), "config", {}).get("num_train_timesteps")
-    if trained and request.steps and request.steps > trained:
+    if trained is not None and request.steps and request.steps > trained:
         raise ByTheWayError(f"steps is {request.steps}; this model's schedule has {trained}.")
     if request.steps_run < 1:
         raise ByTheWayError(f"A strength of {request.strength:g} leaves none of {request.steps} steps; raise either.")

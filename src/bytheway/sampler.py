@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bytheway.arguments import arguments
 from bytheway.config import ByTheWayConfig
+from bytheway.errors import ByTheWayError
+from bytheway.models.sources import first_line
 from bytheway.request import Request, conditions
 from bytheway.video import Frames, as_frames
 
@@ -64,6 +67,7 @@ class Sampler:
             _own_randomness(self.pipe, takes[0].seed),
             _text_model(self.pipe),
             self._method(config) as run,
+            _refusals_said(self.pipe),
         ):
             settings = {
                 "prompt": _each([take.prompt for take in takes]),
@@ -153,6 +157,21 @@ def _text_model(pipe: Any) -> Iterator[None]:
         yield
     finally:
         del vars(encoder)["text_model"]
+
+
+@contextmanager
+def _refusals_said(pipe: Any) -> Iterator[None]:
+    """Turns what diffusers says in a run of settings or a configuration that it does not take into a `ByTheWayError`.
+
+    Other errors, and those of its callbacks, stay what they are.
+    """
+    try:
+        yield
+    except ValueError as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if not frame.f_globals["__name__"].startswith("diffusers."):
+            raise
+        raise ByTheWayError(f"This model ({type(pipe).__name__}) cannot be run so: {first_line(error)}") from error
 
 
 @contextmanager

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.__main__ import main
+from benchmarks.__main__ import app
 from benchmarks.results import read
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
     with pytest.raises(SystemExit) as stopped:
-        main()
+        app()
     assert isinstance(stopped.value.code, int)
     return stopped.value.code
 
@@ -55,6 +55,14 @@ def test_no_figure_is_begun_after_the_time(
     assert call(monkeypatch, "--out", str(tmp_path), "--device", "cpu", "--minutes", "0") == 0
     assert not list(tmp_path.iterdir())
     assert capsys.readouterr().out == ""
+
+
+def test_a_place_that_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert call(monkeypatch, "--out", str(tmp_path / "file"), "--device", "cpu", "--quick") == 2
+    assert "file/results-cpu.json cannot be written: Not a directory" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")

@@ -34,7 +34,10 @@ def test_world_of_the_folder(video_folder: Path) -> None:
 
 def test_damaged_world(video_folder: Path) -> None:
     pipe = load(str(video_folder), device="cpu")
-    wrong = ([], {}, WORLD | {"defaults": 3}, WORLD | {"defaults": {"size": [64]}}, WORLD | {"words": None})
+    wrong = [[], {}, WORLD | {"defaults": 3}, WORLD | {"defaults": {"size": [64]}}, WORLD | {"words": None}]
+    types = {"num_frames": 2.5, "size": "ab", "steps": "2", "guidance_scale": "4", "fps": None}
+    wrong += [WORLD | {"defaults": WORLD["defaults"] | {name: value}} for name, value in types.items()]
+    wrong += [WORLD | {"words": [1, 2]}]
     for content in ("[" * 10**5, *map(json.dumps, wrong)):
         (video_folder / "world.json").write_text(content)
         with pytest.raises(ByTheWayError, match=r"world.json of .* is damaged"):

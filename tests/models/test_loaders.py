@@ -193,6 +193,34 @@ def test_folder_without_a_vocabulary(video_folder: Path) -> None:
     refused(video_folder, because=f"The tokenizer of {video_folder} has no vocabulary")
 
 
+@pytest.mark.parametrize(
+    ("file", "changes", "because"),
+    [
+        ("text_encoder/config.json", {"num_attention_heads": 0}, "cannot be loaded: integer"),
+        ("text_encoder/config.json", {"hidden_size": "x"}, "'hidden_size' expected int"),
+        ("tokenizer/tokenizer.json", {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["x y"]}}, "`x` out of"),
+        ("tokenizer/tokenizer_config.json", {"model_max_length": None}, "no model_max_length"),
+        ("tokenizer/tokenizer_config.json", {"model_max_length": "77"}, "no model_max_length"),
+        ("tokenizer/tokenizer_config.json", {"model_max_length": 10**9}, "no model_max_length"),
+        ("vae/config.json", {"scaling_factor": "x"}, "scaling_factor in vae/config.json of"),
+        ("vae/config.json", {"scaling_factor": 0}, "is 0, which is no number to divide by"),
+        ("model_index.json", {"_class_name": "DanceDiffusionPipeline"}, "which makes no videos"),
+        ("model_index.json", {"vae": ["diffusers", "AutoencoderTiny"]}, "cannot be loaded: Cannot copy"),
+    ],
+)
+def test_configurations_that_cannot_be_run(
+    video_folder: Path, file: str, changes: dict[str, Any], because: str
+) -> None:
+    path = video_folder / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    refused(video_folder, because=because)
+
+
+def test_folder_without_a_tokenizers_configuration(video_folder: Path) -> None:
+    (video_folder / "tokenizer" / "tokenizer_config.json").unlink()
+    refused(video_folder, because=f"The tokenizer of {video_folder} has no model_max_length")
+
+
 def test_class_that_diffusers_does_not_have(video_folder: Path) -> None:
     index = video_folder / "model_index.json"
     index.write_text(index.read_text().replace('"AnimateDiffPipeline"', '"AnimateDiffFromTomorrowPipeline"'))

@@ -5,11 +5,17 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    StrictDataclassFieldValidationError,
+)
 from safetensors import SafetensorError
 
 from bytheway import ByTheWayError
-from bytheway.models.sources import is_hub_id, reading
+from bytheway.models.sources import existing_path, is_hub_id, reading
 
 
 @pytest.mark.parametrize("name", ["guoyww/animatediff-motion-adapter-v1-5-3", "SG161222/Realistic_Vision_V5.1_noVAE"])
@@ -36,6 +42,13 @@ def test_no_hub_ids(name: str) -> None:
         (pickle.UnpicklingError("os.system"), "holds something other than tensors"),
         (ValueError("first\nsecond"), "owner/name cannot be loaded: first"),
         (KeyError(), "owner/name cannot be loaded: KeyError"),
+        (ZeroDivisionError("modulo by zero"), "cannot be loaded: modulo by zero"),
+        (Exception("Token `x` out of vocabulary"), "cannot be loaded: Token `x` out of vocabulary"),  # tokenizers'
+        (
+            StrictDataclassFieldValidationError(field="width", cause=TypeError("expected int")),
+            "cannot be loaded: Validation error for field 'width': TypeError: expected int",
+        ),
+        (RuntimeError("Error(s) in loading:\n\tsize mismatch\n\tanother"), "loaded: Error.* loading: size mismatch$"),
     ],
 )
 def test_every_failure_is_one_sentence(error: Exception, sentence: str) -> None:
@@ -56,6 +69,19 @@ def test_bytheways_own_sentence_passes() -> None:
         raise ByTheWayError("as it is")
 
 
-def test_no_memory_is_no_bad_input() -> None:
-    with pytest.raises(torch.OutOfMemoryError), reading("owner/name"):
-        raise torch.OutOfMemoryError
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_no_memory_is_no_bad_input(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, reading("owner/name"):
+        raise error
+    assert raised.value is error
+
+
+def test_the_home_of_nobody_is_not_there() -> None:
+    assert existing_path("~nobody-of-this-name/model") is None

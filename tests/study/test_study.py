@@ -191,16 +191,40 @@ def test_a_part_alone_can_be_reported(copy: Study) -> None:
 def test_a_report_refuses_clips_of_another_model(copy: Study, tmp_path: Path) -> None:
     options = ["--out", str(copy.out), "--judge", str(copy.judge), "--to", str(tmp_path / "docs")]
     refused = CliRunner().invoke(app, ["report", *options, "--model", "diorama"])
-    assert isinstance(refused.exception, ByTheWayError)
-    assert "other weights of diorama" in str(refused.exception)
+    assert refused.exit_code == 2
+    assert "other weights of diorama" in refused.stderr
     assert not (tmp_path / "docs").exists()
 
 
 def test_without_a_judge_nothing_is_begun(tmp_path: Path) -> None:
     refused = CliRunner().invoke(app, ["run", "--out", str(tmp_path / "out"), "--judge", str(tmp_path)])
-    assert isinstance(refused.exception, ByTheWayError)
-    assert "no judge.safetensors" in str(refused.exception)
+    assert refused.exit_code == 2
+    assert "no judge.safetensors" in refused.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("--out", "file/study.json cannot be written"), ("--to", "file/swap.md cannot"), ("--judge", "judge.safetensors")],
+)
+def test_places_that_are_none(study: Study, tmp_path: Path, place: str, said: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "judge.safetensors").write_text("no weights")
+    where = {"--out": tmp_path / "out", "--judge": study.judge, "--to": tmp_path / "docs"}
+    where[place] = tmp_path / ("damaged" if place == "--judge" else "file")
+    refused = CliRunner().invoke(app, ["swap", *(str(part) for option in where.items() for part in option)])
+    assert refused.exit_code == 2
+    assert said in refused.stderr
+    assert not any(where[new].exists() for new in ("--out", "--to") if new != place)
+
+
+def test_a_store_whose_note_is_damaged(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text("{")
+    where = ["--out", str(tmp_path), "--judge", str(study.judge), "--to", str(tmp_path / "docs")]
+    refused = CliRunner().invoke(app, ["report", *where])
+    assert refused.exit_code == 2
+    assert "study.json of" in refused.stderr
 
 
 def test_curves_end_at_the_prompts_themselves(results: Results) -> None:

@@ -9,24 +9,32 @@ import torch
 import typer
 from torch.multiprocessing.spawn import spawn
 
+from bytheway.cli.errors import reported
+from bytheway.files import check_file
+from training.diorama.corpus import SHARD
 from training.diorama.recipe import Recipe, run_process
 
 SHIPPED = Path(__file__).parents[2] / "src" / "bytheway" / "models" / "diorama"
 
 
+@reported()
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the corpus, checkpoints and samples.")] = Path("runs/diorama"),
     shipped: Annotated[Path, typer.Option(help="Folder of the exported pipeline.")] = SHIPPED,
-    clips: Annotated[int, typer.Option(help="Clips of the training corpus.")] = Recipe.clips,
-    autoencoder_steps: Annotated[int, typer.Option()] = Recipe.autoencoder_steps,
-    spatial_steps: Annotated[int, typer.Option()] = Recipe.spatial_steps,
-    motion_steps: Annotated[int, typer.Option()] = Recipe.motion_steps,
-    early_steps: Annotated[int, typer.Option(help="Of the motion modules of diorama-early.")] = Recipe.early_steps,
+    clips: Annotated[int, typer.Option(min=SHARD, help="Clips of the training corpus.")] = Recipe.clips,
+    autoencoder_steps: Annotated[int, typer.Option(min=1)] = Recipe.autoencoder_steps,
+    spatial_steps: Annotated[int, typer.Option(min=1)] = Recipe.spatial_steps,
+    motion_steps: Annotated[int, typer.Option(min=1)] = Recipe.motion_steps,
+    early_steps: Annotated[
+        int, typer.Option(min=1, help="Of the motion modules of diorama-early.")
+    ] = Recipe.early_steps,
     seed: Annotated[int, typer.Option()] = Recipe.seed,
     minutes: Annotated[float, typer.Option(help="Stop after this time; the same command goes on.")] = Recipe.minutes,
-    processes: Annotated[int, typer.Option(help="Data-parallel processes on the CPU.")] = 2,
+    processes: Annotated[int, typer.Option(min=1, help="Data-parallel processes on the CPU.")] = 2,
 ) -> None:
     """Train diorama: corpus, autoencoder, spatial stage, motion stage, early motion modules, export; resumes."""
+    check_file(out / "rendezvous")
+    check_file(shipped / "model_index.json")
     out.mkdir(parents=True, exist_ok=True)
     (out / "rendezvous").unlink(missing_ok=True)
     recipe = Recipe(out, shipped, clips, autoencoder_steps, spatial_steps, motion_steps, early_steps, seed, minutes)
@@ -35,7 +43,7 @@ def main(
     elif processes == 1:
         run_process(0, recipe, 1, "cpu")
     else:
-        spawn(run_process, (recipe, processes, "cpu"), nprocs=processes)
+        spawn(run_process, (recipe, processes, "cpu"), nprocs=processes, daemon=True)  # none outlives the command
 
 
 if __name__ == "__main__":

@@ -13,7 +13,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from bytheway.cli.errors import reported
 from bytheway.compose import contact_sheet
+from bytheway.errors import ByTheWayError
+from bytheway.models.sources import read_json
 from training.diorama import world
 from training.diorama.__main__ import SHIPPED
 from training.diorama.measures import NAMES, STATIC_PIXELS
@@ -88,13 +91,20 @@ photograph.
 """
 
 
+@reported()
 def main(
-    out: Annotated[Path, typer.Option(help="Folder of the run, its report and its judge.")] = Path("runs/diorama"),
-    shipped: Annotated[Path, typer.Option(help="Folder of the exported pipeline.")] = SHIPPED,
+    out: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Folder of the run, its report and its judge.")
+    ] = Path("runs/diorama"),
+    shipped: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Folder of the exported pipeline.")
+    ] = SHIPPED,
     hardware: Annotated[str, typer.Option(help="Hardware and hours of the training, a sentence.")] = "",
 ) -> None:
     """Write MODEL_CARD.md and contact_sheet.png into the shipped folder."""
-    report = json.loads((out / "report.json").read_text())
+    report = read_json(str(out), "report.json")
+    if report is None:
+        raise ByTheWayError(f"There is no report.json in {out}; python -m training.diorama.report writes one.")
     with np.load(out / "report.npz") as clips:
         rows = _rows(report, clips["vanilla"][:SHOWN])
     contact_sheet(rows, height=96).save(shipped / "contact_sheet.png", optimize=True)

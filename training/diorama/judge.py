@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bytheway.models.sources import reading
 from training.diorama.fit import Stage, fit
 from training.diorama.world import COLOURS, MOTIONS, SETTINGS, SUBJECTS, Scene, render, sample_scenes
 
@@ -156,7 +157,8 @@ def train_judge(folder: Path, steps: int, device: torch.device, batch_size: int 
         draft = finished.with_suffix(".draft")
         save_file(judge.state_dict(), draft)
         draft.replace(finished)
-    judge.load_state_dict(load_file(finished))
+    with reading(finished):
+        judge.load_state_dict(load_file(finished))
     return judge.to(device).eval()
 
 

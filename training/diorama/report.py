@@ -19,7 +19,8 @@ from diffusers import AnimateDiffPipeline
 from rich.progress import track
 from torch import Tensor
 
-from bytheway.files import write_atomically
+from bytheway.cli.errors import reported
+from bytheway.files import check_file, write_atomically
 from bytheway.models import load
 from training.diorama.architecture import NUM_FRAMES
 from training.diorama.judge import Judge, accuracy, train_judge
@@ -49,15 +50,17 @@ def generate(pipe: AnimateDiffPipeline, texts: list[str], seed: int) -> Tensor:
     return torch.cat(parts)
 
 
+@reported()
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the judge and of the report.")] = Path("runs/diorama"),
     model: Annotated[str, typer.Option(help="What to report on: a packaged model or a diffusers folder.")] = "diorama",
-    count: Annotated[int, typer.Option(help="Prompts.")] = 256,
+    count: Annotated[int, typer.Option(min=1, help="Prompts.")] = 256,
     seed: int = 10_000,
-    judge_steps: int = 2400,
+    judge_steps: Annotated[int, typer.Option(min=1)] = 2400,
 ) -> None:
     """Generate, train the judge where it is missing, judge, and write ``report.json`` and the clips."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    check_file(out / "report.json")
     judge = train_judge(out / "judge", judge_steps, device).cpu()
     chosen = prompts(count, seed)
     texts = [text for _, text in chosen]

@@ -247,6 +247,6 @@ def command(
         )
         count = len(request.prompts) * num_videos
         destination = Destination(output, record, scale, count, folder=prompts_file is not None)
-        destination.check(fps)
+        destination.check(fps, (width or 1, height or 1))
         choice = ModelChoice(model, motion_adapter, tuple(lora or ()), device, dtype, condition_of(request), controlnet)
         run(choice, request, settings_for, destination)

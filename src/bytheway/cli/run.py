@@ -130,7 +130,7 @@ def size_of(text: str | None) -> tuple[int | None, int | None]:
     """Width and height of `512x320`; None twice for None."""
     if text is None:
         return None, None
-    match = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
+    match = re.fullmatch(r"(\d{1,9})[xX×](\d{1,9})", text.strip())
     if match is None:
         raise ByTheWayError(f"--size is {text!r}; write WIDTHxHEIGHT, such as 512x320.")
     return int(match[1]), int(match[2])

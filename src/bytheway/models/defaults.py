@@ -123,9 +123,15 @@ def generation_defaults(pipe: DiffusionPipeline) -> GenerationDefaults:
 def _of_world(world: dict[str, Any], folder: Path | None) -> GenerationDefaults:
     try:
         width, height = world["defaults"]["size"]
-        return GenerationDefaults(**world["defaults"] | {"size": (width, height)}, vocabulary=frozenset(world["words"]))
+        words = frozenset(world["words"])
+        made = GenerationDefaults(**world["defaults"] | {"size": (width, height)}, vocabulary=words)
     except (LookupError, TypeError, ValueError) as error:
         raise ByTheWayError(f"world.json of {folder} is damaged: it lacks settings or words.") from error
+    wholes = (made.num_frames, width, height, made.steps, made.fps)
+    of_a_kind = all(type(number) is int for number in wholes) and all(isinstance(word, str) for word in words)
+    if not of_a_kind or type(made.guidance_scale) not in (int, float):
+        raise ByTheWayError(f"world.json of {folder} is damaged: its settings are no numbers or its words no text.")
+    return made
 
 
 def known_model_of(pipe: Any) -> KnownModel | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bytheway.arguments import takes
 from bytheway.errors import ByTheWayError
 from bytheway.models.checkpoints import kind_of, read_tensors
 from bytheway.models.conditioned import Condition, conditioned
@@ -72,11 +75,12 @@ def load(
     precision = resolve_dtype(dtype, target)
     named = find_model(model)
     pipe = _pipeline(model, motion_adapter, precision)
-    _check_tokenizers(pipe, model)
+    _check_pipeline(pipe, model)
     pipe = conditioned(pipe, condition, controlnet or (named.controlnet if named else None), precision)
     known = known_model_of(pipe)
     add_loras(pipe, [*(known.lora if known else ()), *lora])
-    return pipe.to(target)
+    with reading(model):  # parts whose weights were not all there have nothing to be moved
+        return pipe.to(target)
 
 
 def _pipeline(model: str, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:
@@ -97,11 +101,33 @@ def _pipeline(model: str, motion_adapter: str | None, dtype: torch.dtype) -> Dif
     raise ByTheWayError(_unknown(model))
 
 
-def _check_tokenizers(pipe: Any, model: str) -> None:
-    """Raise ByTheWayError where a vocabulary is missing: transformers then makes a tokenizer that knows no words."""
+def _check_pipeline(pipe: Any, model: str) -> None:
+    """Raise ByTheWayError for what diffusers loads without a word and what cannot be run."""
+    if not any(takes(pipe, setting) for setting in ("num_frames", "video")):
+        raise ByTheWayError(f"{model} is a {type(pipe).__name__}, which makes no videos; give a video pipeline.")
     for name, part in pipe.components.items():
-        if name.startswith("tokenizer") and part is not None and len(part) <= len(part.all_special_ids):
-            raise ByTheWayError(f"The {name} of {model} has no vocabulary; download or save the model again.")
+        if name.startswith("tokenizer") and part is not None:
+            _check_tokenizer(part, pipe.components.get(name.replace("tokenizer", "text_encoder")), f"{name} of {model}")
+    scaling = getattr(getattr(pipe, "vae", None), "config", {}).get("scaling_factor", 1.0)
+    if not isinstance(scaling, Real) or not math.isfinite(scaling) or not scaling:
+        raise ByTheWayError(
+            f"The scaling_factor in vae/config.json of {model} is {scaling!r}, which is no number to divide by; "
+            "download or save the model again."
+        )
+
+
+def _check_tokenizer(tokenizer: Any, text_encoder: Any, name: str) -> None:
+    """Raise ByTheWayError where files are missing: transformers then makes one without words, or without a length."""
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise ByTheWayError(f"The {name} has no vocabulary; download or save the model again.")
+    # Pipelines fill prompts up to the length that CLIP's tokenizer says; those of other encoders are told another.
+    config: Any = getattr(text_encoder, "config", None)
+    is_clip = getattr(config, "model_type", None) == "clip_text_model"
+    if is_clip and tokenizer.model_max_length not in range(1, config.max_position_embeddings + 1):
+        raise ByTheWayError(
+            f"The {name} has no model_max_length in its tokenizer_config.json that the text encoder takes; download or "
+            "save the model again."
+        )
 
 
 def _packaged(name: str, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bytheway.errors import ByTheWayError
+from bytheway.errors import ByTheWayError, is_out_of_memory
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _HUB_FILE = re.compile(rf"({_HUB_ID.pattern}):(\S+)")
@@ -42,10 +42,10 @@ def downloaded(repository: str, file: str) -> Path:
 
 def existing_path(name: str) -> Path | None:
     """The file or folder of that name, None when there is none; `~` is the home folder."""
-    path = Path(name).expanduser()
     try:
+        path = Path(name).expanduser()
         return path if path.exists() else None
-    except OSError:  # a name that is too long for one, a folder that may not be entered
+    except (OSError, RuntimeError):  # too long for a name, a folder that may not be entered; the home of nobody
         return None
 
 
@@ -91,31 +91,15 @@ def hub_file(repository: str, file: str) -> Path | None:
 @contextmanager
 def reading(source: str | Path) -> Iterator[None]:
     """Turns the failures of reading a model from `source` into one `ByTheWayError` each; no memory stays what it is."""
-    import pickle
-
-    import torch
-    from diffusers.loaders.single_file_utils import SingleFileComponentError
-    from safetensors import SafetensorError
-
     try:
         with warnings.catch_warnings():
             # Torch's word on pickles that are not its own, before it refuses them.
             warnings.filterwarnings("ignore", "Detected pickle protocol")
             yield
-    except (ByTheWayError, torch.OutOfMemoryError):
-        raise
-    except (
-        OSError,  # the hub's errors among them
-        ValueError,
-        LookupError,
-        TypeError,
-        RuntimeError,
-        ImportError,
-        AttributeError,  # a class that the library of this version does not have
-        SafetensorError,
-        pickle.UnpicklingError,
-        SingleFileComponentError,
-    ) as error:
+    # Any: configurations are checked by whatever their numbers do to a class, and tokenizers raises a bare Exception.
+    except Exception as error:
+        if isinstance(error, ByTheWayError) or is_out_of_memory(error):
+            raise
         raise ByTheWayError(_said(error, source)) from error
 
 
@@ -135,12 +119,12 @@ def _said(error: BaseException, source: str | Path) -> str:
             case LocalEntryNotFoundError() | ConnectionError():
                 return f"{source} is not on this machine and the hub cannot be reached; check the network."
             case HfHubHTTPError():
-                return f"The hub did not deliver {source}: {_first_line(cause)}"
+                return f"The hub did not deliver {source}: {first_line(cause)}"
             case SafetensorError():
                 return f"The weights of {source} are damaged or cut short; download or save them again."
             case pickle.UnpicklingError():
                 return f"{source} holds something other than tensors, which is not opened; convert it to safetensors."
-    return f"{source} cannot be loaded: {_first_line(error)}"
+    return f"{source} cannot be loaded: {first_line(error)}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -149,6 +133,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def first_line(error: BaseException) -> str:
+    """What an error says: its first line, with the second where that is only announced; its class where it is mute."""
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1]) if lines else type(error).__name__
