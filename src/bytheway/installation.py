@@ -6,8 +6,9 @@ Where blocks are rebuilt or wrapped (FreeNoise), the next call of the denoiser h
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -242,11 +243,19 @@ class Installation:
 
 
 def in_place(denoiser: nn.Module, modules: Mapping[str, nn.Module]) -> bool:
-    """Whether the modules are still those of the denoiser at these paths."""
-    try:
-        return all(denoiser.get_submodule(path) is module for path, module in modules.items())
-    except AttributeError:
-        return False
+    """Whether the modules are still those of the denoiser at these paths.
+
+    It is asked in every step: what is above several of them is looked up once.
+    """
+    found: dict[str, Any] = {"": denoiser}
+
+    def at(path: str) -> Any:
+        if path not in found:
+            parent, _, name = path.rpartition(".")
+            found[path] = getattr(at(parent), name, None)
+        return found[path]
+
+    return all(at(path) is module for path, module in modules.items())
 
 
 def arguments_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -254,7 +263,7 @@ def arguments_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[s
 
     What its forward takes as *args goes by its place ("args[0]"), what it takes as **kwargs by its own name.
     """
-    signature = inspect.signature(type(denoiser).forward)
+    signature = _signature(type(denoiser).forward)
     named: dict[str, Any] = {}
     for name, given in signature.bind(denoiser, *args, **kwargs).arguments.items():
         kind = signature.parameters[name].kind
@@ -264,6 +273,11 @@ def arguments_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[s
             named |= given if kind is inspect.Parameter.VAR_KEYWORD else {name: given}
     _, *arguments = named.items()
     return dict(arguments)
+
+
+@lru_cache(maxsize=16)
+def _signature(forward: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(forward)
 
 
 def _sample_and_timestep(arguments: dict[str, Any]) -> tuple[Tensor, Tensor | float]:
