@@ -112,8 +112,9 @@ def _goal(row: Measurement) -> str:
         return f"+0: {_reached(row.values[OURS][0] <= row.values[VANILLA][0])}"
     if row.figure not in GOALS:
         return "–"
-    goal = GOALS[row.figure]
-    return f"{goal:g}: {_reached(ratio(row.values[OURS], row.values[VANILLA]).median <= goal)}"
+    goal, found = GOALS[row.figure], ratio(row.values[OURS], row.values[VANILLA])
+    doubt = ", within its spread" if found.low < goal < found.high else ""
+    return f"{goal:g}: {_reached(found.median <= goal)}{doubt}"
 
 
 def _overhead(row: Measurement) -> str:

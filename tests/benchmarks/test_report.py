@@ -83,6 +83,21 @@ def test_the_full_tables_say_what_was_reached_and_what_is_missing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("ours", "words"),
+    [
+        ([1.0, 1.0, 1.004], "1.005: reached"),
+        ([1.0, 1.0, 1.04], "1.005: reached, within its spread"),
+        ([0.99, 1.01, 1.04], "1.005: missed, within its spread"),
+        ([1.01, 1.01, 1.04], "1.005: missed"),
+    ],
+)
+def test_a_goal_that_quartiles_do_not_tell(ours: list[float], words: str) -> None:
+    run = Measurement("run", "a run", "ms", {"vanilla": [1.0] * 3, "ours": ours})
+    table = full({"model": {"run": Part("A model", "", MACHINE, [run])}}, "plot.png")
+    assert cells(table, "a run")[-2] == words
+
+
+@pytest.mark.parametrize(
     ("ours", "plain", "words"),
     [
         ([1.1, 1.1, 1.1], [1.2, 1.2, 1.2], "2.0: missed"),
