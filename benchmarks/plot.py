@@ -64,7 +64,7 @@ def _overheads(axis: Any, rows: dict[str, Measurement], name: str) -> None:
     axis.set_yticks(PERCENTS, [f"{percent:+g} %" if percent else "0" for percent in PERCENTS])
     axis.yaxis.set_minor_locator(NullLocator())
     axis.set_title(f"{name}, on top of vanilla")
-    axis.set_xticks(range(len(rows)), list(rows))
+    axis.set_xticks(range(len(rows)), list(rows), fontsize=9)
     axis.set_xlim(-0.5, max(len(rows), 1) - 0.5)
     axis.legend()
 
