@@ -3,6 +3,7 @@
 import re
 import struct
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -123,6 +124,15 @@ def test_an_image_with_damaged_facts(tmp_path: Path) -> None:
     image(8, 8).save(tmp_path / "odd.png", exif=b"II*\0\x08\0")
     with pytest.raises(ByTheWayError, match="cannot be read as an image"):
         read_still(str(tmp_path / "odd.png"))
+
+
+def test_an_image_that_does_not_fit_the_memory_is_not_called_broken(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image(8, 8).save(file)
+    monkeypatch.setattr(Image.Image, "convert", Mock(side_effect=MemoryError))
+    with pytest.raises(MemoryError):
+        read_still(str(file))
 
 
 def test_an_image_cut_short(file: Path) -> None:

@@ -188,6 +188,20 @@ def test_requests_beyond_the_model(tiny_pipeline: Any, changes: dict[str, Any], 
         next(generate(tiny_pipeline, replace(REQUEST, **changes)))
 
 
+def test_a_bug_in_a_run_is_no_refusal(tiny_pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny_pipeline, "encode_prompt", lambda *args, **kwargs: [None])
+    with pytest.raises(ValueError, match="not enough values to unpack"):  # in a line of diffusers
+        next(generate(tiny_pipeline, REQUEST))
+
+
+def test_a_pipeline_that_makes_no_videos() -> None:
+    class Painter:
+        def __call__(self, prompt: str, width: int) -> None: ...
+
+    with pytest.raises(ByTheWayError, match=r"\(Painter\) is asked for neither frames nor a video"):
+        complete(REQUEST, Painter())
+
+
 @pytest.mark.parametrize("setting", ["timestep_spacing", "prediction_type"])
 def test_what_diffusers_refuses_in_a_run_is_a_sentence(tiny_pipeline: Any, setting: str) -> None:
     tiny_pipeline.scheduler.register_to_config(**{setting: "nothing"})

@@ -1,6 +1,7 @@
 """Clips in and out: what goes into a file comes out of it, wholly or not at all."""
 
 import json
+import os
 import struct
 import tracemalloc
 import zlib
@@ -175,6 +176,25 @@ def test_writing_replaces(frames: video.Frames, tmp_path: Path, name: str) -> No
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_an_interrupt_between_two_folders_keeps_the_first(
+    frames: video.Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_video(frames, tmp_path / "clip", metadata={"seed": 1})
+    replace, interrupts = os.replace, [KeyboardInterrupt]
+
+    def interrupted(source: Path, target: Path) -> None:
+        if target == path and interrupts:
+            raise interrupts.pop()
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_video(frames[:3], path, metadata={"seed": 2})
+    assert read_metadata(path)["seed"] == 1
+    assert len(load_video(path)[0]) == 16
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_every_png_carries_the_settings(frames: video.Frames, tmp_path: Path) -> None:
     folder = save_video(frames, tmp_path / "clip", metadata=METADATA)
     assert [file.name for file in sorted(folder.iterdir())][:2] == ["0000.png", "0001.png"]
@@ -228,7 +248,6 @@ def test_as_frames_refuses(clip: np.ndarray, said: str) -> None:
         ("folder.mp4", 8, "is a folder"),
         ("file", 8, "is no folder of PNGs"),
         ("full", 8, "is no folder of PNGs"),
-        ("", 8, "is no folder of PNGs"),
         ("/proc/clip.mp4", 8, "cannot be written"),
     ],
 )
@@ -272,7 +291,7 @@ def test_what_others_put_into_a_folder_is_kept(frames: video.Frames, tmp_path: P
 def test_the_folder_one_is_in_is_kept(frames: video.Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("", ".", tmp_path):
-        with pytest.raises(ByTheWayError, match="is no folder of PNGs"):
+        with pytest.raises(ByTheWayError, match="give a name for a new one in it"):
             save_video(frames, name)
     assert save_video(frames, "inside").is_dir()
 

@@ -103,6 +103,8 @@ def read_still(text: str, *, sketch: bool = False) -> Still:
     try:
         with Image.open(file) as opened:
             image = ImageOps.exif_transpose(opened).convert("RGB")
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's readers answer broken files with whatever they stumble over
         raise ByTheWayError(f"{Path(file)} cannot be read as an image; give a PNG, JPEG or WebP file.") from error
     return Still(image, file, frame, sketch)

@@ -13,6 +13,8 @@ from importlib.metadata import version
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import bytheway
 from bytheway.batches import clips_at_once
 from bytheway.compose import side_by_side
@@ -41,9 +43,7 @@ class Clip:
 
     def shown(self) -> Frames:
         """The clip itself, or both variants side by side."""
-        if self.vanilla is None:
-            return self.frames
-        return side_by_side([("vanilla", self.vanilla), ("enhanced", self.frames)])
+        return self.frames if self.vanilla is None else _compared(self.vanilla, self.frames)
 
 
 def generate(pipe: Any, request: Request, on_step: Callable[[Step], None] = lambda step: None) -> Iterator[Clip]:
@@ -65,6 +65,19 @@ def generate(pipe: Any, request: Request, on_step: Callable[[Step], None] = lamb
             continue
         yield from clips
         del waiting[: len(takes)]
+
+
+def shown_size(request: Request) -> tuple[int, int]:
+    """Width and height, in pixels, of what is shown of the clips of a complete request."""
+    _, width, height = shape(request)
+    if request.compare:
+        still = np.zeros((1, height, width, 3), dtype=np.uint8)
+        height, width = _compared(still, still).shape[1:3]
+    return width, height
+
+
+def _compared(vanilla: Frames, enhanced: Frames) -> Frames:
+    return side_by_side([("vanilla", vanilla), ("enhanced", enhanced)])
 
 
 def _batch(pipe: Any, request: Request, takes: tuple[Take, ...], on_step: Callable[[Step], None]) -> list[Clip] | None:

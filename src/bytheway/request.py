@@ -144,6 +144,8 @@ def _frames_from(video: Footage, asked: int | None, most: int, pipe: Any) -> int
 def _check_taken(request: Request, pipe: Any) -> None:
     """Raise ByTheWayError for what is asked for and the pipeline does not take, and for what it needs and lacks."""
     model = type(pipe).__name__
+    if not any(takes(pipe, setting) for setting in ("num_frames", "video")):
+        raise ByTheWayError(f"This model ({model}) is asked for neither frames nor a video; give a video pipeline.")
     if needs(pipe, "images") and needs(pipe, "video"):
         raise ByTheWayError(f"This model ({model}) starts from images and a video at once; use its pipeline in Python.")
     if request.images and not takes(pipe, "images"):

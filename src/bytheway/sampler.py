@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import math
 import traceback
 from collections.abc import Callable, Iterator
@@ -163,13 +164,14 @@ def _text_model(pipe: Any) -> Iterator[None]:
 def _refusals_said(pipe: Any) -> Iterator[None]:
     """Turns what diffusers says in a run of settings or a configuration that it does not take into a `ByTheWayError`.
 
-    Other errors, and those of its callbacks, stay what they are.
+    Errors that it does not raise by a statement of its own, and those of its callbacks, stay what they are.
     """
     try:
         yield
     except ValueError as error:
-        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-        if not frame.f_globals["__name__"].startswith("diffusers."):
+        *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+        statement = linecache.getline(frame.f_code.co_filename, line).strip()
+        if not (frame.f_globals.get("__name__", "").startswith("diffusers.") and statement.startswith("raise ")):
             raise
         raise ByTheWayError(f"This model ({type(pipe).__name__}) cannot be run so: {first_line(error)}") from error
 

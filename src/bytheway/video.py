@@ -103,6 +103,8 @@ def check_output(path: str | os.PathLike[str], fps: float = 8.0, size: tuple[int
     if ending:
         check_file(path)
         return
+    if os.path.ismount(os.path.realpath(path)) or os.path.realpath(path) == os.path.realpath(os.curdir):
+        raise ByTheWayError(f"{path} is no folder that can be replaced: give a name for a new one in it.")
     if path.exists() and not _is_ours(path):
         raise ByTheWayError(f"{path} exists and is no folder of PNGs that bytheway wrote: choose another name.")
     check_writable(path)
@@ -123,11 +125,8 @@ def _check_fps(path: Path, fps: float) -> None:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a folder can be replaced with nothing lost but a clip: it is empty, or one clip's PNGs are all it holds.
-
-    The folder that the command was started in is not, nor one that another disk is mounted on.
-    """
-    if not folder.is_dir() or folder.samefile(os.curdir) or os.path.ismount(folder):
+    """Whether a folder can be replaced with nothing lost but a clip: it holds one clip's PNGs, or nothing."""
+    if not folder.is_dir():
         return False
     names = sorted(file.name for file in folder.iterdir())
     if names != [f"{index:04d}.png" for index in range(len(names))]:
@@ -150,11 +149,23 @@ def _written_beside(path: Path) -> Iterator[Path]:
         try:
             fresh = scratch / path.name
             yield fresh
-            if path.is_dir():  # a folder cannot be replaced in one go
-                os.replace(path, scratch / "replaced")
-            os.replace(fresh, path)
+            if path.is_dir():
+                _replace_folder(path, fresh, scratch / f"{path.name}.replaced")
+            else:
+                os.replace(fresh, path)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _replace_folder(folder: Path, fresh: Path, aside: Path) -> None:
+    """Put a folder in the place of another, which takes two moves; if the second is not made, the first is undone."""
+    os.replace(folder, aside)
+    try:
+        os.replace(fresh, folder)
+    except BaseException:
+        if not folder.exists():
+            os.replace(aside, folder)
+        raise
 
 
 def _write_mp4(frames: Frames, path: Path, fps: float, comment: str) -> None:

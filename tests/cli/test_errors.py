@@ -59,8 +59,9 @@ def check(result: Result, said: str) -> None:
         (["a ball", "--steps", "0"], "steps is 0"),
         (["a ball", "--fps", "0"], "frame rate is 0"),
         (["a ball", "--scale", "99999"], "16384 at most on a side"),
-        (["a ball", "-o", "."], "is no folder of PNGs"),
-        (["a ball", "-o", ""], "is no folder of PNGs"),
+        (["a ball", "-o", "."], "give a name for a new one in it"),
+        (["a ball", "-o", ""], "give a name for a new one in it"),
+        (["a ball", "-o", ".", "--num-videos", "2"], "give a name for a new one in it"),
         (["a ball", "--record", "folder.csv"], "is a folder"),
         (["a ball", "--num-videos", "2", "--record", "folder.csv"], "folder-2.csv is a folder"),
         (["a ball", "--fps", "60", "-o", "a.gif"], "at most 50"),
@@ -107,6 +108,7 @@ def test_known_once_the_model_is_there(generate: Command) -> None:
     check(generate("a ball", "--size", "20x16"), "multiples of 8")
     check(generate("a ball", "--frames", "40"), "at most 32 frames")
     check(generate("a ball", "--scale", "2000"), "The frames have 32000x32000 pixels")
+    check(generate("a ball", "--scale", "40", "--compare"), "The frames have 20800x11600 pixels")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class Destination:
         save_video(enlarge(frames, scale), path, clip.fps, {**settings, "scale": scale})
         if self.record is not None and clip.record is not None:
             record = self._numbered(self.record, index)
-            with parents_made(record):
+            with parents_made(Path(os.path.realpath(record))):
                 clip.record.save(record)
         return path
 
@@ -66,7 +67,9 @@ class Destination:
         return self.output / f"{index + 1:04d}.mp4" if self.folder else self._numbered(self.output, index)
 
     def _numbered(self, path: Path, index: int) -> Path:
-        return path if self.count == 1 else path.with_name(f"{path.stem}-{index + 1}{path.suffix}")
+        if self.count == 1 or not path.name:  # of "." no other name can be made, and `check` refuses it
+            return path
+        return path.with_name(f"{path.stem}-{index + 1}{path.suffix}")
 
 
 def _named_after(settings: Mapping[str, Any]) -> Path:

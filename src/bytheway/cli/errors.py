@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -33,7 +34,7 @@ def reported() -> Iterator[None]:
             yield
     except KeyboardInterrupt as interrupt:
         _say("Interrupted; nothing was left half-written.")
-        raise typer.Exit(EXIT_SIGNALLED + (interrupt.args[0] if interrupt.args else signal.SIGINT)) from None
+        raise typer.Exit(EXIT_SIGNALLED + getattr(interrupt, "number", signal.SIGINT)) from None
     except Exception as error:
         sentence = sentence_for(error)
         if sentence is None:
@@ -42,10 +43,19 @@ def reported() -> Iterator[None]:
         raise typer.Exit(EXIT_BAD_INPUT) from None
 
 
+class _Signalled(KeyboardInterrupt):
+    """Another request to end than Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 @contextmanager
 def _signals_as_interrupts() -> Iterator[None]:
     """Other requests to end than Ctrl-C do what it does, where nobody chose otherwise (`nohup` ignores SIGHUP)."""
-    handled = [number for number in _STOPPING if signal.getsignal(number) is signal.SIG_DFL]
+    heard = threading.current_thread() is threading.main_thread()  # no other thread may handle signals
+    handled = [number for number in _STOPPING if heard and signal.getsignal(number) is signal.SIG_DFL]
     for number in handled:
         signal.signal(number, _interrupt)
     try:
@@ -56,7 +66,7 @@ def _signals_as_interrupts() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> Never:
-    raise KeyboardInterrupt(number)
+    raise _Signalled(number)
 
 
 def sentence_for(error: BaseException) -> str | None:

@@ -17,10 +17,10 @@ from bytheway.cli.progress import RunProgress
 from bytheway.cli.tables import note, print_settings, print_table
 from bytheway.config import PRESETS, ByTheWayConfig
 from bytheway.errors import ByTheWayError
-from bytheway.generate import generate
+from bytheway.generate import generate, shown_size
 from bytheway.models import load, preset_for
 from bytheway.models.conditioned import Condition
-from bytheway.request import Request, changes_to_inputs, complete, shape, unknown_words
+from bytheway.request import Request, changes_to_inputs, complete, unknown_words
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,7 @@ def run(
     """
     pipe = choice.load()
     request = complete(replace(request, config=settings_for(pipe)), pipe)
-    _, width, height = shape(request)
-    destination.check(request.fps, (width, height))
+    destination.check(request.fps, shown_size(request))
     for change in changes_to_inputs(request):
         note(change)
     _warn_of_unknown_words(pipe, choice.model, request.prompts)

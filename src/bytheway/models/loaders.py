@@ -9,7 +9,6 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bytheway.arguments import takes
 from bytheway.errors import ByTheWayError
 from bytheway.models.checkpoints import kind_of, read_tensors
 from bytheway.models.conditioned import Condition, conditioned
@@ -103,11 +102,11 @@ def _pipeline(model: str, motion_adapter: str | None, dtype: torch.dtype) -> Dif
 
 def _check_pipeline(pipe: Any, model: str) -> None:
     """Raise ByTheWayError for what diffusers loads without a word and what cannot be run."""
-    if not any(takes(pipe, setting) for setting in ("num_frames", "video")):
-        raise ByTheWayError(f"{model} is a {type(pipe).__name__}, which makes no videos; give a video pipeline.")
     for name, part in pipe.components.items():
-        if name.startswith("tokenizer") and part is not None:
-            _check_tokenizer(part, pipe.components.get(name.replace("tokenizer", "text_encoder")), f"{name} of {model}")
+        # Where files are missing, transformers makes one without words.
+        if name.startswith("tokenizer") and part is not None and len(part) <= len(part.all_special_ids):
+            raise ByTheWayError(f"The {name} of {model} has no vocabulary; download or save the model again.")
+    _check_prompt_length(pipe, model)
     scaling = getattr(getattr(pipe, "vae", None), "config", {}).get("scaling_factor", 1.0)
     if not isinstance(scaling, Real) or not math.isfinite(scaling) or not scaling:
         raise ByTheWayError(
@@ -116,17 +115,18 @@ def _check_pipeline(pipe: Any, model: str) -> None:
         )
 
 
-def _check_tokenizer(tokenizer: Any, text_encoder: Any, name: str) -> None:
-    """Raise ByTheWayError where files are missing: transformers then makes one without words, or without a length."""
-    if len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise ByTheWayError(f"The {name} has no vocabulary; download or save the model again.")
-    # Pipelines fill prompts up to the length that CLIP's tokenizer says; those of other encoders are told another.
-    config: Any = getattr(text_encoder, "config", None)
-    is_clip = getattr(config, "model_type", None) == "clip_text_model"
-    if is_clip and tokenizer.model_max_length not in range(1, config.max_position_embeddings + 1):
+def _check_prompt_length(pipe: Any, model: str) -> None:
+    """Raise ByTheWayError where CLIP's tokenizer does not say up to which length pipelines have to fill prompts.
+
+    Where another text encoder comes first, pipelines know it by themselves.
+    """
+    config: Any = getattr(getattr(pipe, "text_encoder", None), "config", None)
+    if getattr(config, "model_type", None) != "clip_text_model":
+        return
+    if pipe.tokenizer.model_max_length not in range(1, config.max_position_embeddings + 1):
         raise ByTheWayError(
-            f"The {name} has no model_max_length in its tokenizer_config.json that the text encoder takes; download or "
-            "save the model again."
+            f"The tokenizer of {model} has no model_max_length in its tokenizer_config.json that the text encoder "
+            "takes; download or save the model again."
         )
 
 
