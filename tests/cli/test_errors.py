@@ -2,7 +2,7 @@
 
 import errno
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,21 @@ def test_a_bug_stays_a_bug(generate: Command, monkeypatch: pytest.MonkeyPatch) -
     assert sentence_for(BrokenPipeError()) is None
 
 
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """As in a terminal, also where the tests themselves run in the background or under `nohup`."""
+    usual = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("name", ["a.mp4", "a"])
 def test_interruption_leaves_nothing(
@@ -166,3 +181,13 @@ def test_interruption_leaves_nothing(
     assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
     assert "Interrupted" in result.stderr
     assert list(Path().iterdir()) == []
+
+
+@pytest.mark.usefixtures("signals")
+def test_what_nohup_ignores_stays_ignored(generate: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    monkeypatch.setattr(
+        "bytheway.cli.progress.RunProgress.__call__", lambda self, step: signal.raise_signal(signal.SIGHUP)
+    )
+    assert generate("a ball", "-o", "a.mp4").exit_code == 0
+    assert Path("a.mp4").exists()
