@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from benchmarks.plain import plainly
 from bytheway import ByTheWayConfig, enhanced
-from bytheway.sampler import FREE_INIT_ITERATIONS as FREE_INIT_ITERATIONS
 from bytheway.sampler import free_init
 
 VANILLA: Final = "vanilla"

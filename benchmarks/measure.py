@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from benchmarks.cases import CASES, QUICK, RUN_STEPS, Case, Model
-from benchmarks.columns import COLUMNS, FREE_INIT, FREE_INIT_ITERATIONS, IDLE, OURS, PLAIN, VANILLA
+from benchmarks.columns import COLUMNS, FREE_INIT, IDLE, OURS, PLAIN, VANILLA
 from benchmarks.core_figures import measure_blocks, measure_curves
 from benchmarks.machine import describe
 from benchmarks.models import Scale, Subject
@@ -21,6 +21,7 @@ from benchmarks.profiling import Profile, extra, profiled
 from benchmarks.results import Measurement, Part
 from benchmarks.timing import RunTimes, interleave, timed_run
 from bytheway import ByTheWayConfig
+from bytheway.sampler import FREE_INIT_ITERATIONS
 from bytheway.window import count_active
 
 MIB: Final = 2**20

@@ -1,5 +1,5 @@
 """`python -m bytheway`: the command line."""
 
-from bytheway.cli import app
+from bytheway.cli import main
 
-app(prog_name="bytheway")
+main()

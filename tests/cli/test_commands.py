@@ -1,5 +1,6 @@
 """The other commands, the help, and how quickly it is there."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -136,3 +137,14 @@ def test_completion(shell: str, words: str, offered: str) -> None:
     }
     done = subprocess.run([sys.executable, "-m", "bytheway"], capture_output=True, text=True, env=environment)
     assert offered in done.stdout.split()
+
+
+@pytest.mark.parametrize(("encoding", "said"), [("utf-8:strict", "象 \\ud800"), ("latin-1", "\\u8c61 \\ud800")])
+def test_what_the_terminal_cannot_show_is_escaped(tmp_path: Path, encoding: str, said: str) -> None:
+    clip = np.zeros((2, 16, 16, 3), dtype=np.uint8)
+    save_video(clip, tmp_path / "a.gif", metadata={"prompt": "象 \ud800"})
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "bytheway", "show", str(tmp_path / "a.gif")]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment)
+    assert done.returncode == 0
+    assert f"prompt: {said}\n" in done.stdout

@@ -3,14 +3,17 @@
 import errno
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from typer import Exit
 from typer.testing import Result
 
-from bytheway.cli.errors import sentence_for
+from bytheway.cli.errors import reported, sentence_for
+from bytheway.conditioning import read_footage
 from bytheway.errors import ByTheWayError
 
 Command = Callable[..., Result]
@@ -191,3 +194,9 @@ def test_what_nohup_ignores_stays_ignored(generate: Command, monkeypatch: pytest
     )
     assert generate("a ball", "-o", "a.mp4").exit_code == 0
     assert Path("a.mp4").exists()
+
+
+def test_a_thread_handles_no_signals() -> None:
+    with ThreadPoolExecutor(1) as thread, pytest.raises(Exit) as ended:
+        thread.submit(reported()(read_footage), Path("nowhere.mp4")).result()
+    assert ended.value.exit_code == 2

@@ -201,3 +201,18 @@ def test_finished_clips_are_told_after_an_interruption(
     assert result.exit_code == 130
     assert "out-1.gif" in result.stdout
     assert {path.name for path in Path().iterdir()} == {f"out-{number + 1}.gif" for number in range(finished)}
+
+
+def test_a_prompt_of_long_letters_names_a_file(generate: Command) -> None:
+    result = generate("\U00012000" * 60, "--seed", str(2**63 - 1))
+    assert result.exit_code == 0
+    (clip,) = Path().iterdir()
+    assert clip.name.startswith("\U00012000")
+    assert clip.name.endswith(f"-{2**63 - 1}.mp4")
+
+
+def test_a_record_goes_where_its_link_leads(generate: Command) -> None:
+    Path("r.csv").symlink_to("new/folder/real.csv")
+    assert generate("a ball", "-o", "a.mp4", "--record", "r.csv").exit_code == 0
+    assert Path("r.csv").is_symlink()
+    assert Path("new/folder/real.csv").read_text().count("\n") > 1

@@ -22,7 +22,7 @@ app.add_typer(convert.app, name="convert")
 
 
 def main() -> None:
-    """The console script."""
+    """The console script, and `python -m bytheway`."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a clip or a file name may hold what the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
-    app()
+    app(prog_name="bytheway")
