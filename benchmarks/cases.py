@@ -61,7 +61,7 @@ class Case:
         scales: by "cpu", "cuda" and "quick" (a CPU, in seconds).
         columns: what is compared, see `benchmarks.columns`.
         missing: columns that cannot be, with the reason.
-        preset: of the method's settings, see `bytheway.config.PRESETS`.
+        preset: of the method's settings, see `bytheway.families.known.presets`.
         blocks: whose attention is timed by itself.
         joint: the attention is joint over space and time, and is timed by itself at the scale of the case.
         curves: the attention by itself is timed over frames, pixels and videos too.

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from benchmarks.plain import plainly
-from bytheway import ByTheWayConfig, enhanced
-from bytheway.sampler import free_init
+from bytheway import enhanced
+from bytheway.families.known import preset_for
+from bytheway.generation.sample import free_init
 
 VANILLA: Final = "vanilla"
 OURS: Final = "ours"
@@ -24,6 +25,6 @@ COLUMNS: Final[Mapping[str, Column]] = {
     VANILLA: lambda pipe, steps: nullcontext(),
     OURS: lambda pipe, steps: enhanced(pipe, record=False),
     IDLE: lambda pipe, steps: enhanced(pipe, record=False, active_steps=0.0),
-    PLAIN: lambda pipe, steps: plainly(pipe, ByTheWayConfig.for_pipeline(pipe), steps),
+    PLAIN: lambda pipe, steps: plainly(pipe, preset_for(pipe).config, steps),
     FREE_INIT: lambda pipe, steps: free_init(pipe),
 }

@@ -1,7 +1,7 @@
 """The attention of one temporal site by itself: the same q, k and v through three forms of it.
 
 Vanilla is what diffusers' processor does between the projections: heads apart, `scaled_dot_product_attention`, heads
-together. Ours is `bytheway.attention.enhanced_attention`, given projections that hand out q, k and v.
+together. Ours is `bytheway.attention.site.enhanced_attention`, given projections that hand out q, k and v.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from benchmarks.cases import Block
 from benchmarks.columns import OURS, PLAIN, VANILLA
 from benchmarks.plain import enhance, enhance_joint, upsample
 from bytheway import ByTheWayConfig
-from bytheway.attention import Attended, enhanced_attention
-from bytheway.joint import VideoTokens, circulant, filter_frames_
-from bytheway.maps import Anchor, Layout
+from bytheway.attention.joint import filter_frames_
+from bytheway.attention.layout import Layout, VideoTokens
+from bytheway.attention.measures import Anchor
+from bytheway.attention.site import Attended, enhanced_attention
+from bytheway.method import frequency_filter
 
 Forms = Mapping[str, Callable[[], object]]
 
@@ -68,7 +70,9 @@ def joint_forms(
     generator = torch.Generator(device).manual_seed(0)
     tokens = torch.randn(3, 2, length, channels, generator=generator, device=device).to(dtype)
     # The filter works in place: one that leaves the values as they are costs the same, however often it is called.
-    identity = circulant(video.frames, config.tau, 1.0, dtype, device)
+    identity = frequency_filter(
+        video.frames, config.tau, 1.0, dtype=torch.promote_types(dtype, torch.float32), device=device
+    )
 
     def ours() -> Tensor:
         filter_frames_(tokens[2], identity, video)

@@ -15,8 +15,8 @@ from benchmarks.core import Forms, forms, joint_forms
 from benchmarks.profiling import Operator, profiled
 from benchmarks.results import Measurement
 from benchmarks.timing import interleave, seconds_of
-from bytheway.config import PRESETS
-from bytheway.joint import VideoTokens
+from bytheway.attention.layout import VideoTokens
+from bytheway.families.known import presets
 
 PRECISIONS: Final = {"cpu": (torch.float32, torch.bfloat16), "cuda": (torch.float16, torch.float32)}
 ROUNDS: Final = 21
@@ -62,7 +62,7 @@ def measure_blocks(case: Case, device: torch.device, quick: bool) -> tuple[list[
 
 def _temporal_sites(case: Case, dtype: torch.dtype, device: torch.device, quick: bool) -> Iterator[Site]:
     blocks = [_smaller(block) for block in case.blocks] if quick else case.blocks
-    config = PRESETS[case.preset]
+    config = presets()[case.preset].config
     yield "anchor", str(blocks[0]), forms(blocks[0], None, config, dtype, device)
     for block in blocks[1:]:
         yield "guided", str(block), forms(block, blocks[0], config, dtype, device)
@@ -75,7 +75,7 @@ def _joint_site(case: Case, dtype: torch.dtype, device: torch.device, quick: boo
     video = VideoTokens(226, (scale.frames - 1) // 4 + 1, (height // 16) * (width // 16))
     heads = scale.widths[0]
     what = f"joint attention, {video.frames} latent frames of {video.per_frame} tokens, {64 * heads} channels"
-    yield "joint", what, joint_forms(video, heads, 64 * heads, PRESETS[case.preset], dtype, device)
+    yield "joint", what, joint_forms(video, heads, 64 * heads, presets()[case.preset].config, dtype, device)
 
 
 def measure_curves(device: torch.device, quick: bool) -> list[Measurement]:
@@ -86,7 +86,7 @@ def measure_curves(device: torch.device, quick: bool) -> list[Measurement]:
         block = Block("guided", (point.latents,) * 2, CHANNELS, HEADS)
         anchor = replace(block, size=(point.latents // 4,) * 2)
         with torch.no_grad():
-            made = forms(block, anchor, PRESETS["animatediff"], dtype, device, point.frames, point.videos)
+            made = forms(block, anchor, presets()["animatediff"].config, dtype, device, point.frames, point.videos)
         rows.append(Measurement(point.curve, f"{point}, {_name(dtype)}", "ms", _timed(made, device, quick), point.x))
     return rows
 

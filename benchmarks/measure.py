@@ -20,9 +20,9 @@ from benchmarks.models import Scale, Subject
 from benchmarks.profiling import Profile, extra, profiled
 from benchmarks.results import Measurement, Part
 from benchmarks.timing import RunTimes, interleave, timed_run
-from bytheway import ByTheWayConfig
-from bytheway.sampler import FREE_INIT_ITERATIONS
-from bytheway.window import count_active
+from bytheway.apply.steps import count_active
+from bytheway.families.known import preset_for
+from bytheway.generation.sample import FREE_INIT_ITERATIONS
 
 MIB: Final = 2**20
 LISTED: Final = 6
@@ -118,7 +118,7 @@ def _whole_runs(case: Case, subject: Subject, scale: Scale) -> list[Measurement]
     timed = interleave(
         {column: partial(timed_run, subject, column, scale.steps) for column in columns}, scale.rounds, scale.seconds
     )
-    active = count_active(ByTheWayConfig.for_pipeline(subject.pipe).active_steps, scale.steps)
+    active = count_active(preset_for(subject.pipe).config.active_steps, scale.steps)
     stepped = {name: runs for name, runs in timed.items() if name != FREE_INIT}
     return [
         Measurement("active step", "an active step", "ms", _steps(stepped, slice(0, active))),
@@ -145,7 +145,7 @@ def _reckoned_runs(case: Case, subject: Subject, scale: Scale) -> list[Measureme
     steps = _steps(timed, slice(0, 1))
     idle = steps.pop(IDLE)
     others = {VANILLA: steps[VANILLA], OURS: idle, PLAIN: steps[VANILLA]}
-    active = count_active(ByTheWayConfig.for_pipeline(subject.pipe).active_steps, RUN_STEPS)
+    active = count_active(preset_for(subject.pipe).config.active_steps, RUN_STEPS)
     runs = {
         name: [
             active * one + (RUN_STEPS - active) * other for one, other in zip(steps[name], others[name], strict=True)

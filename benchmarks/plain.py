@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bytheway import ByTheWayConfig
-from bytheway.architectures import architecture_of
-from bytheway.installation import arguments_of_call
-from bytheway.joint import JointArchitecture, VideoTokens, self_attentions
+from bytheway.apply.installation import arguments_of_call
+from bytheway.apply.steps import count_active
+from bytheway.attention.layout import VideoTokens
+from bytheway.families.family import JointAttentions
+from bytheway.families.known import denoiser_of, family_of
+from bytheway.families.sites import Site, find_sites
+from bytheway.families.tokens import joint_attentions, self_attentions
 from bytheway.method import high_band
-from bytheway.sites import Site, denoiser_of, find_sites
-from bytheway.window import count_active
 
 Size = tuple[int, int]
 
@@ -75,8 +77,7 @@ def plainly(pipe: Any, config: ByTheWayConfig, steps: int) -> Iterator[None]:
         steps: how many denoising steps the run has.
     """
     denoiser: Any = denoiser_of(pipe)
-    architecture = architecture_of(denoiser)
-    make = _PlainJoint if isinstance(architecture, JointArchitecture) else _PlainSites
+    make = _PlainJoint if isinstance(family_of(denoiser).attentions, JointAttentions) else _PlainSites
     run = make(denoiser, config, count_active(config.active_steps, steps))
     handles = run.follow()
     before = {module: module.processor for module in run.processors}
@@ -168,10 +169,8 @@ class _PlainJoint:
 
     def __init__(self, denoiser: Any, config: ByTheWayConfig, active_steps: int) -> None:
         self.denoiser, self.config, self.active_steps = denoiser, config, active_steps
-        architecture = architecture_of(denoiser)
-        assert isinstance(architecture, JointArchitecture)
-        self.architecture = architecture
-        modules: list[Any] = list(self_attentions(denoiser, architecture).values())
+        self.family = family_of(denoiser)
+        modules: list[Any] = list(self_attentions(denoiser, self.family).values())
         self.processors: dict[Any, Any] = {module: _ExplicitAttention(self, module.processor) for module in modules}
         self.calls = 0
         self.active = False
@@ -184,7 +183,7 @@ class _PlainJoint:
         self.active = self.calls < self.active_steps
         self.calls += 1
         inputs = arguments_of_call(module, args, kwargs)
-        self.video = self.architecture.video_tokens(self.denoiser.config, inputs)
+        self.video = joint_attentions(self.family).video_tokens(self.denoiser.config, inputs)
 
 
 class _ExplicitAttention:

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.columns import COLUMNS
 from benchmarks.models import Subject
-from bytheway.sites import denoiser_of
+from bytheway.families.known import denoiser_of
 
 T = TypeVar("T")
 LEAST_ROUNDS = 3

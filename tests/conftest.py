@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from bytheway.video import Frames
-from tests import tiny
+from bytheway.clips.frames import Frames
+from tests.toys import tiny
 
 
 @pytest.fixture

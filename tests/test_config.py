@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bytheway.config import PRESETS, ByTheWayConfig
+from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
+from bytheway.families.known import presets
 
 blocks = st.sampled_from(["up_blocks.0", "up_blocks.1", "up_blocks.2", "up_blocks.3", "mid_block", 'an "odd" näme'])
 configs = st.builds(
@@ -29,8 +30,8 @@ configs = st.builds(
 def test_defaults_are_the_papers_for_animatediff():
     config = ByTheWayConfig()
     assert (config.alpha, config.beta, config.tau, config.active_steps, config.beta_rule) == (0.6, 1.5, 7, 0.2, "sqrt")
-    assert PRESETS["animatediff"] == config
-    assert PRESETS["videocrafter2"] == ByTheWayConfig(alpha=0.1, beta=10, tau=7)
+    assert presets()["animatediff"].config == config
+    assert presets()["videocrafter2"].config == ByTheWayConfig(alpha=0.1, beta=10, tau=7)
 
 
 @pytest.mark.parametrize(

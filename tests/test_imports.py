@@ -30,7 +30,7 @@ def test_settings_and_names_need_no_torch(statement):
 
 
 def test_requests_are_checked_before_anybody_waits_for_torch():
-    code = "import bytheway.generate as g, sys; g.Request(('a ball',), 1)"
+    code = "import bytheway.generation.request as g, sys; g.Request(('a ball',), 1)"
     assert run_python(f"{code}\nprint({{'torch', 'diffusers', 'transformers'}} & set(sys.modules))") == "set()"
 
 

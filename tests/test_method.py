@@ -24,7 +24,7 @@ from bytheway.method import (
     resample_map,
     self_guide,
 )
-from tests.maps import (
+from tests.toys.maps import (
     EXACT,
     alphas,
     betas,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from bytheway.config import PRESETS
+from bytheway.families.known import presets
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -58,7 +58,7 @@ def test_the_studys_tables_are_those_of_its_report(page: str) -> None:
 
 
 def test_the_preset_of_diorama_is_the_one_that_the_report_found() -> None:
-    config = PRESETS["diorama"]
+    config = presets()["diorama"].config
     found = re.search(r"^diorama: `(.*)`, optical flow", (ROOT / "docs/evidence/results.md").read_text(), re.MULTILINE)
     assert found is not None
     assert found[1].startswith(f"alpha{config.alpha:g}-beta{config.beta:g}-tau{config.tau}-")

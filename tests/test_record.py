@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from bytheway import ByTheWayConfig, ByTheWayError, enhanced, observe
+from bytheway.families.sites import find_sites
 from bytheway.record import Record, Row
-from bytheway.sites import find_sites
-from tests.tiny import generate, make_pipeline
+from tests.toys.tiny import generate, make_pipeline
 
 HALF = ByTheWayConfig(active_steps=0.5)
 COLUMNS = [
@@ -124,9 +124,9 @@ def test_conditional_half_is_what_is_recorded(pipe):
 
 def test_recording_costs_nothing_when_off(pipe, monkeypatch):
     monkeypatch.setattr(Record, "add", lambda *_: pytest.fail("recorded"))
-    monkeypatch.setattr("bytheway.attention._measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr("bytheway.attention.site._measure", lambda *_: pytest.fail("measured"))
     monkeypatch.setattr("bytheway.method.disparity", lambda *_: pytest.fail("measured"))
-    monkeypatch.setattr("bytheway.tiles.TiledSite._measures", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr("bytheway.attention.tiles.TiledSite._measures", lambda *_: pytest.fail("measured"))
     with enhanced(pipe, HALF, record=False) as run:
         generate(pipe)
     assert run.record is None

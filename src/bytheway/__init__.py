@@ -7,10 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bytheway.apply import apply_bytheway, enhanced, observe, remove_bytheway
+    from bytheway.apply.api import apply_bytheway, enhanced, observe, remove_bytheway
     from bytheway.config import ByTheWayConfig
     from bytheway.errors import ByTheWayError
-    from bytheway.sites import TemporalAttention
+    from bytheway.families.sites import TemporalAttention
+    from bytheway.generation.run import generate
+    from bytheway.models.loading import load
 
     __version__: str
 
@@ -21,6 +23,8 @@ __all__ = [
     "__version__",
     "apply_bytheway",
     "enhanced",
+    "generate",
+    "load",
     "observe",
     "remove_bytheway",
 ]
@@ -28,11 +32,13 @@ __all__ = [
 _HOMES = {
     "ByTheWayConfig": "bytheway.config",
     "ByTheWayError": "bytheway.errors",
-    "TemporalAttention": "bytheway.sites",
-    "apply_bytheway": "bytheway.apply",
-    "enhanced": "bytheway.apply",
-    "observe": "bytheway.apply",
-    "remove_bytheway": "bytheway.apply",
+    "TemporalAttention": "bytheway.families.sites",
+    "apply_bytheway": "bytheway.apply.api",
+    "enhanced": "bytheway.apply.api",
+    "generate": "bytheway.generation.run",
+    "load": "bytheway.models.loading",
+    "observe": "bytheway.apply.api",
+    "remove_bytheway": "bytheway.apply.api",
 }
 
 

@@ -1,4 +1,4 @@
-"""The settings of the method, validated and serialisable, and the presets by architecture. No torch."""
+"""The settings of the method, validated and serialisable. Importing this imports no torch."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class ByTheWayConfig:
         tau: half width of the high band around the Nyquist frequency, in bins, >= 0.
         active_steps: share of the denoising steps, from the first on, in which the method acts, in [0, 1].
         beta_rule: "sqrt" (paper and the authors' code) or "ratio" (the same without the square root).
-        anchor_block: block whose maps guide the later ones, such as "up_blocks.1"; None: by architecture.
+        anchor_block: block whose maps guide the later ones, such as "up_blocks.1"; None: by the family of the model.
         guided_blocks: blocks that are guided; None: every later block with temporal attention.
         head_rule: how the anchor's heads meet a site with another number of heads: "group_mean" averages groups of
             neighbouring heads where the numbers divide, else all heads; "mean" always averages all heads.
@@ -98,13 +98,6 @@ class ByTheWayConfig:
             raise ByTheWayError(f'{path} holds no table of settings; write one such as {{"alpha": 0.6}}.')
         return cls.from_dict(settings)
 
-    @classmethod
-    def for_pipeline(cls, pipe: object) -> "ByTheWayConfig":
-        """The preset of a pipeline or bare denoiser: the packaged model's own, else that of the architecture."""
-        from bytheway.models import preset_for
-
-        return PRESETS[preset_for(pipe)]
-
 
 def _number(low: float, high: float) -> Callable[[str, object], float]:
     """A check for a number in [low, high]."""
@@ -165,24 +158,3 @@ def _suffix(path: Path) -> str:
     if path.suffix in (".json", ".toml"):
         return path.suffix
     raise ByTheWayError(f"{path} is neither a .json nor a .toml file; give it one of these two endings.")
-
-
-PRESETS: Final[Mapping[str, ByTheWayConfig]] = {
-    "animatediff": ByTheWayConfig(alpha=0.6, beta=1.5, tau=7),
-    "videocrafter2": ByTheWayConfig(alpha=0.1, beta=10.0, tau=7),
-    # Starting points, not measured: the milder of the paper's values.
-    "modelscope": ByTheWayConfig(alpha=0.1, beta=1.5, tau=7),
-    "i2vgenxl": ByTheWayConfig(alpha=0.1, beta=1.5, tau=7),
-    "svd": ByTheWayConfig(alpha=0.1, beta=1.5, tau=7),
-    # The same, without decoder levels and so without self-guidance.
-    "latte": ByTheWayConfig(alpha=0.0, beta=1.5, tau=7),
-    # Starting points, not measured: joint attention over space and time has motion enhancement alone (alpha 0). The
-    # band is all but DC, as the paper's is at 16 frames: half of the latent frames of the longest of its usual clips.
-    "cogvideox": ByTheWayConfig(alpha=0.0, beta=1.5, tau=7),
-    "wan": ByTheWayConfig(alpha=0.0, beta=1.5, tau=15),
-    "hunyuanvideo": ByTheWayConfig(alpha=0.0, beta=1.5, tau=16),
-    "ltx": ByTheWayConfig(alpha=0.0, beta=1.5, tau=10),
-    "mochi": ByTheWayConfig(alpha=0.0, beta=1.5, tau=14),
-    # Chosen by the rule of docs/evidence.
-    "diorama": ByTheWayConfig(alpha=0.2, beta=1.5, tau=7),
-}

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bytheway.attention.measures import Measures
 from bytheway.errors import ByTheWayError
 from bytheway.files import write_atomically
-from bytheway.maps import Measures
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from benchmarks import core
 from benchmarks.cases import Block
 from benchmarks.columns import COLUMNS, OURS, PLAIN, VANILLA
 from bytheway import ByTheWayConfig
-from bytheway.joint import VideoTokens
-from tests import joint_models, tiny
+from bytheway.attention.layout import VideoTokens
+from tests.toys import joint_models, tiny
 
 CPU = torch.device("cpu")
 

@@ -5,7 +5,7 @@ import torch
 from benchmarks.columns import FREE_INIT, OURS, VANILLA
 from benchmarks.models import Subject
 from benchmarks.timing import interleave, now, timed_run
-from tests import tiny
+from tests.toys import tiny
 
 
 def test_columns_take_turns() -> None:

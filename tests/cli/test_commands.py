@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import Result
 
+from bytheway.clips.write import save_video
 from bytheway.config import ByTheWayConfig
+from bytheway.families.sites import find_sites
 from bytheway.models import known_models
-from bytheway.sites import find_sites
-from bytheway.video import save_video
 
 Command = Callable[..., Result]
 HEAVY = ["torch", "diffusers", "transformers", "numpy", "PIL", "av", "huggingface_hub", "pandas"]

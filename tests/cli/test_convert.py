@@ -10,11 +10,11 @@ import torch
 from diffusers import AutoencoderKL
 from typer.testing import Result
 
+from bytheway.clips.read import load_video, read_metadata
 from bytheway.models.videocrafter import VideoCrafterPipeline, VideoCrafterScheduler, VideoCrafterUNet
 from bytheway.models.videocrafter import convert as conversion
-from bytheway.video import load_video, read_metadata
-from tests import tiny
 from tests.models.videocrafter import official_layout
+from tests.toys import tiny
 
 Command = Callable[..., Result]
 

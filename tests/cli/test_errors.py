@@ -13,7 +13,7 @@ from typer import Exit
 from typer.testing import Result
 
 from bytheway.cli.errors import reported, sentence_for
-from bytheway.conditioning import read_footage
+from bytheway.clips.inputs import read_footage
 from bytheway.errors import ByTheWayError
 
 Command = Callable[..., Result]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
+from bytheway.clips.read import load_video, read_metadata
 from bytheway.config import ByTheWayConfig
-from bytheway.video import load_video, read_metadata
 
 Command = Callable[..., Result]
 

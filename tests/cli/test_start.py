@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from bytheway.video import load_video, read_metadata, save_video
-from tests import family
+from bytheway.clips.read import load_video, read_metadata
+from bytheway.clips.write import save_video
+from tests.toys import family
 
 Command = Callable[..., Result]
 

@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from bytheway import ByTheWayConfig
-from bytheway.sites import denoisers_of, find_sites
-from tests.explicit import Watch, check_enhanced_sites, own_output
+from bytheway.families.known import denoisers_of
+from bytheway.families.sites import find_sites
+from tests.apply.explicit import Watch, check_enhanced_sites, own_output
 from tests.matrix.rows import Row
 
 # The value projections of the video, in all denoisers with joint attention.

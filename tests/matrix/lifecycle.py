@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bytheway import apply_bytheway, remove_bytheway
-from tests.joint_checks import traces
+from tests.apply.joint_checks import traces
 from tests.matrix.subject import Subject, close, differ
 
 

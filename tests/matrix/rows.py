@@ -7,7 +7,7 @@ from typing import Any, Final
 import diffusers
 
 from bytheway.models.videocrafter import VideoCrafterPipeline
-from tests import architectures, family, joint_models, videocrafter
+from tests.toys import architectures, family, joint_models, videocrafter
 
 Made = tuple[Any, dict[str, Any]]
 

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from bytheway import ByTheWayConfig, enhanced
-from tests.family import PROMPTS
+from bytheway.families.known import preset_for
 from tests.matrix.rows import ROWS, Row
+from tests.toys.family import PROMPTS
 
 FRAMES = 4
 SIZE = (32, 64)
@@ -46,7 +47,7 @@ class Subject:
 
     def config(self, **changes: Any) -> ByTheWayConfig:
         """Strong settings, in the first half of the steps; self-guidance where there is something to guide."""
-        preset = ByTheWayConfig.for_pipeline(self.pipe)
+        preset = preset_for(self.pipe).config
         strong = {"alpha": 0.6 if preset.alpha else 0.0, "beta": 3.0, "active_steps": 0.5}
         return preset.replace(**(strong | changes))
 

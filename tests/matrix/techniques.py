@@ -11,10 +11,11 @@ from torch import nn
 from torch._dynamo.testing import CompileCounter
 
 from bytheway import apply_bytheway, remove_bytheway
-from bytheway.sites import denoisers_of, find_sites
+from bytheway.families.known import denoisers_of
+from bytheway.families.sites import find_sites
 from tests.matrix.checks import value_projections
 from tests.matrix.subject import Subject, close, differ
-from tests.techniques import load_ip_adapter, slice_attention
+from tests.toys.techniques import load_ip_adapter, slice_attention
 
 CPU = torch.device("cpu")
 

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from bytheway import ByTheWayError
 from bytheway.models import generation_defaults, known_models, load
 from bytheway.models.registry import model_of_parts
-from tests import family
+from tests.toys import family
 
 Publish = Callable[[str, Path], None]
 LIGHTNING = "animatediff_lightning_4step_diffusers.safetensors"

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bytheway.compose import enlarge, factor_to_reach
+from bytheway.clips.sheets import enlarge, factor_to_reach
+from bytheway.clips.write import check_output, save_video
 from bytheway.errors import ByTheWayError
 from bytheway.files import check_file, parents_made
-from bytheway.generate import Clip
-from bytheway.video import check_output, save_video
+from bytheway.generation.run import Clip
 
 COMFORTABLE = 256  # pixels; smaller videos are unpleasant to watch
 LONGEST_NAME = 160  # bytes of a prompt; file systems take 255, seed and ending included

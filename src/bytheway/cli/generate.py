@@ -10,7 +10,7 @@ import typer
 
 from bytheway.cli.errors import reported
 
-OUTPUT, MODEL, START, METHOD, SAMPLING = "Output", "Model", "Start", "Method", "Sampling"
+OUTPUT, MODEL, START, METHOD, SAMPLING = "Output", "Model", "Start", "Method", "SchedulerSettings"
 
 
 def command(
@@ -211,9 +211,9 @@ def command(
         from bytheway.cli.destination import Destination
         from bytheway.cli.prompts import read_prompts
         from bytheway.cli.run import ModelChoice, condition_of, drawn_seed, method_settings, run, size_of
-        from bytheway.conditioning import read_footage, read_still
+        from bytheway.clips.inputs import read_footage, read_still
         from bytheway.errors import ByTheWayError
-        from bytheway.request import Request
+        from bytheway.generation.request import Request
 
         if bool(prompts) == (prompts_file is not None):
             raise ByTheWayError("Give either prompts or a file of them (--prompts-file).")

@@ -13,9 +13,9 @@ import typer
 from bytheway.cli.errors import reported
 
 if TYPE_CHECKING:
-    from bytheway.joint import JointArchitecture
+    from bytheway.families.family import Family
+    from bytheway.families.sites import Site
     from bytheway.models import GenerationDefaults
-    from bytheway.sites import Site
 
 
 def command(
@@ -26,44 +26,43 @@ def command(
 ) -> None:
     """List the attentions that the method acts in: block, resolution, heads, and their part in it."""
     with reported():
-        from bytheway.architectures import architecture_of
         from bytheway.cli.run import ModelChoice, in_words
         from bytheway.cli.tables import print_settings, print_table
-        from bytheway.config import PRESETS
-        from bytheway.joint import JointArchitecture
-        from bytheway.models import generation_defaults, preset_for
-        from bytheway.sites import denoiser_of, find_sites
+        from bytheway.families.family import JointAttentions
+        from bytheway.families.known import denoiser_of, family_of, preset_for
+        from bytheway.families.sites import find_sites
+        from bytheway.models import generation_defaults
 
         pipe = ModelChoice(model, motion_adapter, (), "cpu", None).load()
         preset = preset_for(pipe)
         denoiser = denoiser_of(pipe)
-        architecture = architecture_of(denoiser)
+        family = family_of(denoiser)
         defaults = generation_defaults(pipe)
         summary = {
-            "architecture": f"{architecture.name} ({type(denoiser).__name__})",
-            "preset": f"{preset}: {in_words(PRESETS[preset])}",
+            "family": f"{family.name} ({type(denoiser).__name__})",
+            "preset": f"{preset.name}: {in_words(preset.config)}",
             "clip": f"{defaults.num_frames} frames of {defaults.size[0]}x{defaults.size[1]}, {defaults.fps:g} a second",
             "sampling": f"{defaults.steps} steps, guidance {defaults.guidance_scale:g}",
         }
-        if isinstance(architecture, JointArchitecture):
+        if isinstance(family.attentions, JointAttentions):
             frames, width, height = _grid(pipe, defaults)
-            rows = _layers(pipe, architecture, f"{width}x{height}")
+            rows = _layers(pipe, family, f"{width}x{height}")
             summary["tokens"] = f"{frames * width * height} of the video, {frames} latent frames of {width}x{height}"
         else:
-            rows = _blocks(find_sites(denoiser, PRESETS[preset]), defaults.size, pipe)
+            rows = _blocks(find_sites(denoiser, preset.config), defaults.size, pipe)
         print_table(("block", "sites", "resolution", "heads", "role"), rows)
         if defaults.vocabulary is not None:
             summary["words"] = ", ".join(sorted(defaults.vocabulary))
         print_settings(model, summary)
 
 
-def _layers(pipe: Any, architecture: JointArchitecture, resolution: str) -> Iterator[tuple[object, ...]]:
+def _layers(pipe: Any, family: Family, resolution: str) -> Iterator[tuple[object, ...]]:
     """A row for each list of blocks whose attention is joint: there are dozens of them, all alike."""
-    from bytheway.joint import self_attentions
-    from bytheway.sites import denoisers_of
+    from bytheway.families.known import denoisers_of
+    from bytheway.families.tokens import self_attentions
 
     for denoiser in denoisers_of(pipe):
-        attentions: Any = self_attentions(denoiser, architecture).items()
+        attentions: Any = self_attentions(denoiser, family).items()
         kinds = Counter((path.partition(".")[0], attention.heads) for path, attention in sorted(attentions))
         for (kind, heads), count in kinds.items():
             yield kind, count, resolution, heads, "motion"
@@ -71,9 +70,9 @@ def _layers(pipe: Any, architecture: JointArchitecture, resolution: str) -> Iter
 
 def _grid(pipe: Any, defaults: GenerationDefaults) -> tuple[int, int, int]:
     """Frames, width and height of the usual clip in tokens."""
-    from bytheway.joint import patch_size
-    from bytheway.models.defaults import latent_frames, pixels_per_latent
-    from bytheway.sites import denoiser_of
+    from bytheway.families.known import denoiser_of
+    from bytheway.families.tokens import patch_size
+    from bytheway.models.profile import latent_frames, pixels_per_latent
 
     patch = patch_size(denoiser_of(pipe).config)
     frames, scale = latent_frames(pipe, defaults.num_frames), pixels_per_latent(pipe)
@@ -83,7 +82,7 @@ def _grid(pipe: Any, defaults: GenerationDefaults) -> tuple[int, int, int]:
 
 def _blocks(sites: list[Site], size: tuple[int, int], pipe: Any) -> Iterator[tuple[object, ...]]:
     """A row for each block: what its sites have in common, at the size of frames that suits the model."""
-    from bytheway.models.defaults import pixels_per_latent
+    from bytheway.models.profile import pixels_per_latent
 
     for block, group in groupby(sites, key=lambda site: site.block):
         first, *others = group

@@ -10,8 +10,8 @@ from bytheway.cli.tables import note
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn, TaskID
 
+    from bytheway.generation.sample import Step, Take
     from bytheway.models.videocrafter.convert import Written
-    from bytheway.sampler import Step, Take
 
 
 class _Progress:
@@ -44,7 +44,7 @@ class _Progress:
 
 
 class RunProgress(_Progress):
-    """Takes the steps of a run (`on_step` of `bytheway.generate.generate`) and shows them on stderr, clip by clip."""
+    """Takes the steps of a run (`on_step` of `bytheway.generate`) and shows them on stderr, clip by clip."""
 
     def __init__(self, clips: int) -> None:
         from rich.progress import MofNCompleteColumn, TextColumn

@@ -11,16 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bytheway.arguments import takes
 from bytheway.cli.destination import Destination
 from bytheway.cli.progress import RunProgress
 from bytheway.cli.tables import note, print_settings, print_table
-from bytheway.config import PRESETS, ByTheWayConfig
+from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
-from bytheway.generate import generate, shown_size
-from bytheway.models import load, preset_for
-from bytheway.models.conditioned import Condition
-from bytheway.request import Request, changes_to_inputs, complete, unknown_words
+from bytheway.families.known import preset_for, presets
+from bytheway.generation.request import Request, changes_to_inputs, complete, unknown_words
+from bytheway.generation.run import generate, shown_size
+from bytheway.models import load
+from bytheway.models.signature import takes
+from bytheway.models.starts import Condition
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,12 @@ def method_settings(
         return None
     if preset and file:
         raise ByTheWayError("Both --preset and --config give the settings; leave one of them out.")
-    if preset and preset not in PRESETS:
-        raise ByTheWayError(f"There is no preset {preset!r}; the presets are {', '.join(PRESETS)}.")
+    if preset and preset not in presets():
+        raise ByTheWayError(f"There is no preset {preset!r}; the presets are {', '.join(presets())}.")
     if file:
         base = ByTheWayConfig.load(file)
     elif preset or pipe:
-        base = PRESETS[preset or preset_for(pipe)]
+        base = (presets()[preset] if preset else preset_for(pipe)).config
     else:
         base = ByTheWayConfig()
     return base.replace(**changes)

@@ -14,6 +14,6 @@ def command(
     """Print the settings a clip was made with, from the clip itself."""
     with reported():
         from bytheway.cli.tables import print_settings
-        from bytheway.video import read_metadata
+        from bytheway.clips.read import read_metadata
 
         print_settings(str(file), read_metadata(file))

@@ -1,9 +1,10 @@
 """Names, folders, hub ids and checkpoint files, turned into pipelines. Importing this does not import torch."""
 
-from bytheway.models.defaults import GenerationDefaults, generation_defaults, preset_for
-from bytheway.models.loaders import load
+from bytheway.families.family import KnownModel
+from bytheway.families.known import known_models
+from bytheway.models.loading import load
 from bytheway.models.placement import resolve_device, resolve_dtype
-from bytheway.models.registry import KnownModel, known_models
+from bytheway.models.profile import GenerationDefaults, generation_defaults
 
 __all__ = [
     "GenerationDefaults",
@@ -11,7 +12,6 @@ __all__ = [
     "generation_defaults",
     "known_models",
     "load",
-    "preset_for",
     "resolve_device",
     "resolve_dtype",
 ]

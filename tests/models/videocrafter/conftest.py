@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bytheway.models.videocrafter import VideoCrafterPipeline, VideoCrafterUNet
-from tests import videocrafter
+from tests.toys import videocrafter
 
 FIXTURES = Path(__file__).parents[4] / "shared" / "fixtures" / "videocrafter2"
 

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from bytheway import ByTheWayError
-from bytheway.models import generation_defaults, load, preset_for, sources
+from bytheway.families.known import preset_for
+from bytheway.models import generation_defaults, load, sources
 from bytheway.models.checkpoints import read_tensors
 from bytheway.models.registry import VOCABULARY
 from bytheway.models.videocrafter import VideoCrafterPipeline
@@ -94,7 +95,7 @@ def test_a_converted_folder_brings_the_models_settings(model: Path, tokenizer: P
     convert(model, tmp_path / "out", tokenizer=str(tokenizer))
     pipe = load(str(tmp_path / "out"), device="cpu", dtype="bfloat16")
     assert {getattr(pipe, component).dtype for component in COMPONENTS} == {torch.bfloat16}
-    assert preset_for(pipe) == "videocrafter2"
+    assert preset_for(pipe).name == "videocrafter2"
     defaults = generation_defaults(pipe)
     assert (defaults.steps, defaults.guidance_scale, defaults.fps, defaults.num_frames) == (50, 12, 10, 16)
     assert defaults.size == (16, 16)

@@ -13,7 +13,8 @@ from PIL import Image
 from torch.testing import assert_close
 
 from bytheway import ByTheWayError, apply_bytheway, enhanced, remove_bytheway
-from bytheway.models import GenerationDefaults, generation_defaults, preset_for
+from bytheway.families.known import preset_for
+from bytheway.models import GenerationDefaults, generation_defaults
 from bytheway.models.lora import add_loras
 from bytheway.models.videocrafter import VideoCrafterPipeline, VideoCrafterScheduler, VideoCrafterUNet
 
@@ -267,7 +268,7 @@ def test_bad_input_is_said_before_anything_runs(pipe, changes, message):
 
 def test_the_method_changes_the_video_and_goes_without_a_trace(make_pipeline):
     pipe = make_pipeline()
-    assert preset_for(pipe) == "videocrafter2"
+    assert preset_for(pipe).name == "videocrafter2"
     plain = run(pipe)
     with enhanced(pipe) as made:
         better = run(pipe)

@@ -1,0 +1,195 @@
+"""``python -m research.diorama.card``: the model card and its contact sheet, from the report's own figures.
+
+Nothing in the card is typed by hand: the figures come from ``report.json``, the pictures from ``report.npz``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from bytheway.cli.errors import reported
+from bytheway.clips.sheets import contact_sheet
+from bytheway.errors import ByTheWayError
+from bytheway.models.sources import read_json
+from research.diorama import world
+from research.diorama.__main__ import SHIPPED
+from research.diorama.measures import NAMES, STATIC_PIXELS
+
+SHOWN = 8
+CARD = """# diorama
+
+A small, real AnimateDiff that ships with bytheway: text to 16 frames of 64x64, trained from nothing on a procedural toy
+world, so that everything in this project runs on a laptop with no download. It is a toy: it knows {words} words.
+
+![Every second frame of the clips of the first {shown} prompts of the report](contact_sheet.png)
+
+The sheet shows the first {shown} prompts of the report below, none left out: {prompts}.
+
+## The world
+
+One subject ({subjects}) in one of {colour_count} colours ({colours}) in a setting ({settings}) that moves in one way
+({motions}). A boat is always at sea; cars, persons and dogs never are; only balls, stars and boxes spin; birds and
+boats do not jump; nothing white stands in snow. {scenes} combinations, {unseen} of them never trained on.
+
+Words: {vocabulary}.
+
+## The parts
+
+| part | what | parameters |
+|---|---|---|
+| vae | AutoencoderKL, 8x down, 8 latent channels | {vae} |
+| text_encoder | CLIP text transformer, 2 layers, width 96 | {text_encoder} |
+| unet | UNet2DConditionModel, three levels (8, 4, 2 pixels), channels 64, 96, 144 | {unet} |
+| motion_adapter | MotionAdapter, motion modules in every block | {motion_adapter} |
+
+v-prediction on a cosine schedule whose log-SNR is raised by 2 log 4, so that the first steps of a clip decide what it
+shows, and runs down to -14: the 16 frames of a clip betray its motion through much noise, and only where they no longer
+do does the prompt decide it. Weights in float16 (the text encoder in float32), safetensors only. Made for {steps} DDIM
+steps at guidance {guidance}.
+
+## The recipe
+
+`python -m research.diorama` (corpus, autoencoder, spatial stage, motion stage, early motion modules, export), then
+`python -m research.diorama.report --count {count}`, `python -m research.study swap --to runs/diorama` and
+`python -m research.diorama.card`. These weights:
+{clips} rendered clips; {stages}. {hardware}
+
+## What it does
+
+{count} prompts, half of them unseen combinations, one clip each ({report_steps} steps, guidance {report_guidance},
+bfloat16), as a judge reads them: a small classifier trained on renders alone. Of fresh renders it reads {judge} right.
+"Renders" are the true clips of the same prompts, read by the same judge: what a perfect model would score.
+
+{table}
+
+*Broken*: in more than 2 of 16 frames the judge is less than half sure of the subject it sees in the clip as a whole.
+*Motion range*: the largest distance between two positions of the subject's centre; *near-static*: below {static} px;
+*path*: the way travelled; *jerk*: the mean third difference of the track, which flicker raises.
+
+{motions_table}
+
+What the method does to it: `docs/evidence` in the repository.
+{swap}
+## diorama-early
+
+`--model diorama-early` is this model with motion modules that have only begun to learn: made anew on the finished UNet
+and trained for {early} steps while all else stayed as it is. It is there to see what the method does to a model whose
+motion is poor, as that of the models was for which it was made.
+
+## Limits
+
+It draws what its words name and nothing else; words it has not read are spelt in letters it cannot use. Fine limbs are
+soft, since a latent pixel covers 8x8 pixels. Figures above say how often subject and motion miss the prompt. Faces,
+text, camera motion and several subjects are not in its world. It cannot make anything that could be mistaken for a
+photograph.
+"""
+
+
+@reported()
+def main(
+    out: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Folder of the run, its report and its judge.")
+    ] = Path("runs/diorama"),
+    shipped: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Folder of the exported pipeline.")
+    ] = SHIPPED,
+    hardware: Annotated[str, typer.Option(help="Hardware and hours of the training, a sentence.")] = "",
+) -> None:
+    """Write MODEL_CARD.md and contact_sheet.png into the shipped folder."""
+    report = read_json(str(out), "report.json")
+    if report is None:
+        raise ByTheWayError(f"There is no report.json in {out}; python -m research.diorama.report writes one.")
+    with np.load(out / "report.npz") as clips:
+        rows = _rows(report, clips["vanilla"][:SHOWN])
+    contact_sheet(rows, height=96).save(shipped / "contact_sheet.png", optimize=True)
+    if (out / "swap.png").exists():
+        shutil.copyfile(out / "swap.png", shipped / "swap.png")
+    (shipped / "MODEL_CARD.md").write_text(card(report, out, shipped, hardware))
+
+
+def _rows(report: dict[str, Any], clips: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    prompts = [scene["prompt"] for scene in report["scenes"]]
+    return list(zip(prompts, clips.transpose(0, 1, 3, 4, 2), strict=False))
+
+
+def card(report: dict[str, Any], out: Path, shipped: Path, hardware: str) -> str:
+    """The text of the card."""
+    scenes = world.all_scenes()
+    parts = ("vae", "text_encoder", "unet", "motion_adapter")
+    facts = json.loads((shipped / "world.json").read_text())
+    return CARD.format(
+        words=len(facts["words"]),
+        vocabulary=", ".join(facts["words"]),
+        subjects=", ".join(world.SUBJECTS),
+        colour_count=len(world.COLOURS),
+        colours=", ".join(world.COLOURS),
+        settings=", ".join(world.SETTINGS),
+        motions=", ".join(world.MOTIONS),
+        scenes=len(scenes),
+        unseen=sum(world.split(scene) == "unseen" for scene in scenes),
+        steps=facts["defaults"]["steps"],
+        guidance=f"{facts['defaults']['guidance_scale']:g}",
+        report_steps=report["steps"],
+        report_guidance=f"{report['guidance']:g}",
+        motions_table=_motions(report),
+        shown=SHOWN,
+        prompts="; ".join(f'"{scene["prompt"]}"' for scene in report["scenes"][:SHOWN]),
+        count=report["prompts"],
+        judge=", ".join(f"{name} {_figure(value, '%')}" for name, value in report["judge_accuracy"].items()),
+        table=_table(report, ("all", "train", "unseen"), ("renders", "vanilla")),
+        static=f"{STATIC_PIXELS:g}",
+        clips=len(list((out / "corpus").glob("scenes-*.json"))) * 128,
+        stages=", ".join(f"{name} {_steps(out / name)} steps" for name in ("autoencoder", "spatial", "motion")),
+        hardware=hardware,
+        swap=_swap(out / "swap.md"),
+        early=_steps(out / "early"),
+        **{part: f"{_parameters(shipped / part) / 1e6:.2f} M" for part in parts},
+    )
+
+
+def _table(report: dict[str, Any], sides: tuple[str, ...], columns: tuple[str, ...]) -> str:
+    heads = [f"{column}, {side}" for side in sides for column in columns]
+    lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    for key, (name, unit) in NAMES.items():
+        values = [_figure(report[side][column][key], unit) for side in sides for column in columns]
+        lines.append(f"| {name} | " + " | ".join(values) + " |")
+    return "\n".join(lines)
+
+
+def _motions(report: dict[str, Any]) -> str:
+    lines = ["| motion | clips | as prompted | broken | jerk |", "|---|---|---|---|---|"]
+    for motion, row in report["by_motion"].items():
+        broken, jerk = _figure(row["broken"], "%"), _figure(row["jerk"], "px")
+        lines.append(f"| {motion} | {row['clips']} | {row['as_prompted']} | {broken} | {jerk} |")
+    return "\n".join(lines)
+
+
+def _swap(section: Path) -> str:
+    """The section that `python -m research.study swap` has written, if it has."""
+    return f"\n{section.read_text()}" if section.exists() else ""
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{100 * value:.1f} %" if unit == "%" else f"{value:.2f} {unit}"
+
+
+def _steps(stage: Path) -> int:
+    return int(json.loads((stage / "loss.jsonl").read_text().splitlines()[-1])["step"])
+
+
+def _parameters(part: Path) -> int:
+    from safetensors import safe_open
+
+    (weights,) = part.glob("*.safetensors")
+    with safe_open(weights, "np") as tensors:
+        return sum(int(np.prod(tensors.get_slice(name).get_shape())) for name in tensors.keys())  # noqa: SIM118
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""What ByTheWay does to diorama, measured: ``python -m research.study``."""

@@ -1,0 +1,169 @@
+"""The figures as Markdown tables. A difference whose interval leaves out zero is in bold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from research.study.attention import MOTION, Attention
+from research.study.curves import Curve
+from research.study.results import MEASURES, Choice, Comparison
+from research.study.statistics import Estimate
+
+SUMMARY = ("subject", "motion", "broken", "to_first", "motion_range", "jerk")
+
+
+def summary(comparison: Comparison) -> str:
+    """The README's table: a line for each treatment, its means, and the differences to vanilla that are no chance."""
+    lines = []
+    for name, values in comparison.values.items():
+        differences = comparison.differences.get(name, {})
+        cells = [_short(measure, values[measure], differences.get(measure)) for measure in SUMMARY]
+        lines.append([name, *cells])
+    return table(["", *(MEASURES[measure][0] for measure in SUMMARY)], lines)
+
+
+def values(comparison: Comparison) -> str:
+    """Measures by treatments: means with their intervals."""
+    return _by_measure(comparison.values, bold=False)
+
+
+def differences(comparison: Comparison) -> str:
+    """Measures by treatments: mean differences to vanilla, paired, with their intervals."""
+    return _by_measure(comparison.differences, bold=True)
+
+
+def sweep(comparison: Comparison, measures: Sequence[str], paper: str | None) -> str:
+    """Points of a sweep by measures: mean differences to vanilla; the paper's is marked."""
+    lines = [
+        [f"{point} (paper)" if point == paper else point, *(_figure(row[m], _unit(m), bold=True) for m in measures)]
+        for point, row in comparison.differences.items()
+    ]
+    return table(["", *(MEASURES[m][0] for m in measures)], lines)
+
+
+def choice(chosen: Choice) -> str:
+    """A setting with its flow, in one line."""
+    flow = _figure(chosen.flow, _unit("flow"), bold=True)
+    return f"`{chosen.variant.key}`, optical flow {flow} over {chosen.flow.n} prompts."
+
+
+def disparity(attention: Attention) -> str:
+    """The paper's Figures 2a and 2b, by block."""
+    heads = [
+        "block",
+        "ρ with broken",
+        "ρ with confidence",
+        "good half",
+        "bad half",
+        "bad less good",
+        "under the paper's settings, as made",
+        "as guided",
+        "as made, less vanilla",
+    ]
+    lines = [
+        [
+            block,
+            *(_figure(e, "", bold=True) for e in (found.with_broken, found.with_confidence)),
+            *(_figure(e, "") for e in (found.good, found.bad)),
+            _figure(found.bad_less_good, "", bold=True),
+            *(_figure(e, "") for e in (found.after, found.after_guidance)),
+            _figure(found.change, "", bold=True),
+        ]
+        for block, found in attention.disparities.items()
+    ]
+    return table(heads, lines)
+
+
+def energy(attention: Attention) -> str:
+    """The paper's Figure 2c, by block."""
+    lines = [
+        [block, _figure(attention.energies[block], ""), *(_figure(found[name], "", bold=True) for name in MOTION)]
+        for block, found in attention.with_motion.items()
+    ]
+    return table(["block", "energy", *(f"ρ with {MEASURES[name][0]}" for name in MOTION)], lines)
+
+
+def guidance(attention: Attention) -> str:
+    """What guidance and amplification do to the energy, by block."""
+    lines = [
+        [
+            block,
+            *(_figure(e, "") for e in (found.made, found.guided)),
+            _figure(found.gained, "", bold=True),
+            _figure(found.used, ""),
+            _figure(found.enough, "%"),
+        ]
+        for block, found in attention.guidance.items()
+    ]
+    return table(["block", "as made", "guided", "guided less as made", "as used", "beta at its least"], lines)
+
+
+def beta(attention: Attention) -> str:
+    """The adaptive beta (the paper's Figure 12): blocks by some of the steps."""
+    steps = max((len(row) for row in attention.beta_by_step.values()), default=0)
+    shown = sorted({*range(0, steps, max(1, steps // 8)), steps - 1} - {-1})
+    lines = [[block, *(_figure(row[k], "") for k in shown)] for block, row in attention.beta_by_step.items()]
+    return table(["block", *(f"step {k + 1}" for k in shown)], lines)
+
+
+def swaps(curves: Mapping[str, Curve], active: int) -> str:
+    """When attributes are decided, in steps, and what is decided once the method has done its steps."""
+    lines = [
+        [
+            name,
+            str(curve.n),
+            _figure(curve.decided, "steps"),
+            _figure(curve.first[active], "%"),
+            _figure(curve.second[active], "%"),
+        ]
+        for name, curve in curves.items()
+    ]
+    heads = ["attribute", "pairs", "half decided after"]
+    return table([*heads, *(f"swap after {active}: shows the {which}" for which in ("first", "second"))], lines)
+
+
+def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [heads, ["---"] * len(heads), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _by_measure(columns: Mapping[str, Mapping[str, Estimate]], *, bold: bool) -> str:
+    measures = next(iter(columns.values()), {})
+    lines = [
+        [
+            MEASURES[m][0] + (f", {_unit(m)}" if _unit(m) else ""),
+            *(_figure(row[m], _unit(m), bold=bold, bare=True) for row in columns.values()),
+        ]
+        for m in measures
+    ]
+    return table(["", *columns], lines)
+
+
+def _unit(measure: str) -> str:
+    return MEASURES[measure][1]
+
+
+def _short(measure: str, value: Estimate, difference: Estimate | None) -> str:
+    unit = _unit(measure)
+    text = _number(value.value, unit) + (f" {unit}" if unit else "")
+    if difference is not None and difference.differs:
+        return f"**{text}** ({_number(difference.value, unit, signed=True)})"
+    return text
+
+
+def _figure(estimate: Estimate, unit: str, *, bold: bool = False, bare: bool = False) -> str:
+    """``value unit [low, high]``: `bold` signs it, and marks it where zero is left out; `bare` leaves the unit away."""
+    if math.isnan(estimate.value):
+        return "–"
+    value, low, high = (_number(v, unit, signed=bold) for v in (estimate.value, estimate.low, estimate.high))
+    if bold and estimate.differs:
+        value = f"**{value}**"
+    if math.isnan(estimate.low):
+        return value if bare or not unit else f"{value} {unit}"
+    return f"{value} [{low}, {high}]" if bare or not unit else f"{value} {unit} [{low}, {high}]"
+
+
+def _number(value: float, unit: str, *, signed: bool = False) -> str:
+    number = f"{100 * value:.1f}" if unit == "%" else f"{value:.3f}" if unit == "" else f"{value:.2f}"
+    return f"+{number}" if signed and value > 0 else number

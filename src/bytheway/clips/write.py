@@ -1,0 +1,208 @@
+"""Clips to files: mp4, GIF, WebP and folders of PNGs, each carrying its settings.
+
+Settings are a JSON object kept in the place where each format has its comment (mp4 and GIF: comment; WebP: the EXIF
+image description; PNG: the text chunk "Comment" of every frame), so `ffprobe`, `exiftool` and the like show them too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from bytheway.clips.frames import FASTEST, IMAGE_DESCRIPTION, SLOWEST, Frames, as_frames
+from bytheway.clips.read import read_metadata
+from bytheway.errors import ByTheWayError
+from bytheway.files import check_file, check_writable, parents_made
+
+FASTEST_GIF: Final = 50.0  # frames a second; browsers slow anything faster down to 10
+LONGEST_SIDE: Final = {".mp4": 16384, ".gif": 65535, ".webp": 16383}  # pixels; x264's limit and the formats' own
+
+
+def save_video(
+    frames: Any, path: str | os.PathLike[str], fps: float = 8.0, metadata: Mapping[str, Any] | None = None
+) -> Path:
+    """Write a clip, in the format its ending says: .mp4, .gif, .webp, or a folder of PNGs without one.
+
+    `frames`: whatever `as_frames` takes. `metadata`: anything JSON can hold; "num_frames" and "fps" are added. The
+    file is written beside its place and then renamed, so that it is there as a whole or not at all; missing folders
+    are made. mp4 (H.264) needs even sides: an odd one gets its last row or column twice. Only PNGs keep every pixel.
+
+    Raises:
+        ByTheWayError: as `check_output` does, and for frames that are none.
+    """
+    path, clip = Path(path), as_frames(frames)
+    check_output(path, fps, (clip.shape[2], clip.shape[1]))
+    write = _WRITERS[_format_of(path)]
+    comment = json.dumps({**(metadata or {}), "num_frames": len(clip), "fps": float(fps)})  # ASCII: GIF and EXIF ask it
+    with _written_beside(path) as fresh:
+        write(clip, fresh, fps, comment)
+    return path
+
+
+def check_output(path: str | os.PathLike[str], fps: float = 8.0, size: tuple[int, int] = (1, 1)) -> None:
+    """Raise ByTheWayError when `save_video` could not write there; leaves nothing behind.
+
+    A file is replaced; a folder only where it is empty, or holds the PNGs of one clip and nothing else.
+
+    Args:
+        size: width and height of the frames in pixels.
+    """
+    path = Path(path)
+    _check_fps(path, fps)
+    ending = _format_of(path)
+    longest = LONGEST_SIDE.get(ending)
+    if longest and max(size) > longest:
+        raise ByTheWayError(f"The frames have {size[0]}x{size[1]} pixels; {ending} holds {longest} at most on a side.")
+    if ending:
+        check_file(path)
+        return
+    if os.path.ismount(os.path.realpath(path)) or os.path.realpath(path) == os.path.realpath(os.curdir):
+        raise ByTheWayError(f"{path} is no folder that can be replaced: give a name for a new one in it.")
+    if path.exists() and not _is_ours(path):
+        raise ByTheWayError(f"{path} exists and is no folder of PNGs that bytheway wrote: choose another name.")
+    check_writable(path)
+
+
+def _format_of(path: Path) -> str:
+    ending = path.suffix.lower()
+    if ending not in _WRITERS:
+        raise ByTheWayError(f"{path} ends in {ending}: use .mp4, .gif or .webp, or no ending for a folder of PNGs.")
+    return ending
+
+
+def _check_fps(path: Path, fps: float) -> None:
+    if not SLOWEST <= fps <= FASTEST:
+        raise ByTheWayError(f"The frame rate is {fps:g}; it must be from {SLOWEST:g} to {FASTEST:g} frames a second.")
+    if path.suffix.lower() == ".gif" and fps > FASTEST_GIF:
+        raise ByTheWayError(f"A GIF shows at most {FASTEST_GIF:g} frames a second, not {fps:g}: use mp4 or WebP.")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder can be replaced with nothing lost but a clip: it holds one clip's PNGs, or nothing."""
+    if not folder.is_dir():
+        return False
+    names = sorted(file.name for file in folder.iterdir())
+    if names != [f"{index:04d}.png" for index in range(len(names))]:
+        return False
+    try:
+        return not names or read_metadata(folder).get("num_frames") == len(names)
+    except ByTheWayError:  # pictures, but not of ours
+        return False
+
+
+@contextmanager
+def _written_beside(path: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `path` when the block ends well and vanishes when it does not.
+
+    Where `path` is a link, what it leads to is written.
+    """
+    path = Path(os.path.realpath(path))
+    with parents_made(path):
+        scratch = Path(tempfile.mkdtemp(prefix=".bytheway-", dir=path.parent))
+        try:
+            fresh = scratch / path.name
+            yield fresh
+            if path.is_dir():
+                _replace_folder(path, fresh, scratch / f"{path.name}.replaced")
+            else:
+                os.replace(fresh, path)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _replace_folder(folder: Path, fresh: Path, aside: Path) -> None:
+    """Put a folder in the place of another, which takes two moves; if the second is not made, the first is undone."""
+    os.replace(folder, aside)
+    try:
+        os.replace(fresh, folder)
+    except BaseException:
+        if not folder.exists():
+            os.replace(aside, folder)
+        raise
+
+
+def _write_mp4(frames: Frames, path: Path, fps: float, comment: str) -> None:
+    _, height, width, _ = frames.shape
+    frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        container.metadata["comment"] = comment
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "17"})
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        # said explicitly, for players guess the colours of an untagged file from its size
+        stream.codec_context.colorspace = Colorspace.ITU709
+        stream.codec_context.color_primaries = ColorPrimaries.BT709
+        stream.codec_context.color_trc = ColorTrc.BT709
+        stream.codec_context.color_range = ColorRange.MPEG
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+def _write_gif(frames: Frames, path: Path, fps: float, comment: str) -> None:
+    ticks = np.round(np.arange(len(frames) + 1) * 100 / fps)  # hundredths of a second, so that the mean rate is exact
+    first, *rest = (_with_palette(Image.fromarray(frame)) for frame in frames)
+    first.save(
+        path,
+        format="GIF",
+        save_all=True,
+        append_images=rest,
+        duration=[int(d) * 10 for d in np.diff(ticks)],
+        loop=0,
+        comment=comment.encode("ascii"),
+    )
+
+
+def _with_palette(image: Image.Image) -> Image.Image:
+    """The picture in the 256 colours that suit it, dithered; taken from a small copy, which is quick."""
+    small = image.copy()
+    small.thumbnail((128, 128), Image.Resampling.NEAREST)
+    return image.quantize(palette=small.quantize(256, kmeans=1), dither=Image.Dither.FLOYDSTEINBERG)
+
+
+def _write_webp(frames: Frames, path: Path, fps: float, comment: str) -> None:
+    ticks = np.round(np.arange(len(frames) + 1) * 1000 / fps)
+    exif = Image.Exif()
+    exif[IMAGE_DESCRIPTION] = comment
+    first, *rest = (Image.fromarray(f) for f in frames)
+    first.save(
+        path,
+        format="WEBP",
+        save_all=True,
+        append_images=rest,
+        duration=[int(d) for d in np.diff(ticks)],
+        loop=0,
+        quality=90,
+        exif=exif.tobytes(),
+    )
+
+
+def _write_pngs(frames: Frames, path: Path, fps: float, comment: str) -> None:
+    path.mkdir()
+    text = PngInfo()
+    text.add_text("Comment", comment)
+    for index, frame in enumerate(frames):
+        Image.fromarray(frame).save(path / f"{index:04d}.png", pnginfo=text)
+
+
+_WRITERS: dict[str, Callable[[Frames, Path, float, str], None]] = {
+    ".mp4": _write_mp4,
+    ".gif": _write_gif,
+    ".webp": _write_webp,
+    "": _write_pngs,
+}

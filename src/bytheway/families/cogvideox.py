@@ -1,0 +1,32 @@
+"""CogVideoX (Yang et al., arXiv 2408.06072): text and video in one sequence."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from bytheway.attention.layout import VideoTokens
+from bytheway.families.family import Family, Inputs, JointAttentions, MakersDefaults
+from bytheway.families.tokens import ATTN1, all_but_dc, patched
+
+
+def _video_tokens(config: Any, inputs: Inputs) -> VideoTokens:
+    """Latents (batch, F, channels, height, width); the text comes first. An image is in the channels."""
+    _, frames, _, height, width = inputs["hidden_states"].shape
+    return patched(config, frames, height, width, start=inputs["encoder_hidden_states"].shape[1])
+
+
+FAMILY: Final = Family(
+    name="CogVideoX",
+    denoisers=("CogVideoXTransformer3DModel",),
+    attentions=JointAttentions(ATTN1, _video_tokens),
+    presets=(all_but_dc("cogvideox", 7),),
+    pipelines={"CogVideoXPipeline": "CogVideoX"},
+    defaults=(
+        # CogVideoX 1.5. The size in its configuration is the farthest that its positions reach.
+        MakersDefaults(
+            {"num_frames": 81, "size": (1360, 768), "fps": 16},
+            applies=lambda pipeline, denoiser: denoiser.get("patch_size_t") is not None,
+        ),
+    ),
+    from_video={"CogVideoXPipeline": "CogVideoXVideoToVideoPipeline"},
+)

@@ -1,0 +1,1 @@
+"""From prompts to clips, on a loaded pipeline. May import `models`, `apply`, `clips` and below."""

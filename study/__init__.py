@@ -1,1 +1,0 @@
-"""What ByTheWay does to diorama, measured: ``python -m study``."""

@@ -1,0 +1,401 @@
+"""Motion enhancement in models with joint space-time attention: the definition, and that nothing else changes."""
+
+import re
+
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideo15Transformer3DModel, LTX2VideoTransformer3DModel
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bytheway import ByTheWayConfig, ByTheWayError, apply_bytheway, enhanced, observe, remove_bytheway
+from bytheway.apply import joint as joint_hooks
+from bytheway.attention import joint
+from bytheway.attention.joint import filter_frames_
+from bytheway.attention.layout import VideoTokens
+from bytheway.families.known import denoisers_of, family_of, preset_for
+from bytheway.families.sites import TemporalAttention
+from bytheway.families.tokens import self_attentions
+from bytheway.generation.request import Request, complete
+from bytheway.method import frequency_filter
+from tests.apply.joint_checks import ALWAYS, TOKENS, Watch, dense, first_layer, generate, tiny, traces
+from tests.toys.joint_models import FACTORIES, embeddings, seeded
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:In CPU autocast"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation"),
+]
+
+TEXT_TO_VIDEO = ("cogvideox", "wan", "hunyuanvideo", "ltx", "mochi")
+everywhere = pytest.mark.parametrize("name", FACTORIES)
+
+
+def circulant(frames: int, tau: int, beta: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    return frequency_filter(frames, tau, beta, dtype=torch.promote_types(dtype, torch.float32), device=device)
+
+
+@pytest.mark.parametrize(("video", "tokens"), [((3, 5, 4), 25), ((0, 6, 2), 12), ((0, 4, 3), 17), ((2, 1, 7), 9)])
+@pytest.mark.parametrize("tau", [0, 1, 7])
+def test_filtering_the_values_is_filtering_the_map(video, tokens, tau):
+    query, key, value = torch.randn(3, 2, tokens, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = dense(video, 3.0, tau)(query, key, value)
+    own = value.clone()
+    matrix = circulant(video[1], tau, 3.0, value.dtype, value.device)
+    filter_frames_(value, matrix, VideoTokens(*video))
+    torch.testing.assert_close(F.scaled_dot_product_attention(query, key, value), expected, rtol=1e-12, atol=1e-12)
+    start, stop = video[0], video[0] + video[1] * video[2]
+    assert torch.equal(value[:, :start], own[:, :start])
+    assert torch.equal(value[:, stop:], own[:, stop:])
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_half_precision_is_rounded_once(autocast):
+    """What does not move stays as it is, bit for bit: a rounded filter would scale it."""
+    video, matrix = VideoTokens(1, 21, 3), circulant(21, 10, 1.5, torch.bfloat16, torch.device("cpu"))
+    noise = torch.randn(2, 64, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
+    still = noise[:, 1:4].repeat(1, 21, 1)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        assert torch.equal(filter_frames_(torch.cat([noise[:, :1], still], 1), matrix, video)[:, 1:], still)
+        filtered = filter_frames_(noise.clone(), matrix, video)
+    exact = filter_frames_(noise.double(), circulant(21, 10, 1.5, torch.float64, torch.device("cpu")), video)
+    torch.testing.assert_close(filtered.double(), exact, rtol=2**-8, atol=1e-6)
+
+
+class Largest(TorchDispatchMode):
+    """How many elements the largest float32 tensor has that is made."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.dtype == torch.float32:
+            self.elements = max(self.elements, made.numel())
+        return made
+
+
+def test_no_wide_copy_is_made_of_all_values(monkeypatch):
+    video, matrix = VideoTokens(2, 7, 5), circulant(7, 3, 1.5, torch.bfloat16, torch.device("cpu"))
+    value = torch.randn(2, 40, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
+    whole = filter_frames_(value.clone(), matrix, video)
+    monkeypatch.setattr(joint, "_PART", 2 * 2 * 7 * 4)
+    with Largest() as largest:
+        parts = filter_frames_(value.clone(), matrix, video)
+    assert largest.elements == 2 * 2 * 7 * 4
+    torch.testing.assert_close(parts, whole, rtol=2**-7, atol=1e-6)
+
+
+def test_gradients_pass_through_the_filter():
+    matrix = circulant(4, 1, 2.0, torch.float64, torch.device("cpu"))
+    value = torch.zeros(1, 8, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(1, 8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    (filter_frames_(value.clone(), matrix, VideoTokens(0, 4, 2)) * weight).sum().backward()
+    torch.testing.assert_close(value.grad, filter_frames_(weight.clone(), matrix, VideoTokens(0, 4, 2)))
+
+
+@everywhere
+def test_the_video_is_that_of_filtered_maps(name, monkeypatch):
+    pipe, call, vanilla = tiny(name)
+    with enhanced(pipe, ALWAYS):
+        video = generate(pipe, call)
+    assert (video - vanilla).abs().max() > 1e-2
+    attention = dense(TOKENS.get(name, (0, 4, 6)), ALWAYS.beta, ALWAYS.tau)
+    for denoiser in denoisers_of(pipe):
+        forward = type(denoiser).forward
+
+        def with_maps(*args, denoiser=denoiser, forward=forward, **kwargs):
+            with monkeypatch.context() as context:
+                context.setattr(F, "scaled_dot_product_attention", attention)
+                return forward(denoiser, *args, **kwargs)
+
+        monkeypatch.setattr(denoiser, "forward", with_maps)
+    torch.testing.assert_close(generate(pipe, call), video, rtol=1e-4, atol=1e-5)
+
+
+SELF_ATTENTIONS = {
+    "cogvideox": r"transformer_blocks\.\d\.attn1\.to_v",
+    "wan": r"blocks\.\d\.attn1\.to_v",
+    "wan_image2video": r"blocks\.\d\.attn1\.to_v",
+    "hunyuanvideo": r"(single_)?transformer_blocks\.\d\.attn\.to_v",
+    "ltx_condition": r"transformer_blocks\.\d\.attn1\.to_v",
+    "mochi": r"transformer_blocks\.\d\.attn1\.to_v",
+}
+
+
+@pytest.mark.parametrize(("name", "pattern"), SELF_ATTENTIONS.items())
+def test_only_values_of_the_video_are_filtered(name, pattern):
+    """Not those of the text, of a keyframe, in cross-attention, or in what refines the text."""
+    pipe, call, _ = tiny(name)
+    start, frames, per_frame = TOKENS.get(name, (0, 4, 6))
+    with enhanced(pipe, ALWAYS), Watch(pipe.transformer) as watch:
+        generate(pipe, call)
+    for path, changed in watch.seen:
+        expected = torch.zeros_like(changed)
+        if re.fullmatch(rf"0\.{pattern}", path):
+            expected[start : start + frames * per_frame] = True
+        assert torch.equal(changed, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [
+        ("cogvideox", [True] * 2 + [False] * 2),
+        ("cogvideox_video2video", [True, False]),
+        # An unconditional and a conditional call a step.
+        ("wan", [True] * 4 + [False] * 4),
+        ("wan_first_frame", [True] * 4 + [False] * 4),
+        ("wan_video2video", [True] * 2 + [False] * 2),
+        ("hunyuanvideo", [True] * 2 + [False] * 2),
+        ("ltx_image2video", [True] * 2 + [False] * 2),
+        ("ltx_condition", [True] * 2 + [False] * 2),
+        ("mochi", [True] * 2 + [False] * 2),
+    ],
+)
+def test_the_first_steps_are_active(name, calls):
+    pipe, call, _ = tiny(name)
+    with enhanced(pipe, ALWAYS, active_steps=0.5), Watch(pipe.transformer) as watch:
+        generate(pipe, call, num_inference_steps=4)
+    assert watch.active_calls(first_layer(pipe)) == calls
+
+
+@pytest.mark.parametrize("name", ["mochi", "hunyuanvideo", "wan_first_frame"])
+def test_half_precision_does_not_hide_the_step(name):
+    """Pipelines round the timestep, or make one for each token: in bfloat16 neighbours become equal."""
+    pipe, call = FACTORIES[name]()
+    pipe.to(torch.bfloat16)
+    call = {key: value.bfloat16() if key.endswith("embeds") else value for key, value in call.items()}
+    with enhanced(pipe, ALWAYS, active_steps=0.2), Watch(pipe.transformer) as watch:
+        assert generate(pipe, call, num_inference_steps=40).isfinite().all()
+    calls = watch.active_calls(first_layer(pipe))
+    assert calls == [True] * (len(calls) // 5) + [False] * (len(calls) - len(calls) // 5)
+
+
+@pytest.mark.parametrize("active_steps", [0.25, 0.75])
+def test_both_transformers_of_wan(active_steps):
+    pipe, call, vanilla = tiny("wan_2_2")
+    with enhanced(pipe, ALWAYS, active_steps=active_steps), Watch(pipe.transformer, pipe.transformer_2) as watch:
+        video = generate(pipe, call)
+    steps = [watch.active_calls(f"{n}.blocks.0.attn1.to_v")[::2] for n in (0, 1)]
+    assert steps == {0.25: [[True, False], [False, False]], 0.75: [[True, True], [True, False]]}[active_steps]
+    assert not torch.equal(video, vanilla)
+    assert torch.equal(generate(pipe, call), vanilla)
+
+
+def test_the_second_transformer_alone():
+    pipe, call, _ = tiny("wan_2_2")
+    with enhanced(pipe.transformer_2, ALWAYS, active_steps=0.75), Watch(pipe.transformer, pipe.transformer_2) as watch:
+        generate(pipe, call)
+    assert [watch.active_calls(f"{n}.blocks.0.attn1.to_v")[::2] for n in (0, 1)] == [[False, False], [True, False]]
+
+
+@everywhere
+def test_remove_leaves_no_trace(name):
+    pipe, call, vanilla = tiny(name)
+    before = traces(pipe)
+    apply_bytheway(pipe, ALWAYS)
+    assert not torch.equal(generate(pipe, call), vanilla)
+    remove_bytheway(pipe)
+    assert traces(pipe) == before
+    assert torch.equal(generate(pipe, call), vanilla)
+
+
+@pytest.mark.parametrize("name", TEXT_TO_VIDEO)
+def test_nothing_to_do_is_vanilla_bit_for_bit(name):
+    pipe, call, vanilla = tiny(name)
+    for changes in ({"beta": 1.0}, {"active_steps": 0.0}):
+        with enhanced(pipe, ALWAYS.replace(**changes)):
+            assert torch.equal(generate(pipe, call), vanilla)
+    image = generate(pipe, call, num_frames=1)
+    with enhanced(pipe, ALWAYS):
+        assert torch.equal(generate(pipe, call, num_frames=1), image)
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_a_video_alone_is_the_video_in_a_batch(factor):
+    pipe, call, _ = tiny("cogvideox")
+    batch = {key: torch.cat([value] * factor) if key.endswith("embeds") else value for key, value in call.items()}
+    generators = [torch.Generator().manual_seed(seed) for seed in range(factor)]
+    with enhanced(pipe, ALWAYS):
+        alone = generate(pipe, call)
+        together = generate(pipe, batch, generator=generators)
+    torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_presets_have_motion_enhancement_alone(name):
+    pipe, call, vanilla = tiny(name)
+    config = preset_for(pipe).config
+    assert (config.alpha, config.beta) == (0, 1.5)
+    with enhanced(pipe) as run:
+        assert not torch.equal(generate(pipe, call), vanilla)
+    assert run.config == config
+    # There are no temporal maps to measure.
+    assert run.record.rows() == []
+
+
+def test_what_cannot_be():
+    pipe, _, _ = tiny("cogvideox")
+    before = traces(pipe)
+    with pytest.raises(ByTheWayError, match=r"alpha is 0\.6, and CogVideoX attends .* give alpha=0"):
+        apply_bytheway(pipe, ByTheWayConfig())
+    with pytest.raises(ByTheWayError, match=r"anchor_block and guided_blocks .* leave them out"):
+        apply_bytheway(pipe, ALWAYS.replace(anchor_block="transformer_blocks.0"))
+    with pytest.raises(ByTheWayError, match="no temporal maps"), observe(pipe):
+        pass
+    with enhanced(pipe, ALWAYS), pytest.raises(ByTheWayError, match="sites= lists temporal attentions"):
+        apply_bytheway(pipe, ALWAYS, sites=[TemporalAttention("transformer_blocks.0.attn1", "transformer_blocks.0")])
+    assert traces(pipe) == before
+
+
+def test_a_record_of_a_clip_is_refused():
+    request = Request(prompts=("a red ball",), seed=0, num_frames=5, width=48, height=32, steps=2, record=True)
+    with pytest.raises(ByTheWayError, match=r"\(WanPipeline\) has no temporal attention maps .* leave the record out"):
+        complete(request, tiny("wan")[0])
+
+
+def test_a_denoiser_without_blocks_is_named():
+    pipe, _ = FACTORIES["cogvideox"](num_layers=0)
+    with pytest.raises(ByTheWayError, match=r"This CogVideoXTransformer3DModel has no self-attention .*attn1"):
+        apply_bytheway(pipe)
+
+
+def test_tokens_that_are_missing():
+    with pytest.raises(ByTheWayError, match="given 7 tokens where 4 frames of 2 should be"):
+        filter_frames_(torch.zeros(1, 7, 3), torch.eye(4), VideoTokens(0, 4, 2))
+
+
+def coords(*clips):
+    """(1, 3, tokens): clips of these moments, of two rows and three columns."""
+    grids = [torch.cartesian_prod(torch.tensor(moments), torch.arange(2.0), torch.arange(3.0)).T for moments in clips]
+    return torch.cat(grids, 1)[None]
+
+
+@pytest.mark.parametrize(
+    ("clips", "video"),
+    [
+        ([[0.0, 1.0, 9.0]], (0, 3, 6)),
+        ([[8.0], [0.0, 1.0, 9.0]], (6, 3, 6)),
+        ([[8.0, 16.0], [24.0], [0.0, 1.0, 9.0, 17.0]], (18, 4, 6)),
+        # Windows of long videos: overlap, guidance and a reference follow.
+        ([[0.0, 1.0, 9.0, 17.0], [0.0, 1.0], [-8.0]], (0, 4, 6)),
+        ([[0.0]], (0, 1, 6)),
+    ],
+)
+def test_the_video_among_packed_clips(clips, video):
+    architecture = family_of(FACTORIES["ltx"]()[0].transformer)
+    assert architecture.video_tokens(None, {"video_coords": coords(*clips)}) == video
+
+
+def ltx2(**changes):
+    """Three frames of 2 x 2 tokens, and a keyframe after them."""
+    settings = {
+        "in_channels": 4,
+        "out_channels": 4,
+        "num_attention_heads": 2,
+        "attention_head_dim": 8,
+        "cross_attention_dim": 16,
+        "audio_in_channels": 4,
+        "audio_out_channels": 4,
+        "audio_num_attention_heads": 2,
+        "audio_attention_head_dim": 4,
+        "audio_cross_attention_dim": 8,
+        "num_layers": 1,
+        "caption_channels": 8,
+    }
+    denoiser = seeded(LTX2VideoTransformer3DModel, **(settings | changes))
+    return denoiser, {
+        "hidden_states": embeddings(1, 16, 4),
+        "audio_hidden_states": embeddings(1, 5, 4),
+        "encoder_hidden_states": embeddings(1, 6, 8),
+        "audio_encoder_hidden_states": embeddings(1, 6, 8),
+        "num_frames": 3,
+        "height": 2,
+        "width": 2,
+        "audio_num_frames": 5,
+        "video_coords": denoiser.rope.prepare_video_coords(1, 4, 2, 2, torch.device("cpu")),
+    }
+
+
+def hunyuanvideo_1_5():
+    """Three frames of 2 x 2 tokens; two texts and an image's embedding in a stream of their own."""
+    settings = {
+        "in_channels": 4,
+        "out_channels": 4,
+        "num_attention_heads": 2,
+        "attention_head_dim": 10,
+        "num_layers": 1,
+        "num_refiner_layers": 1,
+        "text_embed_dim": 8,
+        "text_embed_2_dim": 8,
+        "image_embed_dim": 8,
+        "rope_axes_dim": (2, 4, 4),
+    }
+    return seeded(HunyuanVideo15Transformer3DModel, **settings), {
+        "hidden_states": embeddings(1, 4, 3, 2, 2),
+        "encoder_hidden_states": embeddings(1, 6, 8),
+        "encoder_attention_mask": torch.ones(1, 6),
+        "encoder_hidden_states_2": embeddings(1, 2, 8),
+        "encoder_attention_mask_2": torch.ones(1, 2),
+        "image_embeds": embeddings(1, 3, 8),
+    }
+
+
+def test_ltx2_without_a_grid_is_refused():
+    """Pipelines that refine frame by frame do not tell it."""
+    denoiser, inputs = ltx2()
+    architecture = family_of(denoiser)
+    assert architecture.video_tokens(denoiser.config, inputs).frames == 3
+    with pytest.raises(ByTheWayError, match="is not told num_frames"):
+        architecture.video_tokens(denoiser.config, inputs | {"num_frames": None})
+
+
+@pytest.mark.parametrize(("make", "layer"), [(ltx2, "attn1"), (hunyuanvideo_1_5, "attn")])
+def test_denoisers_without_a_tiny_pipeline(make, layer):
+    """In a loop of one's own; neither audio nor text, keyframes or an image's embedding is touched."""
+    denoiser, inputs = make()
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    scheduler.set_timesteps(2)
+    assert preset_for(denoiser).config.alpha == 0
+    with enhanced(denoiser, ALWAYS, scheduler=scheduler), Watch(denoiser) as watch, torch.no_grad():
+        denoiser(**inputs, timestep=scheduler.timesteps[:1])
+    assert f"0.transformer_blocks.0.{layer}.to_v" in {path for path, _ in watch.seen}
+    for path, changed in watch.seen:
+        expected = torch.zeros_like(changed)
+        if path == f"0.transformer_blocks.0.{layer}.to_v":
+            expected[:12] = True
+        assert torch.equal(changed, expected)
+
+
+@torch.no_grad()
+def test_spatio_temporal_guidance_of_ltx2_keeps_its_perturbed_part():
+    """Its perturbed blocks put out their values as they are: in a call of its own, or in a part of the batch."""
+    denoiser, inputs = ltx2(num_layers=2, perturbed_attn=True)
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    scheduler.set_timesteps(2)
+
+    def run(times=1, **perturbation):
+        batch = {key: torch.cat([value] * times) if torch.is_tensor(value) else value for key, value in inputs.items()}
+        timestep = scheduler.timesteps[:1].expand(times)
+        return torch.cat(denoiser(**batch, timestep=timestep, return_dict=False, **perturbation), 1)
+
+    with enhanced(denoiser, ALWAYS, scheduler=scheduler):
+        plain = run()
+        with Watch(denoiser) as watch:
+            perturbed = run(spatio_temporal_guidance_blocks=[1])
+        mixed = run(2, spatio_temporal_guidance_blocks=[1], perturbation_mask=torch.tensor([1.0, 0.0]))
+    layers = [watch.active_calls(f"0.transformer_blocks.{n}.attn1.to_v") for n in (0, 1)]
+    assert layers == [[True], [False]]
+    assert (plain - perturbed).abs().max() > 1e-3
+    torch.testing.assert_close(mixed, torch.cat([plain, perturbed]))
+
+
+def test_the_denoiser_is_searched_once(monkeypatch):
+    """And again where blocks are exchanged."""
+    pipe, call = FACTORIES["wan"]()
+    searches = []
+    monkeypatch.setattr(joint_hooks, "self_attentions", lambda *args: searches.append(args) or self_attentions(*args))
+    apply_bytheway(pipe, ALWAYS)
+    expected = generate(pipe, call)
+    assert len(searches) == 1
+    pipe.transformer.blocks[0] = FACTORIES["wan"]()[0].transformer.blocks[0]
+    assert torch.equal(generate(pipe, call), expected)
+    assert len(searches) == 2

@@ -1,0 +1,250 @@
+"""Runs of pipelines that start from images or a video, and of those with other calls than AnimateDiff's."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bytheway.clips.inputs import Footage, Still, read_footage
+from bytheway.clips.write import save_video
+from bytheway.config import ByTheWayConfig
+from bytheway.errors import ByTheWayError
+from bytheway.generation.request import Request, changes_to_inputs, complete
+from bytheway.generation.run import generate
+from bytheway.generation.sample import Step
+from bytheway.models.starts import conditioned
+from tests.toys import architectures, family, joint_models
+
+REQUEST = Request(prompts=("a red ball bounces",), seed=7, num_frames=4, width=16, height=16, steps=2)
+CONFIG = ByTheWayConfig(alpha=0.6, beta=4.0, tau=7, active_steps=0.5)
+
+
+def image(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8))
+
+
+def footage(frames: int = 6, fps: float = 5.0) -> Footage:
+    return Footage(np.stack([np.asarray(image(seed)) for seed in range(frames)]), fps, "in.gif")
+
+
+FIRST = Still(image(0), "cat.png")
+LAST = Still(image(1), "dog.png", -1)
+
+
+@pytest.fixture(scope="module")
+def sparse() -> Any:
+    return family.sparse_controlnet()[0]
+
+
+@pytest.fixture(scope="module")
+def video_to_video() -> Any:
+    return family.video_to_video()[0]
+
+
+@pytest.fixture(scope="module")
+def pia() -> Any:
+    return family.pia()[0]
+
+
+def frames_of(pipe: Any, request: Request, on_step: Callable[[Step], None] = lambda step: None) -> Any:
+    return next(generate(pipe, request, on_step)).frames
+
+
+def test_images_steer_their_frames(sparse: Any) -> None:
+    """The result depends on prompt, seed and images alone, though SparseCtrl draws from torch's own generator."""
+    request = replace(REQUEST, images=(FIRST, LAST), config=CONFIG)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    clip = next(generate(sparse, request))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    np.testing.assert_array_equal(frames_of(sparse, request), clip.frames)
+    other = replace(request, images=(FIRST, replace(LAST, frame=1)))
+    assert (frames_of(sparse, other) != clip.frames).any()
+    assert clip.settings["images"] == ["cat.png@0", "dog.png@3"]
+    assert (clip.settings["video"], clip.settings["strength"]) == (None, None)
+
+
+def test_a_video_is_the_start_for_its_share_of_the_steps(video_to_video: Any) -> None:
+    seen: list[Step] = []
+    request = replace(REQUEST, num_frames=None, steps=4, video=footage(), strength=0.5, config=CONFIG)
+    clip = next(generate(video_to_video, request, seen.append))
+    assert clip.frames.shape == (6, 16, 16, 3)
+    assert [(step.done, step.steps, step.active) for step in seen] == [(0, 2, 1), (1, 2, 1), (2, 2, 1)]
+    assert (clip.settings["video"], clip.settings["strength"], clip.fps) == ("in.gif", 0.5, 5.0)
+    completed = complete(replace(request, strength=None, num_frames=3), video_to_video)
+    assert (completed.strength, completed.num_frames) == (0.8, 3)
+
+
+def test_a_long_video_is_not_read_to_its_end(video_to_video: Any, tmp_path: Path) -> None:
+    save_video(footage(30).frames, tmp_path / "in", 5, {})
+    start = read_footage(tmp_path / "in")
+    for asked, made in ((None, 16), (3, 3)):
+        completed = complete(replace(REQUEST, num_frames=asked, video=start), video_to_video)
+        assert completed.video is not None
+        assert (completed.num_frames, len(completed.video.frames)) == (made, made + 1)
+    with pytest.raises(ByTheWayError, match="has 30 frames; 31 cannot be made from it"):
+        complete(replace(REQUEST, num_frames=31, video=start), video_to_video)
+
+
+def test_a_video_in_patches_of_frames() -> None:
+    """CogVideoX 1.5: two latent frames of four frames each, and the first latent one of a frame alone."""
+    pipe = conditioned(joint_models.cogvideox_1_5()[0], "video", None, torch.float32)
+    request = replace(REQUEST, num_frames=None, width=48, height=32)
+    assert [complete(replace(request, video=footage(n)), pipe).num_frames for n in (5, 12, 13, 30)] == [5, 5, 13, 29]
+    assert complete(replace(request, video=footage(13), num_frames=5), pipe).num_frames == 5
+    with pytest.raises(ByTheWayError, match="num_frames is 9; from a video this model makes 5, 13, 21 frames and so"):
+        complete(replace(request, video=footage(13), num_frames=9), pipe)
+    with pytest.raises(ByTheWayError, match=r"in\.gif has 4 frames; 5 cannot be made from it"):
+        complete(replace(request, video=footage(4)), pipe)
+
+
+def test_the_rate_is_told_to_models_that_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, told = joint_models.ltx()[0], []
+
+    class Told(Exception):
+        pass
+
+    def tell(denoiser: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        told.append(kwargs["rope_interpolation_scale"][0])
+        raise Told
+
+    pipe.transformer.register_forward_pre_hook(tell, with_kwargs=True)
+    monkeypatch.setattr(pipe, "encode_prompt", lambda **_: (*embedded(), *embedded()))
+    for fps in (None, 50.0):
+        with pytest.raises(Told):
+            next(generate(pipe, replace(REQUEST, num_frames=9, width=32, height=32, fps=fps)))
+    assert told == [pytest.approx(pipe.vae_temporal_compression_ratio / rate) for rate in (25, 50)]
+
+
+def embedded() -> tuple[torch.Tensor, torch.Tensor]:
+    """A prompt as LTX-Video's text encoder has it, and which of its tokens count."""
+    return torch.zeros(1, 5, 12), torch.ones(1, 5, dtype=torch.bool)
+
+
+def test_an_image_is_the_start_of_pia(pia: Any) -> None:
+    clip = frames_of(pia, replace(REQUEST, images=(FIRST,), config=CONFIG))
+    assert clip.shape == (4, 16, 16, 3)
+    assert (frames_of(pia, replace(REQUEST, images=(replace(LAST, frame=0),), config=CONFIG)) != clip).any()
+
+
+def test_a_controlnet_takes_an_image_for_every_frame() -> None:
+    pipe, _ = family.controlnet()
+    stills = tuple(Still(image(frame), f"{frame}.png", frame) for frame in range(4))
+    clip = frames_of(pipe, replace(REQUEST, steps=1, images=stills))
+    np.testing.assert_array_equal(frames_of(pipe, replace(REQUEST, steps=1, images=stills[::-1])), clip)
+    with pytest.raises(ByTheWayError, match="takes an image for each of its frames, and no others"):
+        complete(replace(REQUEST, images=stills[:3]), pipe)
+
+
+def test_what_is_done_to_the_inputs_is_said() -> None:
+    request = replace(REQUEST, images=(FIRST, Still(image(0).crop((0, 0, 16, 16)), "small.png", 1)))
+    assert changes_to_inputs(request) == ["cat.png is 32x24; it is scaled and cut to 16x16."]
+    assert changes_to_inputs(replace(REQUEST, video=footage())) == [
+        "in.gif is longer than the clip; its first 4 frames are used.",
+        "in.gif is 32x24; it is scaled and cut to 16x16.",
+    ]
+    assert changes_to_inputs(REQUEST) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"images": (FIRST,), "video": footage()}, "from images or from a video, not from both"),
+        ({"seed": 2**63 - 1, "num_videos": 2}, "seed is 9223372036854775807; it must lie between 0 and"),
+        ({"strength": 0.5}, "give the video"),
+        ({"video": footage(), "strength": 0.0}, "strength is 0; it must be greater than 0"),
+        ({"video": footage(), "strength": 1.5}, "strength is 1.5; it must be"),
+    ],
+)
+def test_impossible_starts(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ByTheWayError, match=said):
+        replace(REQUEST, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("sparse", {}, "starts from an image; give one"),
+        ("sparse", {"images": (replace(FIRST, frame=4),)}, "is to be in frame 4, but the clip has the frames 0 to 3"),
+        ("sparse", {"images": (FIRST, replace(LAST, frame=-4))}, "Two images are for the same frame"),
+        ("pia", {"images": (FIRST, LAST)}, "takes one image, for frame 0, and no others"),
+        ("pia", {"images": (LAST,)}, "takes one image, for frame 0"),
+        ("video_to_video", {}, "starts from a video; give one"),
+        ("video_to_video", {"images": (FIRST,)}, "takes no image"),
+        ("video_to_video", {"video": footage(3)}, "in.gif has 3 frames; 4 cannot be made from it"),
+        ("video_to_video", {"video": footage(), "strength": 0.2}, "A strength of 0.2 leaves none of 2 steps"),
+        ("sparse", {"video": footage()}, "takes no video"),
+    ],
+)
+def test_starts_that_do_not_fit_the_model(
+    name: str, changes: dict[str, Any], said: str, request: pytest.FixtureRequest
+) -> None:
+    with pytest.raises(ByTheWayError, match=said):
+        complete(replace(REQUEST, **changes), request.getfixturevalue(name))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' Euler with numpy 2
+@pytest.mark.parametrize("name", ["text_to_video", "video_to_video", "stable_video_diffusion"])
+def test_calls_unlike_animatediffs(name: str) -> None:
+    """No FreeInit, no FreeNoise; steps told in the old way; no prompt, and guidance by frame."""
+    if name not in architectures.ARCHITECTURES:
+        pytest.skip("this diffusers does not have it")
+    pipe, call = architectures.ARCHITECTURES[name](frames=4)
+    starts: dict[str, Any] = (
+        {"images": (FIRST,)} if "image" in call else {"video": footage()} if "video" in call else {}
+    )
+    seen: list[Step] = []
+    request = replace(REQUEST, width=32, steps=2, config=CONFIG.replace(alpha=0.1), **starts)
+    clip = next(generate(pipe, request, seen.append))
+    assert clip.frames.shape == (4, 16, 32, 3)
+    steps = 1 if "video" in call else 2
+    assert [(step.done, step.steps) for step in seen] == [(done, steps) for done in range(steps + 1)]
+    assert clip.settings["free_init"] is False
+    with pytest.raises(ByTheWayError, match="cannot be run with FreeInit"):
+        complete(replace(request, free_init=True), pipe)
+
+
+def test_i2vgenxl_skips_a_layer_of_its_text_encoder_as_it_was_trained() -> None:
+    """It steps without telling, and its last norm is where the pipeline looks for it in no transformers since 5."""
+    if "i2vgenxl" not in architectures.ARCHITECTURES:
+        pytest.skip("this diffusers does not have it")
+    pipe, _ = architectures.ARCHITECTURES["i2vgenxl"](frames=4)
+    request = replace(REQUEST, steps=1, images=(FIRST,), config=CONFIG.replace(alpha=0.1))
+    clip = frames_of(pipe, request)
+    assert clip.shape == (4, 16, 16, 3)
+    assert not hasattr(pipe.text_encoder, "text_model")
+    with torch.no_grad():
+        pipe.text_encoder.encoder.layers[-1].mlp.fc2.weight.add_(1.0)  # of the layer that is skipped
+    np.testing.assert_array_equal(frames_of(pipe, request), clip)
+
+
+def test_ltx_with_conditions_does_without_any() -> None:
+    pipe, _ = joint_models.ltx_condition()
+    request = Request(prompts=("a",), seed=1, num_frames=9, width=64, height=32)
+    assert complete(request, pipe).images == ()
+    assert complete(replace(request, images=(FIRST,)), pipe).images == (FIRST,)
+    with pytest.raises(ByTheWayError, match="takes no video"):
+        complete(replace(request, video=footage(9)), pipe)
+
+
+def test_images_and_a_video_at_once() -> None:
+    pipe, _ = family.video_to_video_controlnet()
+    with pytest.raises(ByTheWayError, match="starts from images and a video at once"):
+        complete(replace(REQUEST, video=footage()), pipe)
+
+
+def test_defaults_of_calls_unlike_animatediffs() -> None:
+    if "stable_video_diffusion" not in architectures.ARCHITECTURES:
+        pytest.skip("this diffusers does not have it")
+    pipe, _ = architectures.ARCHITECTURES["stable_video_diffusion"](frames=4)
+    asked = complete(Request(prompts=("a",), seed=1, images=(FIRST,)), pipe)
+    assert (asked.num_frames, asked.width, asked.height, asked.steps) == (4, 1024, 576, 25)
+    assert (asked.guidance_scale, asked.fps) == (3.0, 7.0)
+    with pytest.raises(ByTheWayError, match="takes no negative prompt"):
+        complete(Request(prompts=("a",), seed=1, images=(FIRST,), negative_prompt="snow"), pipe)

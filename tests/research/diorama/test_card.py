@@ -1,0 +1,56 @@
+"""The model card says what the report found, and nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from research.diorama.__main__ import SHIPPED
+from research.diorama.card import SHOWN, card
+from research.diorama.measures import NAMES
+
+STAGES = {"autoencoder": 11, "spatial": 22, "motion": 33, "early": 44}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    for stage, steps in STAGES.items():
+        (tmp_path / stage).mkdir()
+        (tmp_path / stage / "loss.jsonl").write_text(f'{{"step": 1}}\n{{"step": {steps}}}\n')
+    return tmp_path
+
+
+@pytest.fixture
+def report() -> dict[str, Any]:
+    """Every measure of every column has a value of its own."""
+    sides = ("all", "train", "unseen")
+    columns = [(side, name) for side in sides for name in ("renders", "vanilla")]
+    figures: dict[str, Any] = {side: {} for side in sides}
+    for number, (side, name) in enumerate(columns):
+        figures[side][name] = {measure: (10 * number + at) / 1000 for at, measure in enumerate(NAMES)}
+    return figures | {
+        "prompts": 256,
+        "scenes": [{"prompt": f"prompt {number}"} for number in range(SHOWN + 1)],
+        "judge_accuracy": {"subject": 0.875},
+        "steps": 7,
+        "guidance": 2.5,
+        "by_motion": {"jump": {"clips": 5, "as_prompted": 4, "broken": 0.2, "jerk": 1.25}},
+    }
+
+
+def test_the_card_tells_the_reports_figures(report: dict[str, Any], run: Path) -> None:
+    text = card(report, run, SHIPPED, "Trained somewhere.")
+    assert "| subject as prompted | 0.0 % | 1.0 % | 2.0 % | 3.0 % | 4.0 % | 5.0 % |" in text
+    assert "subject 87.5 %" in text
+    assert "(7 steps, guidance 2.5,\nbfloat16)" in text, "as the report was made, whatever the model's defaults are now"
+    assert "| jump | 5 | 4 | 20.0 % | 1.25 px |" in text
+    assert "autoencoder 11 steps, spatial 22 steps, motion 33 steps. Trained somewhere." in text
+    assert "trained for 44 steps" in text
+    assert f'"prompt {SHOWN - 1}".' in text
+    assert "swap.png" not in text
+
+
+def test_the_card_takes_up_the_swapped_prompts(report: dict[str, Any], run: Path) -> None:
+    (run / "swap.md").write_text("## When it is decided\n\n![curves](swap.png)\n")
+    text = card(report, run, SHIPPED, "")
+    assert text.index("| jump |") < text.index("## When it is decided") < text.index("## diorama-early")

@@ -1,0 +1,41 @@
+"""Optical flow against motion that is known."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from research.diorama.world import Scene, render
+from research.study.flow import mean_flow, optical_flow
+
+
+def texture(shift: tuple[float, float]) -> torch.Tensor:
+    """A smooth random picture, (1, 1, 64, 64), moved by (x, y) pixels."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, 1, 12, 12, generator=generator)
+    x, y = (torch.arange(64) + 0.5 - moved for moved in shift)
+    places = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)[None] / 40 - 0.8
+    return F.grid_sample(coarse, places, mode="bicubic", padding_mode="reflection", align_corners=False)
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (1.3, -0.6), (-4.5, 2.5)])
+def test_a_moved_texture(shift: tuple[float, float]) -> None:
+    flow = optical_flow(texture((0.0, 0.0)), texture(shift))[0, :, 10:-10, 10:-10]
+    assert flow.mean((1, 2)).tolist() == pytest.approx(shift, abs=0.1)
+    assert (flow - torch.tensor(shift).view(2, 1, 1)).norm(dim=0).median() < 0.25
+
+
+def test_a_subject_that_travels() -> None:
+    clips = render([Scene("box", "red", "desert", "right")], torch.Generator().manual_seed(1))
+    grey = clips.frames.mean(2, keepdim=True)[0]
+    flow = optical_flow(grey[:-1], grey[1:])
+    inside = clips.mask[0, :-1] > 0.9
+    speed = clips.centre[0].diff(dim=0)[:, 0].mean()
+    assert flow[:, 0][inside].mean() == pytest.approx(speed.item(), rel=0.25)
+    assert flow[:, 1][inside].mean().abs() < 0.15
+
+
+def test_what_moves_more_flows_more() -> None:
+    scenes = [Scene("ball", "blue", "meadow", motion) for motion in ("still", "left", "jump")]
+    still, travelling, jumping = mean_flow(2 * render(scenes, torch.Generator().manual_seed(0)).frames - 1)
+    assert still < 0.01
+    assert 0.1 < travelling < jumping
