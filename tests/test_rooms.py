@@ -68,7 +68,7 @@ def imports(path: Path, known: Mapping[str, Path], package: str = PACKAGE) -> It
 def graph(source: Path, package: str = PACKAGE) -> dict[str, set[str]]:
     """Which file imports which."""
     known = modules(source)
-    return {name: {one for one in imports(path, known, package)} - {name} for name, path in known.items()}
+    return {name: set(imports(path, known, package)) - {name} for name, path in known.items()}
 
 
 def room_of(module: str) -> str:
