@@ -14,7 +14,7 @@ import typer
 from benchmarks.cases import Model
 from benchmarks.measure import Figure, figures_of, measure
 from benchmarks.plot import draw
-from benchmarks.report import full, short
+from benchmarks.report import full, short, with_short
 from benchmarks.results import Results, path_of, read, save
 from bytheway.cli.errors import reported
 from bytheway.errors import ByTheWayError
@@ -48,7 +48,7 @@ def benchmark(
         Path | None, typer.Option(help="Folder of the results; docs/benchmarks, or runs/benchmarks of --quick.")
     ] = None,
 ) -> None:
-    """Measure, keep every figure as soon as it is there in place of its earlier one, and print the README's table."""
+    """Measure, keep every figure as soon as it is there in place of its earlier one, and print the short table."""
     folder = out or (SCRATCH if quick else DOCS)
     end = time.monotonic() + 60 * minutes
     for kind in device or _devices():
@@ -82,6 +82,9 @@ def _write(results: Results, folder: Path, kind: str) -> None:
     plot = folder / f"cost-{kind}.png"
     draw(ordered, plot)
     (folder / f"results-{kind}.md").write_text(full(ordered, plot.name) + "\n", encoding="utf-8")
+    page = folder / "README.md"
+    if page.exists():
+        page.write_text(with_short(page.read_text(encoding="utf-8"), kind, ordered), encoding="utf-8")
     print(short(ordered))
     absent = [
         f"{name} {figure}" for name in Model for figure in figures_of(name) if figure not in ordered.get(name, {})

@@ -1,7 +1,8 @@
-"""Results as Markdown: the full tables of a kind of device, and the short one of the README."""
+"""Results as Markdown: the full tables of a kind of device, and the short one that `docs/benchmarks` shows."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
@@ -40,10 +41,10 @@ def full(results: Results, plot: str) -> str:
 
 
 def short(results: Results) -> str:
-    """One table for the README: of each case the attention of its first and last block, step, run, memory and waits."""
+    """One table: of each case the attention of its first and last block, step, run, memory and waits."""
     lines = ["| | vanilla | ours | plain | FreeInit |", "|---|---|---|---|---|"]
     for parts in results.values():
-        rows = [row for part in parts.values() for row in _for_readme(part.measurements)]
+        rows = [row for part in parts.values() for row in _in_short(part.measurements)]
         title = next(iter(parts.values())).title
         scale = next((part.setting for name, part in parts.items() if name in ("step", "run")), None)
         lines.append(f"| **{title}**{f' ({scale})' if scale else ''} | | | | |")
@@ -52,6 +53,12 @@ def short(results: Results) -> str:
         ]
     machines = dict.fromkeys(machine_line(part) for parts in results.values() for part in parts.values())
     return "\n".join([*lines, "", "<br>\n".join(machines)])
+
+
+def with_short(page: str, kind: str, results: Results) -> str:
+    """A page with the short table of a kind of device between its markers; one that has none stays as it is."""
+    marked = re.compile(rf"(<!-- python -m benchmarks: {kind} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+    return marked.sub(lambda match: match[1] + short(results) + match[2], page)
 
 
 def machine_line(part: Part) -> str:
@@ -135,7 +142,7 @@ def _reached(yes: bool) -> str:
     return "reached" if yes else "missed"
 
 
-def _for_readme(rows: list[Measurement]) -> list[Measurement]:
+def _in_short(rows: list[Measurement]) -> list[Measurement]:
     """All but curves and steps outside the window; of the attention the first block and the last, in one precision."""
     core = [row for row in rows if row.figure in ("anchor", "guided", "joint")]
     first = [row for row in core if _precision(row) == _precision(core[0])]

@@ -39,9 +39,9 @@ def api() -> str:
     lines = ["# The public names", "", "Written from the docstrings by `python -m tools.pages`.", ""]
     lines += [f"Straight from `bytheway` come {', '.join(f'`{name}`' for name in face)}.", ""]
     for module, objects in sections.items():
-        lines += [f"- [`{module}`](#{module.replace('.', '')}): {', '.join(f'`{one.name}`' for one in objects)}"]
+        lines += [f"- [`{module}`](#in-{module.replace('.', '')}): {', '.join(f'`{one.name}`' for one in objects)}"]
     for module, objects in sections.items():
-        lines += ["", f"## {module}"]
+        lines += ["", f"## In {module}"]
         for one in objects:
             lines += ["", *_described(one, "###")]
     return "\n".join(lines) + "\n"
@@ -69,8 +69,9 @@ def _objects(package: griffe.Object | griffe.Alias, module: str, names: Sequence
 def _described(one: griffe.Object, level: str) -> Iterator[str]:
     name = one.name if level == "###" else f"{one.parent.name}.{one.name}" if one.parent else one.name
     home = Path(str(one.filepath)).relative_to(ROOT)
-    yield f"{level} `{name}`" + (f" ([source](../{home}))" if level == "###" else "")
-    yield ""
+    yield from (f"{level} `{name}`", "")
+    if level == "###":
+        yield from (f"[{home.relative_to('src')}](../{home})", "")
     if not one.is_attribute:
         yield from ("```python", _signature(one), "```", "")
     yield from _rendered(one.docstring.value if one.docstring else "")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.plot import draw
-from benchmarks.report import full, short
+from benchmarks.report import full, short, with_short
 from benchmarks.results import Measurement, Part, path_of, read, save
 from bytheway.errors import ByTheWayError
 
@@ -121,11 +121,18 @@ def test_machines_have_a_line_each() -> None:
     )
 
 
-def test_the_readme_shows_what_was_measured() -> None:
-    _, _, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition("<!-- python -m benchmarks -->\n")
-    table, end, _ = rest.partition("\n<!-- end -->")
-    assert end
-    assert table == short(read(ROOT / "docs" / "benchmarks", "cpu"))
+def test_the_page_shows_what_was_measured() -> None:
+    page = (ROOT / "docs" / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    measured = read(ROOT / "docs" / "benchmarks", "cpu")
+    assert short(measured) in page
+    assert with_short(page, "cpu", measured) == page
+
+
+def test_the_short_table_is_put_between_the_markers_of_its_device() -> None:
+    page = "Above.\n<!-- python -m benchmarks: cpu -->\nold\n<!-- end -->\nBelow.\n"
+    start, end = page.split("old")
+    assert with_short(page, "cpu", results()) == start + short(results()) + end
+    assert with_short(page, "cuda", results()) == page
 
 
 def test_long_times_are_in_seconds() -> None:
