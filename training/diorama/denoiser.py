@@ -76,6 +76,7 @@ class Examples:
     def __init__(self, corpus: Corpus, tokenizer: CLIPTokenizer, timesteps: int, device: torch.device) -> None:
         self.latents = corpus.latents
         self.scenes = corpus.scenes()
+        self.amplitudes = corpus.amplitudes
         self.tokenizer = tokenizer
         self.timesteps = timesteps
         self.device = device
@@ -112,7 +113,10 @@ class Examples:
         noise = torch.randn(x.shape, generator=generator, device=self.device)
         timesteps = self._timesteps(len(x), generator)
         rng = random.Random(generator.initial_seed())
-        captions = ["" if rng.random() < CAPTION_DROPOUT else caption(self.scenes[clip], rng) for clip in clips]
+        captions = [
+            "" if rng.random() < CAPTION_DROPOUT else caption(self.scenes[clip], rng, float(self.amplitudes[clip]))
+            for clip in clips
+        ]
         return x, noise, timesteps, tokenise(self.tokenizer, captions).to(self.device)
 
     def _timesteps(self, count: int, generator: torch.Generator) -> Tensor:
