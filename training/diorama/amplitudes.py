@@ -17,8 +17,10 @@ AMPLITUDES: Mapping[str, tuple[float, float]] = {
     "spin": (0.04, 0.5),
     "still": (0.0, 0.0),
 }
-"""The least and the greatest amplitude of each motion over a clip: the reach of a way and the height of a jump in pixels
-of a frame of 64, the angle of a spin in turns."""
+"""The least and the greatest amplitude of each motion over a clip.
+
+The reach of a way and the height of a jump in pixels of a frame of 64, the angle of a spin in turns.
+"""
 LOW, HIGH = 0.4, 0.6
 """Shares of the range below and above which there is a word for an amplitude; between them there is none."""
 

@@ -107,8 +107,8 @@ def caption(scene: Scene, rng: random.Random, amplitude: float | None = None) ->
     place = rng.choice((PLACES_ALOFT if scene.subject == "bird" else PLACES)[scene.setting])
     if scene.setting == "snow" and scene.motion in DIRECTIONS and scene.subject in ("person", "dog", "car"):
         place = rng.choice((place, "through snow", "through the snow"))
-    worded = amplitude is not None and rng.random() < WORDED
-    participle, finite = _verb(scene, rng, degree(scene.motion, amplitude) if worded else None)
+    amount = None if amplitude is None or rng.random() >= WORDED else degree(scene.motion, amplitude)
+    participle, finite = _verb(scene, rng, amount)
     return rng.choice(
         (
             f"{subject} {participle} {place}",
