@@ -218,6 +218,14 @@ def test_only_the_last_forward_with_gradients_counts(unet: Any, inputs: Inputs) 
             cap.penalty()
 
 
+def test_fused_projections_are_refused(unet: Any, inputs: Inputs) -> None:
+    unet.fuse_qkv_projections()
+    with EnergyCap(unet) as cap:
+        unet(*inputs)
+        with pytest.raises(ByTheWayError, match="its projections not fused"):
+            cap.penalty()
+
+
 def test_data_parallel_training_averages_the_penalty_too(unet: Any, inputs: Inputs, tmp_path: Any) -> None:
     class Objective(nn.Module):
         def __init__(self) -> None:

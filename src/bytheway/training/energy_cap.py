@@ -119,8 +119,8 @@ class EnergyCap:
             queries, keys = (seen.get(name, []) for name in _PROJECTIONS)
             if not queries or len(queries) != len(keys):
                 raise ByTheWayError(
-                    f"No queries and keys of {site.path} were seen; call the denoiser inside the with statement, with "
-                    "gradients enabled, and neither compiled nor with its projections fused."
+                    f"No queries and keys of {site.path} were seen; call the denoiser inside the with statement with "
+                    "gradients enabled, its projections not fused, and not compiled by a call before."
                 )
             energies = [_energy(site, query, key) for query, key in zip(queries, keys, strict=True)]
             of_block.setdefault(site.block, []).append(torch.stack(energies).mean())
