@@ -50,8 +50,9 @@ def test_the_card_tells_the_reports_figures(report: dict[str, Any], run: Path) -
     assert "| jump | 5 | 4 | 20.0 % | 1.25 px |" in text
     assert "autoencoder 11 steps, spatial 22 steps, motion 33 steps. Trained for 1.1 hours" in text
     assert "(autoencoder 0.1, spatial 0.2, motion 0.3, early 0.4) by 2 processes on 2 abacuses." in text
-    assert "a way is 2 to 26 pixels long, a jump 1.8 to 18.75 pixels high, a spin\n0.04 to 0.5 turns far" in text
-    assert "captions 32.0 % say so" in text
+    assert "a way is 2 to 26 pixels long, a jump 1.8 to 18.75 pixels high (less" in text
+    assert "a spin 0.04 to 0.5 turns far" in text
+    assert "\n32.0 % say so with a word" in text
     assert "target 0.16, weight 0.3" in text
     assert "trained for 44 steps" in text
     assert f'"prompt {SHOWN - 1}".' in text

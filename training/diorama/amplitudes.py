@@ -19,7 +19,8 @@ AMPLITUDES: Mapping[str, tuple[float, float]] = {
 }
 """The least and the greatest amplitude of each motion over a clip.
 
-The reach of a way and the height of a jump in pixels of a frame of 64, the angle of a spin in turns.
+The reach of a way and the height of a jump in pixels of a frame of 64, the angle of a spin in turns. A tall subject
+jumps less high than the greatest, so that its head stays in the frame.
 """
 LOW, HIGH = 0.4, 0.6
 """Shares of the range below and above which there is a word for an amplitude; between them there is none."""

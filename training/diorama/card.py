@@ -41,9 +41,10 @@ One subject ({subjects}) in one of {colour_count} colours ({colours}) in a setti
 ({motions}). A boat is always at sea; cars, persons and dogs never are; only balls, stars and boxes spin; birds and
 boats do not jump; nothing white stands in snow. {scenes} combinations, {unseen} of them never trained on.
 
-How much it moves is free: in every clip of the corpus a way is {reach} pixels long, a jump {height} pixels high, a spin
-{angle} turns far, each evenly drawn. Of these clips' captions {worded} say so with a word where it is true ("slowly",
-"fast", "quickly"; "a little", "high"), the others leave it open, and so does a prompt without such a word.
+How much it moves is free: in every clip of the corpus a way is {reach} pixels long, a jump {height} pixels high (less
+where a head would leave the frame), a spin {angle} turns far, each evenly drawn. Of the captions of what moves
+{worded} say so with a word where it is true ("slowly", "fast", "quickly"; "a little", "high"), the others leave it
+open, and so does a prompt without such a word.
 
 Words: {vocabulary}.
 
