@@ -27,7 +27,7 @@ from training.diorama.denoiser import Denoising, Examples
 from training.diorama.export import export, export_early
 from training.diorama.fit import OutOfTime, Stage, fit
 
-SHEET_EVERY_SECONDS = 900
+SHEET_EVERY_SECONDS = 3600
 Model = TypeVar("Model", AutoencoderKL, UNet2DConditionModel, UNetMotionModel)
 Denoiser = TypeVar("Denoiser", UNet2DConditionModel, UNetMotionModel)
 
