@@ -20,7 +20,7 @@ from rich.progress import track
 from torch import Tensor
 
 from bytheway.cli.errors import reported
-from bytheway.files import check_file, write_atomically
+from bytheway.files import check_file, write_text
 from bytheway.models import load
 from research.diorama.architecture import NUM_FRAMES
 from research.diorama.judge import Judge, accuracy, train_judge
@@ -82,7 +82,7 @@ def main(
     report |= judged(judge, [scene for scene, _ in chosen], clips, seed)
     report["scenes"] = [asdict(scene) | {"prompt": text} for scene, text in chosen]
     path = out / "report.json"
-    write_atomically(path, json.dumps(report, indent=1) + "\n")
+    write_text(path, json.dumps(report, indent=1) + "\n")
     print(json.dumps({key: value for key, value in report.items() if key != "scenes"}, indent=1))
 
 

@@ -16,7 +16,7 @@ import typer
 
 from bytheway.cli.errors import reported
 from bytheway.errors import ByTheWayError
-from bytheway.files import check_file, write_atomically
+from bytheway.files import check_file, write_text
 from research.study.plan import Extent, Part, plan
 from research.study.reading import open_judge
 from research.study.report import swaps, write
@@ -119,7 +119,7 @@ def swap_command(
     to.mkdir(parents=True, exist_ok=True)
     found = swaps(Results(out, open_judge(judge)[1]), to)
     if found:
-        write_atomically(to / "swap.md", found + "\n")
+        write_text(to / "swap.md", found + "\n")
         print(found)
 
 

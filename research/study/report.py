@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bytheway.apply.steps import count_active
-from bytheway.files import write_atomically
+from bytheway.files import write_text
 from research.diorama.architecture import NUM_FRAMES
 from research.study import figures, tables
 from research.study.attention import Attention, analyse
@@ -49,7 +49,7 @@ def write(results: Results, models: Mapping[str, str], to: Path) -> None:
         _attention(_each(results, lambda model: analyse(results, model)), to),
         _bands(_each(results, lambda model: results.compare(model, BANDS, MEASURES))),
     ]
-    write_atomically(to / "results.md", "\n\n".join(filter(None, sections)) + "\n")
+    write_text(to / "results.md", "\n\n".join(filter(None, sections)) + "\n")
 
 
 def swaps(results: Results, to: Path) -> str:
