@@ -1,10 +1,9 @@
 """Files and folders are written wholly or not at all."""
 
 import os
-import resource
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -24,17 +23,6 @@ def write_folder(folder: Path, text: str = "new", error: type[BaseException] | N
 def contents(folder: Path) -> dict[str, str]:
     """The texts of all files, by their paths; of folders, links included, nothing."""
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
-
-
-@contextmanager
-def nearly_full_disk(size: int = 1000) -> Iterator[None]:
-    """No file can grow beyond so many bytes."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_file_and_its_folders_are_made(tmp_path: Path) -> None:
@@ -92,12 +80,14 @@ def test_a_block_that_fails_changes_nothing(tmp_path: Path, there: bool, error: 
         assert len(list(tmp_path.iterdir())) == there
 
 
-def test_a_full_disk_is_a_sentence_and_changes_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_a_sentence_and_changes_nothing(
+    tmp_path: Path, nearly_full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
     write_text(tmp_path / "a.txt", "old")
-    with nearly_full_disk(), pytest.raises(ByTheWayError) as caught:
+    with nearly_full_disk(1000), pytest.raises(ByTheWayError) as caught:
         write_text(tmp_path / "a.txt", "new" * 1000)
     assert str(caught.value) == f"{tmp_path / 'a.txt'} cannot be written: File too large."
-    with nearly_full_disk(), pytest.raises(ByTheWayError), written(tmp_path / "new" / "out") as draft:
+    with nearly_full_disk(1000), pytest.raises(ByTheWayError), written(tmp_path / "new" / "out") as draft:
         write_folder(draft, "new" * 1000)
     assert contents(tmp_path) == {"a.txt": "old"}
     assert len(list(tmp_path.iterdir())) == 1
