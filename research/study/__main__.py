@@ -116,7 +116,6 @@ def swap_command(
     check_file(to / "swap.md")
     study = Study(out, judge, _named(models), SchedulerSettings(seed=seed, steps=steps))
     _run(study, [Part.SWAP], Extent(pairs=pairs), minutes, processes)
-    to.mkdir(parents=True, exist_ok=True)
     found = swaps(Results(out, open_judge(judge)[1]), to)
     if found:
         write_text(to / "swap.md", found + "\n")
