@@ -1,6 +1,5 @@
 """Fixtures for every test."""
 
-import resource
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -45,6 +44,7 @@ def frames() -> Frames:
 @pytest.fixture
 def nearly_full_disk() -> Callable[[int], AbstractContextManager[None]]:
     """A context in which no file can grow beyond so many bytes."""
+    resource = pytest.importorskip("resource")
 
     @contextmanager
     def limited(size: int) -> Iterator[None]:
