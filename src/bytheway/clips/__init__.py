@@ -1,7 +1,7 @@
 """Clips in memory, out of files and into them, beside each other, and the images and videos that a clip starts from.
 
-A clip is an array of frames (`frames.Frames`); every file that is written carries the settings it was made with. May
-import `files` and `errors` alone, and no torch: a command reads its files before it waits for a model.
+A clip is an array of frames (`frames.Frames`); every file that is written carries the settings it was made with.
+May import `files` and `errors` alone, and no torch: a command reads its files before it waits for a model.
 """
 
 from bytheway.clips.frames import Frames, as_frames
