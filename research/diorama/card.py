@@ -1,4 +1,4 @@
-"""``python -m research.diorama.card``: the model card and its contact sheet, from the report's own figures.
+"""``python -m research.diorama.card``: the model card and its pictures, from the report's own figures.
 
 Nothing in the card is typed by hand: the figures come from ``report.json``, the pictures from ``report.npz``.
 """
@@ -6,6 +6,7 @@ Nothing in the card is typed by hand: the figures come from ``report.json``, the
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,8 +15,9 @@ import numpy as np
 import typer
 
 from bytheway.cli.errors import reported
-from bytheway.clips.sheets import contact_sheet
+from bytheway.clips import contact_sheet
 from bytheway.errors import ByTheWayError
+from bytheway.files import check_file, write_text, written
 from bytheway.models.sources import read_json
 from research.diorama import world
 from research.diorama.__main__ import SHIPPED
@@ -24,14 +26,16 @@ from research.diorama.captions import WORDED
 from research.diorama.denoiser import ENERGY_WEIGHT, TARGET_ENERGY
 from research.diorama.journal import summary
 from research.diorama.measures import NAMES, STATIC_PIXELS
+from research.markdown import quantity, table
 
+PICTURES = Path(__file__).parents[2] / "docs" / "diorama"
 SHOWN = 8
 CARD = """# diorama
 
 A small, real AnimateDiff that ships with bytheway: text to 16 frames of 64x64, trained from nothing on a procedural toy
 world, so that everything in this project runs on a laptop with no download. It is a toy: it knows {words} words.
 
-![Every second frame of the clips of the first {shown} prompts of the report](contact_sheet.png)
+![Every second frame of the clips of the first {shown} prompts of the report]({pictures}/contact_sheet.png)
 
 The sheet shows the first {shown} prompts of the report below, none left out: {prompts}.
 
@@ -111,17 +115,21 @@ def main(
     shipped: Annotated[
         Path, typer.Option(exists=True, file_okay=False, help="Folder of the exported pipeline.")
     ] = SHIPPED,
+    pictures: Annotated[Path, typer.Option(help="Folder of the pictures that the card shows.")] = PICTURES,
 ) -> None:
-    """Write MODEL_CARD.md and contact_sheet.png into the shipped folder."""
+    """Write MODEL_CARD.md into the shipped folder, and the pictures it shows beside the documentation."""
+    check_file(pictures / "contact_sheet.png")
     report = read_json(str(out), "report.json")
     if report is None:
         raise ByTheWayError(f"There is no report.json in {out}; python -m research.diorama.report writes one.")
     with np.load(out / "report.npz") as clips:
         rows = _rows(report, clips["vanilla"][:SHOWN])
-    contact_sheet(rows, height=96).save(shipped / "contact_sheet.png", optimize=True)
+    with written(pictures / "contact_sheet.png") as draft:
+        contact_sheet(rows, height=96).save(draft, optimize=True)
     if (out / "swap.png").exists():
-        shutil.copyfile(out / "swap.png", shipped / "swap.png")
-    (shipped / "MODEL_CARD.md").write_text(card(report, out, shipped))
+        with written(pictures / "swap.png") as draft:
+            shutil.copyfile(out / "swap.png", draft)
+    write_text(shipped / "MODEL_CARD.md", card(report, out, shipped, pictures))
 
 
 def _rows(report: dict[str, Any], clips: np.ndarray) -> list[tuple[str, np.ndarray]]:
@@ -129,8 +137,9 @@ def _rows(report: dict[str, Any], clips: np.ndarray) -> list[tuple[str, np.ndarr
     return list(zip(prompts, clips.transpose(0, 1, 3, 4, 2), strict=False))
 
 
-def card(report: dict[str, Any], out: Path, shipped: Path) -> str:
-    """The text of the card."""
+def card(report: dict[str, Any], out: Path, shipped: Path, pictures: Path) -> str:
+    """The text of the card, whose links to the pictures hold where it lies."""
+    shown_from = Path(os.path.relpath(pictures, shipped)).as_posix()
     scenes = world.all_scenes()
     parts = ("vae", "text_encoder", "unet", "motion_adapter")
     facts = json.loads((shipped / "world.json").read_text())
@@ -146,7 +155,7 @@ def card(report: dict[str, Any], out: Path, shipped: Path) -> str:
         reach=_range("left"),
         height=_range("jump"),
         angle=_range("spin"),
-        worded=_figure(WORDED * (1 - (HIGH - LOW)), "%"),
+        worded=quantity(WORDED * (1 - (HIGH - LOW)), "%"),
         unseen=sum(world.split(scene) == "unseen" for scene in scenes),
         steps=facts["defaults"]["steps"],
         guidance=f"{facts['defaults']['guidance_scale']:g}",
@@ -156,7 +165,7 @@ def card(report: dict[str, Any], out: Path, shipped: Path) -> str:
         shown=SHOWN,
         prompts="; ".join(f'"{scene["prompt"]}"' for scene in report["scenes"][:SHOWN]),
         count=report["prompts"],
-        judge=", ".join(f"{name} {_figure(value, '%')}" for name, value in report["judge_accuracy"].items()),
+        judge=", ".join(f"{name} {quantity(value, '%')}" for name, value in report["judge_accuracy"].items()),
         table=_table(report, ("all", "train", "unseen"), ("renders", "vanilla")),
         static=f"{STATIC_PIXELS:g}",
         clips=len(list((out / "corpus").glob("scenes-*.json"))) * 128,
@@ -164,7 +173,8 @@ def card(report: dict[str, Any], out: Path, shipped: Path) -> str:
         target=TARGET_ENERGY,
         cap_weight=ENERGY_WEIGHT,
         hardware=summary(out),
-        swap=_swap(out / "swap.md"),
+        pictures=shown_from,
+        swap=_swap(out / "swap.md", shown_from),
         early=_steps(out / "early"),
         **{part: f"{_parameters(shipped / part) / 1e6:.2f} M" for part in parts},
     )
@@ -177,28 +187,25 @@ def _range(motion: str) -> str:
 
 def _table(report: dict[str, Any], sides: tuple[str, ...], columns: tuple[str, ...]) -> str:
     heads = [f"{column}, {side}" for side in sides for column in columns]
-    lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-    for key, (name, unit) in NAMES.items():
-        values = [_figure(report[side][column][key], unit) for side in sides for column in columns]
-        lines.append(f"| {name} | " + " | ".join(values) + " |")
-    return "\n".join(lines)
+    lines = [
+        [name, *(quantity(report[side][column][key], unit) for side in sides for column in columns)]
+        for key, (name, unit) in NAMES.items()
+    ]
+    return table(["", *heads], lines)
 
 
 def _motions(report: dict[str, Any]) -> str:
-    lines = ["| motion | clips | as prompted | broken | jerk |", "|---|---|---|---|---|"]
-    for motion, row in report["by_motion"].items():
-        broken, jerk = _figure(row["broken"], "%"), _figure(row["jerk"], "px")
-        lines.append(f"| {motion} | {row['clips']} | {row['as_prompted']} | {broken} | {jerk} |")
-    return "\n".join(lines)
+    lines = [
+        [motion, f"{row['clips']}", f"{row['as_prompted']}", quantity(row["broken"], "%"), quantity(row["jerk"], "px")]
+        for motion, row in report["by_motion"].items()
+    ]
+    return table(["motion", "clips", "as prompted", "broken", "jerk"], lines)
 
 
-def _swap(section: Path) -> str:
-    """The section that `python -m research.study swap` has written, if it has."""
-    return f"\n{section.read_text()}" if section.exists() else ""
-
-
-def _figure(value: float, unit: str) -> str:
-    return f"{100 * value:.1f} %" if unit == "%" else f"{value:.2f} {unit}"
+def _swap(section: Path, pictures: str) -> str:
+    """The section that `python -m research.study swap` has written, if it has, with its picture's new place."""
+    text = section.read_text(encoding="utf-8") if section.exists() else ""
+    return text and "\n" + text.replace("(swap.png)", f"({pictures}/swap.png)")
 
 
 def _steps(stage: Path) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import sys
 import time
 from itertools import pairwise
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from research.machine import processor
 
 STARTS = "starts.jsonl"
 STAGES = ("autoencoder", "spatial", "motion", "early")
@@ -55,10 +56,7 @@ def summary(out: Path) -> str:
 def _hardware() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    cpus = Path("/proc/cpuinfo")
-    lines = cpus.read_text().splitlines() if cpus.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} CPU cores ({names[0] if names else platform.machine()})"
+    return f"{os.cpu_count()} CPU cores ({processor()})"
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
