@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from bytheway.families.family import Family, JointAttentions
 from bytheway.families.known import families, presets
+from bytheway.files import write_text
+from research.markdown import table
 from tools.api import ROOT, api
 
 DOCS: Final = ROOT / "docs"
@@ -28,8 +30,8 @@ def family_tables() -> dict[str, str]:
         for one in presets().values()
     ]
     return {
-        "families": _table(("family", "denoisers", "attention", "preset", "pipelines"), rows),
-        "presets": _table(("preset", "alpha", "beta", "tau", "source", "measured"), numbers),
+        "families": table(("family", "denoisers", "attention", "preset", "pipelines"), rows),
+        "presets": table(("preset", "alpha", "beta", "tau", "source", "measured"), numbers),
     }
 
 
@@ -43,21 +45,16 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "–"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def pages() -> dict[Path, str]:
     """What each page that is written from the code should say, by its path."""
     path = DOCS / "families.md"
     text = path.read_text(encoding="utf-8")
-    for name, table in family_tables().items():
+    for name, rows in family_tables().items():
         marked = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
-        text = marked.sub(lambda match, table=table: match[1] + table + match[2], text)  # type: ignore[misc]
+        text = marked.sub(lambda match, rows=rows: match[1] + rows + match[2], text)  # type: ignore[misc]
     return {DOCS / "api.md": api(), path: text}
 
 
 if __name__ == "__main__":
     for page, content in pages().items():
-        page.write_text(content, encoding="utf-8")
+        write_text(page, content)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bytheway import ByTheWayConfig, enhanced, load
 from bytheway.families.sites import Site, find_sites
+from bytheway.files import written
 from bytheway.method import adaptive_beta, attention_energy, band_energy, enhance_motion, high_band, resample_map
 from bytheway.method import frequency_filter as filter_of
 from bytheway.method import self_guide as guided_by
@@ -134,8 +135,8 @@ def _run(pipe: Any, steps: int) -> None:
 
 
 def _save(figure: Any, name: str) -> None:
-    FOLDER.mkdir(exist_ok=True)
-    figure.savefig(FOLDER / name, dpi=DPI)
+    with written(FOLDER / name) as draft:
+        figure.savefig(draft, dpi=DPI)
     plt.close(figure)
 
 
