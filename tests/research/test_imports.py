@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CHECKOUT = {"benchmarks", "examples", "research", "tests"}
+CHECKOUT = {"benchmarks", "examples", "research", "tests", "tools"}
 
 
 def imported(path: Path) -> set[str]:
@@ -23,6 +23,7 @@ def imported(path: Path) -> set[str]:
         ("research", {"research"}),
         ("benchmarks", {"research", "benchmarks"}),
         ("examples", set()),
+        ("tools", {"research", "tools"}),
     ],
 )
 def test_imports_point_one_way(folder: str, allowed: set[str]) -> None:
