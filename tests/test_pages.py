@@ -33,8 +33,9 @@ def table(page: str, heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
-def test_what_is_written_from_the_code_is_current(page: Path) -> None:
+@pytest.mark.parametrize("name", ["api.md", "families.md"])
+def test_what_is_written_from_the_code_is_current(name: str) -> None:
+    page = ROOT / "docs" / name
     assert page.read_text(encoding="utf-8") == pages()[page], "run python -m tools.pages"
 
 
