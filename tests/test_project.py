@@ -55,9 +55,9 @@ def test_citation_has_the_version_of_the_package() -> None:
     assert f"version: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text()
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/evidence/README.md"])
-def test_the_studys_tables_are_those_of_its_report(page: str) -> None:
-    rows = [line for line in (ROOT / page).read_text().splitlines() if re.match(STUDY_ROW, line)]
+def test_the_studys_tables_are_those_of_its_report() -> None:
+    page = (ROOT / "docs" / "evidence" / "README.md").read_text()
+    rows = [line for line in page.splitlines() if re.match(STUDY_ROW, line)]
     report = (ROOT / "docs" / "evidence" / "results.md").read_text().splitlines()
     assert rows
     assert [row for row in rows if row not in report] == []
