@@ -1,4 +1,4 @@
-"""The pages of `docs` are those of this code: what is written from it is current, and what is written by hand agrees."""
+"""The pages of `docs` agree with the code: what is written from it is current, what is written by hand is true."""
 
 import re
 from pathlib import Path
@@ -70,7 +70,9 @@ def test_the_rooms_are_those_of_the_test() -> None:
     assert {room.removeprefix("[`").partition("`")[0]: may for room, may in named.items()} == ARROWS
 
 
-@pytest.mark.parametrize(("page", "heading"), [("README.md", "## Settings"), ("docs/joint_attention.md", "## Settings")])
+@pytest.mark.parametrize(
+    ("page", "heading"), [("README.md", "## Settings"), ("docs/joint_attention.md", "## Settings")]
+)
 def test_presets_are_the_declared_ones(page: str, heading: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8").partition(f"\n{heading}\n")[2]
     rows = re.findall(r"^\| `(\w+)`[^|]* \| ([\d.]+) \| ([\d.]+) \| (\d+) \|", text, re.MULTILINE)
