@@ -12,6 +12,7 @@ from tools.api import ROOT
 from tools.pages import pages
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.md")])
+CODE = ("src", "research", "benchmarks", "tools", "tests/toys")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -95,3 +96,13 @@ def test_the_figures_of_the_readme_are_those_of_the_pages_it_names() -> None:
     figures = re.findall(r"\d+\.\d+", text)
     assert len(figures) >= 4
     assert [figure for figure in figures if not any(figure in page for page in told)] == []
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "glossary.md", "method.md", "families.md"])
+def test_names_on_the_pages_are_names_in_the_code(page: str) -> None:
+    files = [path for folder in CODE for path in (ROOT / folder).rglob("*.py")]
+    known = {word for path in files for word in re.findall(r"\w+", path.read_text(encoding="utf-8") + str(path))}
+    prose = re.sub(r"```.*?```", "", (ROOT / "docs" / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    names = re.findall(r"`([A-Za-z_][\w.]*)(?:=[^`]*)?(?:\([^`]*\))?`", prose)
+    assert len(names) > 10
+    assert sorted({name for name in names if not set(re.findall(r"\w+", name)) <= known}) == []
