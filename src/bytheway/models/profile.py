@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -151,7 +151,9 @@ def profile_of(pipe: VideoPipeline) -> Profile:
     denoiser = denoiser_of(pipe)
     config: Mapping[str, Any] = denoiser.config  # type: ignore[assignment]
     family = family_of(denoiser)
-    pixels_per_latent = next(int(getattr(pipe, name)) for name in _SCALES if hasattr(pipe, name))
+    pixels_per_latent = _first(pipe, _SCALES)
+    if pixels_per_latent is None:
+        raise ByTheWayError(f"This model ({pipeline}) does not say how many pixels a latent is wide; use it in Python.")
     has_windows = getattr(pipe, "free_noise_enabled", False)
     return Profile(
         pipeline=pipeline,
@@ -161,7 +163,7 @@ def profile_of(pipe: VideoPipeline) -> Profile:
         defaults=_defaults(pipe, family, config, call, pixels_per_latent),
         call=call,
         pixels_per_latent=pixels_per_latent,
-        frames_per_latent=next((int(getattr(pipe, name)) for name in _FRAME_SCALES if hasattr(pipe, name)), 1),
+        frames_per_latent=_first(pipe, _FRAME_SCALES) or 1,
         patch=patch_size(config) if "patch_size" in config else (1, 1, 1),
         longest_clip=None if has_windows else config.get("motion_max_seq_length"),
         longest_schedule=getattr(getattr(pipe, "scheduler", None), "config", {}).get("num_train_timesteps"),
@@ -169,6 +171,11 @@ def profile_of(pipe: VideoPipeline) -> Profile:
         free_init_iterations=pipe._free_init_num_iters if getattr(pipe, "free_init_enabled", False) else None,
         one_at_a_time=_one_at_a_time(pipe, family, call),
     )
+
+
+def _first(pipe: VideoPipeline, names: Sequence[str]) -> int | None:
+    """The whole number under the first of these names that the pipeline has; None where it has none of them."""
+    return next((int(getattr(pipe, name)) for name in names if hasattr(pipe, name)), None)
 
 
 def _defaults(
