@@ -1,4 +1,7 @@
-"""Names, folders, hub ids and checkpoint files, turned into pipelines. Importing this does not import torch."""
+"""Names, folders, hub ids and checkpoint files, turned into pipelines, and what is asked of a pipeline (`Profile`).
+
+Importing this does not import torch. May import `families` and below.
+"""
 
 from bytheway.families.family import KnownModel
 from bytheway.families.known import known_models

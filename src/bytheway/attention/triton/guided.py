@@ -19,10 +19,10 @@ Scores, softmax, guidance and energies are float32 whatever the dtype.
 """
 
 import torch
-from torch import Tensor
-
 import triton
 import triton.language as tl
+from torch import Tensor
+
 from bytheway.attention.layout import Layout
 from bytheway.attention.measures import Anchor, Measures, projector
 from bytheway.attention.triton.registers import load_projector, map_and_difference
