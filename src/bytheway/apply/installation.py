@@ -5,6 +5,7 @@ Where blocks are rebuilt or wrapped (FreeNoise), the next forward of the denoise
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from threading import RLock
@@ -31,7 +32,7 @@ Fitted = TypeVar("Fitted")
 Forward = TypeVar("Forward")
 
 
-class Installation(Generic[Fitted, Forward]):
+class Installation(ABC, Generic[Fitted, Forward]):
     """Everything that bytheway has put on one denoiser, and what those who use it were given.
 
     Several pipelines may share the denoiser, also at once, each in a thread of its own: a forward is made under what
@@ -60,27 +61,27 @@ class Installation(Generic[Fitted, Forward]):
 
     # ------------------------------------------------------------------------------ for each kind of attention
 
+    @abstractmethod
     def fit(self, applied: Applied) -> Fitted:
         """What was given, read against this denoiser; nothing is changed.
 
         Raises:
             ByTheWayError: it does not fit.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def _modules(self, fitted: Fitted) -> Mapping[str, nn.Module]:
         """The modules that have to stay at their paths for the hooks to be in place."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _hooks_for(self, everyone: Iterable[Fitted]) -> Iterable[tuple[nn.Module, Hook[Forward]]]:
         """A hook for each module that one of them needs hooked."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _forward(
         self, applied: Applied, fitted: Fitted, caller: Caller, steps: StepTracker, inputs: Inputs
     ) -> Forward | None:
         """What the hooks do in a forward of an active step; None: nothing."""
-        raise NotImplementedError
 
     # ---------------------------------------------------------------------------------------- who uses it
 
