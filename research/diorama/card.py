@@ -1,4 +1,4 @@
-"""``python -m research.diorama.card``: the model card and its contact sheet, from the report's own figures.
+"""``python -m research.diorama.card``: the model card and its pictures, from the report's own figures.
 
 Nothing in the card is typed by hand: the figures come from ``report.json``, the pictures from ``report.npz``.
 """
@@ -6,6 +6,7 @@ Nothing in the card is typed by hand: the figures come from ``report.json``, the
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,20 +15,23 @@ import numpy as np
 import typer
 
 from bytheway.cli.errors import reported
-from bytheway.clips.sheets import contact_sheet
+from bytheway.clips import contact_sheet
 from bytheway.errors import ByTheWayError
+from bytheway.files import check_file, write_text, written
 from bytheway.models.sources import read_json
 from research.diorama import world
 from research.diorama.__main__ import SHIPPED
 from research.diorama.measures import NAMES, STATIC_PIXELS
+from research.markdown import quantity, table
 
+PICTURES = Path(__file__).parents[2] / "docs" / "diorama"
 SHOWN = 8
 CARD = """# diorama
 
 A small, real AnimateDiff that ships with bytheway: text to 16 frames of 64x64, trained from nothing on a procedural toy
 world, so that everything in this project runs on a laptop with no download. It is a toy: it knows {words} words.
 
-![Every second frame of the clips of the first {shown} prompts of the report](contact_sheet.png)
+![Every second frame of the clips of the first {shown} prompts of the report]({pictures}/contact_sheet.png)
 
 The sheet shows the first {shown} prompts of the report below, none left out: {prompts}.
 
@@ -99,18 +103,22 @@ def main(
     shipped: Annotated[
         Path, typer.Option(exists=True, file_okay=False, help="Folder of the exported pipeline.")
     ] = SHIPPED,
+    pictures: Annotated[Path, typer.Option(help="Folder of the pictures that the card shows.")] = PICTURES,
     hardware: Annotated[str, typer.Option(help="Hardware and hours of the training, a sentence.")] = "",
 ) -> None:
-    """Write MODEL_CARD.md and contact_sheet.png into the shipped folder."""
+    """Write MODEL_CARD.md into the shipped folder, and the pictures it shows beside the documentation."""
+    check_file(pictures / "contact_sheet.png")
     report = read_json(str(out), "report.json")
     if report is None:
         raise ByTheWayError(f"There is no report.json in {out}; python -m research.diorama.report writes one.")
     with np.load(out / "report.npz") as clips:
         rows = _rows(report, clips["vanilla"][:SHOWN])
-    contact_sheet(rows, height=96).save(shipped / "contact_sheet.png", optimize=True)
+    with written(pictures / "contact_sheet.png") as draft:
+        contact_sheet(rows, height=96).save(draft, optimize=True)
     if (out / "swap.png").exists():
-        shutil.copyfile(out / "swap.png", shipped / "swap.png")
-    (shipped / "MODEL_CARD.md").write_text(card(report, out, shipped, hardware))
+        with written(pictures / "swap.png") as draft:
+            shutil.copyfile(out / "swap.png", draft)
+    write_text(shipped / "MODEL_CARD.md", card(report, out, shipped, pictures, hardware))
 
 
 def _rows(report: dict[str, Any], clips: np.ndarray) -> list[tuple[str, np.ndarray]]:
@@ -118,8 +126,9 @@ def _rows(report: dict[str, Any], clips: np.ndarray) -> list[tuple[str, np.ndarr
     return list(zip(prompts, clips.transpose(0, 1, 3, 4, 2), strict=False))
 
 
-def card(report: dict[str, Any], out: Path, shipped: Path, hardware: str) -> str:
-    """The text of the card."""
+def card(report: dict[str, Any], out: Path, shipped: Path, pictures: Path, hardware: str) -> str:
+    """The text of the card, whose links to the pictures hold where it lies."""
+    shown_from = Path(os.path.relpath(pictures, shipped)).as_posix()
     scenes = world.all_scenes()
     parts = ("vae", "text_encoder", "unet", "motion_adapter")
     facts = json.loads((shipped / "world.json").read_text())
@@ -141,13 +150,14 @@ def card(report: dict[str, Any], out: Path, shipped: Path, hardware: str) -> str
         shown=SHOWN,
         prompts="; ".join(f'"{scene["prompt"]}"' for scene in report["scenes"][:SHOWN]),
         count=report["prompts"],
-        judge=", ".join(f"{name} {_figure(value, '%')}" for name, value in report["judge_accuracy"].items()),
+        judge=", ".join(f"{name} {quantity(value, '%')}" for name, value in report["judge_accuracy"].items()),
         table=_table(report, ("all", "train", "unseen"), ("renders", "vanilla")),
         static=f"{STATIC_PIXELS:g}",
         clips=len(list((out / "corpus").glob("scenes-*.json"))) * 128,
         stages=", ".join(f"{name} {_steps(out / name)} steps" for name in ("autoencoder", "spatial", "motion")),
         hardware=hardware,
-        swap=_swap(out / "swap.md"),
+        pictures=shown_from,
+        swap=_swap(out / "swap.md", shown_from),
         early=_steps(out / "early"),
         **{part: f"{_parameters(shipped / part) / 1e6:.2f} M" for part in parts},
     )
@@ -155,28 +165,25 @@ def card(report: dict[str, Any], out: Path, shipped: Path, hardware: str) -> str
 
 def _table(report: dict[str, Any], sides: tuple[str, ...], columns: tuple[str, ...]) -> str:
     heads = [f"{column}, {side}" for side in sides for column in columns]
-    lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-    for key, (name, unit) in NAMES.items():
-        values = [_figure(report[side][column][key], unit) for side in sides for column in columns]
-        lines.append(f"| {name} | " + " | ".join(values) + " |")
-    return "\n".join(lines)
+    lines = [
+        [name, *(quantity(report[side][column][key], unit) for side in sides for column in columns)]
+        for key, (name, unit) in NAMES.items()
+    ]
+    return table(["", *heads], lines)
 
 
 def _motions(report: dict[str, Any]) -> str:
-    lines = ["| motion | clips | as prompted | broken | jerk |", "|---|---|---|---|---|"]
-    for motion, row in report["by_motion"].items():
-        broken, jerk = _figure(row["broken"], "%"), _figure(row["jerk"], "px")
-        lines.append(f"| {motion} | {row['clips']} | {row['as_prompted']} | {broken} | {jerk} |")
-    return "\n".join(lines)
+    lines = [
+        [motion, f"{row['clips']}", f"{row['as_prompted']}", quantity(row["broken"], "%"), quantity(row["jerk"], "px")]
+        for motion, row in report["by_motion"].items()
+    ]
+    return table(["motion", "clips", "as prompted", "broken", "jerk"], lines)
 
 
-def _swap(section: Path) -> str:
-    """The section that `python -m research.study swap` has written, if it has."""
-    return f"\n{section.read_text()}" if section.exists() else ""
-
-
-def _figure(value: float, unit: str) -> str:
-    return f"{100 * value:.1f} %" if unit == "%" else f"{value:.2f} {unit}"
+def _swap(section: Path, pictures: str) -> str:
+    """The section that `python -m research.study swap` has written, if it has, with its picture's new place."""
+    text = section.read_text(encoding="utf-8") if section.exists() else ""
+    return text and "\n" + text.replace("(swap.png)", f"({pictures}/swap.png)")
 
 
 def _steps(stage: Path) -> int:

@@ -19,7 +19,7 @@ from diffusers import AutoencoderKL, ModelMixin, UNet2DConditionModel, UNetMotio
 from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextModel
 
-from bytheway.files import folder_at_once
+from bytheway.files import written
 from research.diorama import architecture, sample
 from research.diorama.autoencoder import Reconstruction, crop_batch, normalise_latents, reconstruction_psnr
 from research.diorama.corpus import Corpus
@@ -187,7 +187,7 @@ class Trainer:
 
 def _save(model: ModelMixin, folder: Path) -> None:
     """A stage is finished where its folder is, so that it has to be there at once."""
-    with folder_at_once(folder) as draft:
+    with written(folder) as draft:
         model.save_pretrained(draft)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bytheway.clips.inputs import Still
+from bytheway.clips.inputs import ImageInput
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.generation.job import check
@@ -103,7 +103,7 @@ def refused(pipe: Any, said: str, **changes: Any) -> None:
 
 
 def test_one_after_the_other(pipe: Any) -> None:
-    still = Still(Image.new("RGB", (16, 16)), "cat.png")
+    still = ImageInput(Image.new("RGB", (16, 16)), "cat.png")
     refused(family.sparse_controlnet()[0], "start from images", images=(still,))
     refused(pipe, "are recorded", record=True)
     pipe.enable_free_noise(context_length=4, context_stride=4)
@@ -127,7 +127,7 @@ def test_one_after_the_other_where_a_batch_would_change_them(pipe: Any, monkeypa
 def test_models_that_read_no_prompts_make_one_clip_at_a_time() -> None:
     if "stable_video_diffusion" not in architectures.ARCHITECTURES:
         pytest.skip("this diffusers does not have it")
-    still = Still(Image.new("RGB", (16, 16)), "cat.png")
+    still = ImageInput(Image.new("RGB", (16, 16)), "cat.png")
     svd, _ = architectures.ARCHITECTURES["stable_video_diffusion"](frames=4)
     refused(svd, "Clips that start from images", images=(still,))
     assert profile_of(svd).one_at_a_time == "This model (StableVideoDiffusionPipeline) makes clips"

@@ -12,7 +12,7 @@ from diffusers import AnimateDiffPipeline
 
 import bytheway
 from bytheway.clips import inputs
-from bytheway.clips.inputs import Footage
+from bytheway.clips.inputs import VideoInput
 from bytheway.clips.read import load_video, read_metadata
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
@@ -28,9 +28,9 @@ CONFIG = ByTheWayConfig(alpha=0.6, beta=4.0, tau=7, active_steps=0.5)
 SMALL: dict[str, Any] = {"seed": 7, "num_frames": 4, "width": 16, "height": 16, "steps": 2}
 
 
-def video(frames: int) -> Footage:
+def video(frames: int) -> VideoInput:
     pictures = np.random.default_rng(0).integers(0, 256, (frames, 24, 32, 3), dtype=np.uint8)
-    return Footage(pictures, 5.0, "in.gif")
+    return VideoInput(pictures, 5.0, "in.gif")
 
 
 def test_asked_once_and_scaled_once(monkeypatch: pytest.MonkeyPatch) -> None:

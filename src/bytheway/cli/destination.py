@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from bytheway.clips.write import check_output
 from bytheway.errors import ByTheWayError
-from bytheway.files import check_file, parents_made
+from bytheway.files import check_file
 from bytheway.generation.clip import Clip, comfortable_scale
 
 LONGEST_NAME = 160  # bytes of a prompt; file systems take 255, seed and ending included
@@ -48,9 +47,7 @@ class Destination:
         """Write a clip, and its record where one is wanted; returns where the clip is."""
         path = clip.save(self._place(index) or _named_after(clip.settings), scale=self.scale)
         if self.record is not None and clip.record is not None:
-            record = self._numbered(self.record, index)
-            with parents_made(Path(os.path.realpath(record))):
-                clip.record.save(record)
+            clip.record.save(self._numbered(self.record, index))
         return path
 
     def _place(self, index: int) -> Path | None:

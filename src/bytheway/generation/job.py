@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from bytheway.clips.inputs import Footage
+from bytheway.clips.inputs import VideoInput
 from bytheway.errors import ByTheWayError
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.free_init import FREE_INIT_ITERATIONS
@@ -63,7 +63,7 @@ class Job:
     fps: float
     strength: float | None
     free_init_iterations: int | None
-    video: Footage | None
+    video: VideoInput | None
     inputs: Mapping[str, Any]
 
 
@@ -152,7 +152,7 @@ def _check_limits(num_frames: int, steps: int, profile: Profile) -> None:
         raise ByTheWayError(f"steps is {steps}; this model's schedule has {profile.longest_schedule}.", setting="steps")
 
 
-def _frames_from(video: Footage, asked: int | None, most: int, profile: Profile) -> int:
+def _frames_from(video: VideoInput, asked: int | None, most: int, profile: Profile) -> int:
     """How many frames a clip made from a video has: those asked for, or as many as there are, up to the `most`."""
     lengths = profile.lengths_from_video
     if asked is None:

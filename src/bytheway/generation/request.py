@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Final
 
-from bytheway.clips.inputs import Footage, Still
+from bytheway.clips.inputs import ImageInput, VideoInput
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 
@@ -70,8 +70,8 @@ class Request:
     free_init: bool = False
     record: bool = False
     batch_size: int = 1
-    images: tuple[Still, ...] = ()
-    video: Footage | None = None
+    images: tuple[ImageInput, ...] = ()
+    video: VideoInput | None = None
     strength: float | None = None
 
     def __post_init__(self) -> None:

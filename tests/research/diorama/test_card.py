@@ -1,12 +1,13 @@
 """The model card says what the report found, and nothing else."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from research.diorama.__main__ import SHIPPED
-from research.diorama.card import SHOWN, card
+from research.diorama.card import PICTURES, SHOWN, card
 from research.diorama.measures import NAMES
 
 STAGES = {"autoencoder": 11, "spatial": 22, "motion": 33, "early": 44}
@@ -39,7 +40,7 @@ def report() -> dict[str, Any]:
 
 
 def test_the_card_tells_the_reports_figures(report: dict[str, Any], run: Path) -> None:
-    text = card(report, run, SHIPPED, "Trained somewhere.")
+    text = card(report, run, SHIPPED, PICTURES, "Trained somewhere.")
     assert "| subject as prompted | 0.0 % | 1.0 % | 2.0 % | 3.0 % | 4.0 % | 5.0 % |" in text
     assert "subject 87.5 %" in text
     assert "(7 steps, guidance 2.5,\nbfloat16)" in text, "as the report was made, whatever the model's defaults are now"
@@ -47,10 +48,20 @@ def test_the_card_tells_the_reports_figures(report: dict[str, Any], run: Path) -
     assert "autoencoder 11 steps, spatial 22 steps, motion 33 steps. Trained somewhere." in text
     assert "trained for 44 steps" in text
     assert f'"prompt {SHOWN - 1}".' in text
+    assert "](../../../../docs/diorama/contact_sheet.png)" in text
     assert "swap.png" not in text
 
 
 def test_the_card_takes_up_the_swapped_prompts(report: dict[str, Any], run: Path) -> None:
     (run / "swap.md").write_text("## When it is decided\n\n![curves](swap.png)\n")
-    text = card(report, run, SHIPPED, "")
+    text = card(report, run, SHIPPED, PICTURES, "")
+    assert "![curves](../../../../docs/diorama/swap.png)" in text
     assert text.index("| jump |") < text.index("## When it is decided") < text.index("## diorama-early")
+
+
+def test_the_pictures_of_the_shipped_card_are_in_the_repository() -> None:
+    shown = re.findall(r"!\[[^]]*\]\(([^)]*)\)", (SHIPPED / "MODEL_CARD.md").read_text(encoding="utf-8"))
+    assert shown
+    for picture in shown:
+        assert (SHIPPED / picture).resolve().parent == PICTURES
+        assert (SHIPPED / picture).is_file()

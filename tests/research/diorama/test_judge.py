@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from research.diorama.judge import FACTORS, STRIDE, Judge, Judging, Reading, degrade, labels_of
-from research.diorama.measures import mean_interval, measure, prompts
+from research.diorama.measures import measure, prompts
 from research.diorama.world import Clips, Scene, render, split
 
 SCENES = [
@@ -65,13 +65,6 @@ def test_half_of_the_prompts_are_unseen_combinations() -> None:
     chosen = prompts(40, seed=3)
     assert [split(scene) for scene, _ in chosen] == ["train", "unseen"] * 20
     assert chosen == prompts(40, seed=3)
-
-
-def test_the_interval_of_a_mean_lies_about_it() -> None:
-    values = 1 + 0.1 * np.random.default_rng(0).normal(size=200)
-    low, high = mean_interval(values)
-    assert 0.95 < low < values.mean() < high < 1.05
-    assert mean_interval(np.ones(9)) == (1, 1)
 
 
 def test_the_judge_learns_from_a_batch(clips: Clips) -> None:
