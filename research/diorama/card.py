@@ -21,6 +21,10 @@ from bytheway.files import check_file, write_text, written
 from bytheway.models.sources import read_json
 from research.diorama import world
 from research.diorama.__main__ import SHIPPED
+from research.diorama.amplitudes import AMPLITUDES, HIGH, LOW
+from research.diorama.captions import WORDED
+from research.diorama.denoiser import ENERGY_WEIGHT, TARGET_ENERGY
+from research.diorama.journal import summary
 from research.diorama.measures import NAMES, STATIC_PIXELS
 from research.markdown import quantity, table
 
@@ -41,6 +45,11 @@ One subject ({subjects}) in one of {colour_count} colours ({colours}) in a setti
 ({motions}). A boat is always at sea; cars, persons and dogs never are; only balls, stars and boxes spin; birds and
 boats do not jump; nothing white stands in snow. {scenes} combinations, {unseen} of them never trained on.
 
+How much it moves is free: in every clip of the corpus a way is {reach} pixels long, a jump {height} pixels high (less
+where a head would leave the frame), a spin {angle} turns far, each evenly drawn. Of the captions of what moves
+{worded} say so with a word where it is true ("slowly", "fast", "quickly"; "a little", "high"), the others leave it
+open, and so does a prompt without such a word.
+
 Words: {vocabulary}.
 
 ## The parts
@@ -54,15 +63,18 @@ Words: {vocabulary}.
 
 v-prediction on a cosine schedule whose log-SNR is raised by 2 log 4, so that the first steps of a clip decide what it
 shows, and runs down to -14: the 16 frames of a clip betray its motion through much noise, and only where they no longer
-do does the prompt decide it. Weights in float16 (the text encoder in float32), safetensors only. Made for {steps} DDIM
-steps at guidance {guidance}.
+do does the prompt decide it. While motion was trained, the energy of every block's temporal maps was capped
+(`bytheway.training.EnergyCap`, target {target}, weight {cap_weight}): without that they grow sharp, near 1, where the
+paper finds those of AnimateDiff between 0.10 and 0.22. Weights in float16 (the text encoder in float32), safetensors
+only. Made for {steps} DDIM steps at guidance {guidance}.
 
 ## The recipe
 
 `python -m research.diorama` (corpus, autoencoder, spatial stage, motion stage, early motion modules, export), then
 `python -m research.diorama.report --count {count}`, `python -m research.study swap --to runs/diorama` and
 `python -m research.diorama.card`. These weights:
-{clips} rendered clips; {stages}. {hardware}
+{clips} rendered clips; {stages}. {hardware} Every start of the command is in `starts.jsonl` of the run's folder, every
+loss in `loss.jsonl` of a stage's.
 
 ## What it does
 
@@ -104,7 +116,6 @@ def main(
         Path, typer.Option(exists=True, file_okay=False, help="Folder of the exported pipeline.")
     ] = SHIPPED,
     pictures: Annotated[Path, typer.Option(help="Folder of the pictures that the card shows.")] = PICTURES,
-    hardware: Annotated[str, typer.Option(help="Hardware and hours of the training, a sentence.")] = "",
 ) -> None:
     """Write MODEL_CARD.md into the shipped folder, and the pictures it shows beside the documentation."""
     check_file(pictures / "contact_sheet.png")
@@ -118,7 +129,7 @@ def main(
     if (out / "swap.png").exists():
         with written(pictures / "swap.png") as draft:
             shutil.copyfile(out / "swap.png", draft)
-    write_text(shipped / "MODEL_CARD.md", card(report, out, shipped, pictures, hardware))
+    write_text(shipped / "MODEL_CARD.md", card(report, out, shipped, pictures))
 
 
 def _rows(report: dict[str, Any], clips: np.ndarray) -> list[tuple[str, np.ndarray]]:
@@ -126,7 +137,7 @@ def _rows(report: dict[str, Any], clips: np.ndarray) -> list[tuple[str, np.ndarr
     return list(zip(prompts, clips.transpose(0, 1, 3, 4, 2), strict=False))
 
 
-def card(report: dict[str, Any], out: Path, shipped: Path, pictures: Path, hardware: str) -> str:
+def card(report: dict[str, Any], out: Path, shipped: Path, pictures: Path) -> str:
     """The text of the card, whose links to the pictures hold where it lies."""
     shown_from = Path(os.path.relpath(pictures, shipped)).as_posix()
     scenes = world.all_scenes()
@@ -141,6 +152,10 @@ def card(report: dict[str, Any], out: Path, shipped: Path, pictures: Path, hardw
         settings=", ".join(world.SETTINGS),
         motions=", ".join(world.MOTIONS),
         scenes=len(scenes),
+        reach=_range("left"),
+        height=_range("jump"),
+        angle=_range("spin"),
+        worded=quantity(WORDED * (1 - (HIGH - LOW)), "%"),
         unseen=sum(world.split(scene) == "unseen" for scene in scenes),
         steps=facts["defaults"]["steps"],
         guidance=f"{facts['defaults']['guidance_scale']:g}",
@@ -155,12 +170,19 @@ def card(report: dict[str, Any], out: Path, shipped: Path, pictures: Path, hardw
         static=f"{STATIC_PIXELS:g}",
         clips=len(list((out / "corpus").glob("scenes-*.json"))) * 128,
         stages=", ".join(f"{name} {_steps(out / name)} steps" for name in ("autoencoder", "spatial", "motion")),
-        hardware=hardware,
+        target=TARGET_ENERGY,
+        cap_weight=ENERGY_WEIGHT,
+        hardware=summary(out),
         pictures=shown_from,
         swap=_swap(out / "swap.md", shown_from),
         early=_steps(out / "early"),
         **{part: f"{_parameters(shipped / part) / 1e6:.2f} M" for part in parts},
     )
+
+
+def _range(motion: str) -> str:
+    least, greatest = AMPLITUDES[motion]
+    return f"{least:g} to {greatest:g}"
 
 
 def _table(report: dict[str, Any], sides: tuple[str, ...], columns: tuple[str, ...]) -> str:

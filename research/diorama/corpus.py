@@ -29,6 +29,7 @@ class Corpus:
     Attributes:
         frames: uint8 (clips, frames, 3, height, width).
         centres: float32 (clips, frames, 2), the subject's centre in pixels (x, y).
+        amplitudes: float32 (clips,), how much the subject moves, in the units of `amplitudes.AMPLITUDES`.
         latents: float16 (clips, frames, channels, height / 8, width / 8), normalised per channel.
     """
 
@@ -40,6 +41,7 @@ class Corpus:
         latent_size = IMAGE_SIZE // 8
         self.frames = _array(folder / "frames.npy", np.uint8, (clips, NUM_FRAMES, 3, IMAGE_SIZE, IMAGE_SIZE))
         self.centres = _array(folder / "centres.npy", np.float32, (clips, NUM_FRAMES, 2))
+        self.amplitudes = _array(folder / "amplitudes.npy", np.float32, (clips,))
         latent_shape = (clips, NUM_FRAMES, LATENT_CHANNELS, latent_size, latent_size)
         self.latents = _array(folder / "latents.npy", np.float16, latent_shape)
 
@@ -60,6 +62,7 @@ class Corpus:
                 at = slice(rows.start + part, rows.start + part + 32)
                 self.frames[at] = (clips.frames * 255).round().to(torch.uint8).cpu().numpy()
                 self.centres[at] = clips.centre.cpu().numpy()
+                self.amplitudes[at] = clips.amplitude.cpu().numpy()
             write_text(path, json.dumps([asdict(scene) for scene in scenes]))
 
     def scenes(self) -> list[Scene]:

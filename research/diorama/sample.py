@@ -27,12 +27,12 @@ matplotlib.use("Agg")
 
 SAMPLE_PROMPTS = (
     "a red ball bouncing on the grass",
-    "a yellow car driving to the right in the desert",
+    "a yellow car driving slowly to the right in the desert",
     "a person in blue walking to the left through the snow",
     "a white boat sailing right on the sea",
     "a blue dog running to the left at night",
     "a purple star spinning in a meadow",
-    "a red bird flying to the right over the sea",
+    "a red bird flying fast to the right over the sea",
     "a yellow box standing still in the snow",
 )
 STEPS = 25

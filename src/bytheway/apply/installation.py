@@ -171,9 +171,12 @@ class Installation(ABC, Generic[Fitted, Forward]):
     # ----------------------------------------------------------------------------------------- each forward
 
     @eager
-    def _open(self, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Before each forward of the denoiser: is there something to do in it?"""
-        if Installation.on(denoiser) is not self:
+    def _open(self, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
+        """Before each forward of the denoiser: is there something to do in it?
+
+        Torch gives no `kwargs` while another thread is putting this hook on or taking it off, and then there is not.
+        """
+        if kwargs is None or Installation.on(denoiser) is not self:
             return
         self.turn.forward = None
         self.turn.forward = self._begin(arguments_of_call(denoiser, args, kwargs))
