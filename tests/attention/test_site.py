@@ -10,7 +10,7 @@ from bytheway import ByTheWayConfig, method
 from bytheway.attention import site as attention
 from bytheway.attention.layout import Layout
 from bytheway.attention.measures import Anchor
-from bytheway.attention.site import enhanced_attention, observe_attention
+from bytheway.attention.projections import enhanced_attention, observe_attention
 
 CHANNELS = 32
 GUIDANCE = Layout(parts=2, conditional=1, height_width=(3, 5))
@@ -22,7 +22,7 @@ PERTURBED = Layout(parts=3, conditional=1, height_width=(3, 5))
 def form(request, monkeypatch):
     """What a CPU does, and what is done on other devices and where gradients flow."""
     if request.param == "whole":
-        monkeypatch.setattr(attention.tiles, "serves", lambda *_: False)
+        monkeypatch.setattr(attention.tiles, "supports", lambda *_: False)
 
 
 def make_attention(seed=0, **options):
@@ -243,7 +243,7 @@ def test_nothing_waits_for_the_device(guided):
 
 def test_unguided_sites_make_no_map_where_gradients_flow(monkeypatch):
     module, hidden_states = make_attention(), rows_of(GUIDANCE, 1).requires_grad_()
-    monkeypatch.setattr(attention, "_softmax_map", lambda *_: pytest.fail("made a map"))
+    monkeypatch.setattr(attention.whole, "softmax_maps", lambda *_: pytest.fail("made maps"))
     calls = []
     monkeypatch.setattr(
         attention.F,
@@ -302,7 +302,7 @@ def test_gradients_are_those_of_the_paper():
 
 def test_what_is_measured_keeps_no_gradients():
     module, hidden_states = make_attention().requires_grad_(True), rows_of(GUIDANCE, 1)
-    kept, measures = attention.observe_attention(module, hidden_states, GUIDANCE, ByTheWayConfig(), keep_map=True)
+    kept, measures = observe_attention(module, hidden_states, GUIDANCE, ByTheWayConfig(), keep_map=True)
     assert not any(tensor.requires_grad for tensor in (kept.attn, measures.energy, measures.energy_after))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bytheway.apply.steps import StepWindow
 from bytheway.attention.layout import Layout
 from bytheway.attention.measures import Anchor
-from bytheway.attention.site import enhanced_attention, observe_attention
+from bytheway.attention.projections import enhanced_attention, observe_attention
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.families.sites import Site, TemporalAttention, find_sites
