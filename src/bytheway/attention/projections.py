@@ -103,8 +103,7 @@ def _scale(module: Any, query: Tensor) -> float:
 
 def _own_softmax(module: Any) -> Softmax | None:
     """How a module makes its maps in a way of its own; None: as diffusers does, with a scale and a precision."""
-    scores = getattr(type(module), "get_attention_scores", None)
-    if scores is None or scores.__module__.startswith("diffusers."):
+    if not _has_own_softmax(type(module)):
         return None
 
     def softmax(query: Tensor, key: Tensor) -> Tensor:
@@ -112,6 +111,12 @@ def _own_softmax(module: Any) -> Softmax | None:
         return attn.view(*query.shape[:-1], key.shape[-2])
 
     return softmax
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # the compiler sees no __module__
+def _has_own_softmax(attention: type) -> bool:
+    scores = getattr(attention, "get_attention_scores", None)
+    return scores is not None and not scores.__module__.startswith("diffusers.")
 
 
 def _project_back(module: Any, output: Tensor, hidden_states: Tensor) -> Tensor:
