@@ -1,4 +1,4 @@
-"""The shapes that annotations tell are those of the tensors, checked in a process of its own: others import unchecked."""
+"""The shapes that annotations tell are those of the tensors, checked in a process of its own."""
 
 import subprocess
 import sys

@@ -249,7 +249,8 @@ def self_guide(
     """
     _check_same_shape(attn, anchor)
     wide = _wide(attn)
-    return (wide + alpha * (_wide(anchor) - wide)).to(attn.dtype)
+    weight = alpha.to(wide.dtype) if isinstance(alpha, Tensor) else alpha
+    return torch.lerp(wide, _wide(anchor), weight).to(attn.dtype)
 
 
 def adaptive_beta(

@@ -282,10 +282,10 @@ def test_softmax_of_ones_own(guided, keep_map):
         return (2 * query @ key.mT).softmax(-1)
 
     ours = attend(query, key, value, GUIDANCE, config, scale=0.1, softmax=sharper, **options)
-    expected = attend(query, key, value, GUIDANCE, config, scale=2, **options)
+    expected = attend(query, key, value, GUIDANCE, config, scale=2.0, **options)
     torch.testing.assert_close(ours, expected)
     ours = observe(query, key, GUIDANCE, config, scale=0.1, softmax=sharper, anchor=anchor, keep_map=keep_map)
-    expected = observe(query, key, GUIDANCE, config, scale=2, anchor=anchor, keep_map=keep_map)
+    expected = observe(query, key, GUIDANCE, config, scale=2.0, anchor=anchor, keep_map=keep_map)
     torch.testing.assert_close(ours, expected)
 
 
