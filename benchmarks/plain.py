@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bytheway import ByTheWayConfig
-from bytheway.apply.installation import arguments_of_call
+from bytheway.apply.arguments import arguments_of_call
 from bytheway.apply.steps import count_active
 from bytheway.attention.layout import VideoTokens
 from bytheway.families.family import JointAttentions

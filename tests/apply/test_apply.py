@@ -152,7 +152,7 @@ def test_a_broken_run_leaves_nothing_to_the_next(pipe):
     with pytest.raises(RuntimeError):
         generate(pipe, "a blue star")
     handle.remove()
-    assert pipe.unet._bytheway.call is None
+    assert pipe.unet._bytheway.turn.forward is None
     pipe.unet.up_blocks[3].motion_modules[0](torch.zeros(16, 32, 4, 4), num_frames=8)
     assert same(generate(pipe), expected)
     remove_bytheway(pipe)

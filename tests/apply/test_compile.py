@@ -12,7 +12,7 @@ from diffusers.hooks import HookRegistry, ModelHook
 from torch._dynamo.testing import CompileCounter
 
 from bytheway import ByTheWayConfig, apply_bytheway, enhanced, observe, remove_bytheway
-from bytheway.apply.forward import Call
+from bytheway.apply.forward import Forward
 from bytheway.families.known import denoiser_of
 from bytheway.families.sites import find_sites
 from tests.toys.tiny import generate, make_pipeline
@@ -150,13 +150,13 @@ def test_nothing_breaks_the_graph(expected):
 def test_regions_are_not_tied_to_their_sites(expected, monkeypatch):
     """A traced site is in the guards of its graph; regions of many blocks would need more graphs than there may be."""
     _, video = expected
-    attend, seen = Call.attend, []
+    attend, seen = Forward.attend, []
 
     def spy(*args, **kwargs):
         seen.append(torch.compiler.is_compiling())
         return attend(*args, **kwargs)
 
-    monkeypatch.setattr(Call, "attend", spy)
+    monkeypatch.setattr(Forward, "attend", spy)
     pipe, counter = small_pipeline(), CompileCounter()
     apply_bytheway(pipe, HALF)
     for name, module in pipe.unet.named_modules():

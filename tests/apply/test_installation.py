@@ -1,5 +1,6 @@
 """What bytheway leaves on a denoiser: its copies, saving it, other hooks, and who put it there."""
 
+import copy as copy_module
 import io
 from copy import deepcopy
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from diffusers import PyramidAttentionBroadcastConfig, apply_pyramid_attention_broadcast
 
-from bytheway import ByTheWayConfig, ByTheWayError, apply_bytheway, remove_bytheway
+from bytheway import ByTheWayConfig, ByTheWayError, apply_bytheway, enhanced, observe, remove_bytheway
 from bytheway.families.sites import find_sites
 from tests.toys.tiny import generate, make_pipeline
 
@@ -32,17 +33,13 @@ def hooks_left(denoiser):
     ]
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_copies_come_without_it(pipe, whole):
-    """Of a pipeline or its denoiser; their hooks would run the modules of the original."""
+def test_a_copied_denoiser_comes_without_what_its_pipelines_have(pipe):
+    """Hooks that were copied would run the modules of the original."""
     vanilla = run(pipe)
     apply_bytheway(pipe, HALF)
     video = run(pipe)
     copy = make_pipeline(channels=(32, 32), cross_attention=False)
-    if whole:
-        copy = deepcopy(pipe)
-    else:
-        copy.unet = deepcopy(pipe.unet)
+    copy.unet = deepcopy(pipe.unet)
     assert torch.equal(run(pipe), video)
     for parameter in pipe.unet.parameters():
         parameter.data.zero_()
@@ -51,6 +48,62 @@ def test_copies_come_without_it(pipe, whole):
     apply_bytheway(copy, HALF)
     assert torch.equal(run(copy), video)
     remove_bytheway(copy)
+    assert hooks_left(copy.unet) == []
+
+
+@pytest.mark.parametrize("whose", ["pipeline's", "denoiser's"])
+def test_a_deep_copy_of_a_pipeline_stays_enhanced(pipe, whose):
+    """By hooks of its own: neither what is done to the original nor its end matters to it."""
+    vanilla = run(pipe)
+    model_of = (lambda pipe: pipe) if whose == "pipeline's" else (lambda pipe: pipe.unet)
+    apply_bytheway(model_of(pipe), HALF)
+    video = run(pipe)
+    copy = deepcopy(pipe)
+    remove_bytheway(model_of(pipe))
+    assert torch.equal(run(pipe), vanilla)
+    for parameter in pipe.unet.parameters():
+        parameter.data.zero_()
+    assert torch.equal(run(copy), video)
+    assert torch.equal(run(copy), video)
+    remove_bytheway(model_of(copy))
+    assert torch.equal(run(copy), vanilla)
+    assert hooks_left(copy.unet) == []
+    assert vars(copy).keys() == vars(pipe).keys()
+
+
+def test_a_shallow_copy_of_a_pipeline_stays_enhanced(pipe):
+    """It shares the denoiser; what is applied to the one or taken off it later is nothing to the other."""
+    vanilla = run(pipe)
+    apply_bytheway(pipe, HALF)
+    video = run(pipe)
+    shallow = copy_module.copy(pipe)
+    remove_bytheway(pipe)
+    assert torch.equal(run(pipe), vanilla)
+    assert torch.equal(run(shallow), video)
+    apply_bytheway(pipe, HALF, beta=9.0)
+    assert torch.equal(run(shallow), video)
+    assert not torch.equal(run(pipe), video)
+    remove_bytheway(pipe)
+    remove_bytheway(shallow)
+    assert torch.equal(run(shallow), vanilla)
+    assert hooks_left(pipe.unet) == []
+
+
+def test_a_copy_made_in_a_block_does_not_record_for_it(pipe):
+    with enhanced(pipe, HALF) as inner:
+        copy = deepcopy(pipe)
+        run(copy)
+        assert len(inner.record) == 0
+        video = run(pipe)
+        assert len(inner.record) > 0
+    assert torch.equal(run(copy), video)
+
+
+def test_a_copy_of_an_observed_pipeline_is_vanilla(pipe):
+    with observe(pipe) as observed:
+        copy = deepcopy(pipe)
+        run(copy)
+        assert len(observed.record) == 0
     assert hooks_left(copy.unet) == []
 
 

@@ -15,7 +15,7 @@ from bytheway.attention.joint import filter_frames_
 from bytheway.attention.layout import VideoTokens
 from bytheway.families.known import denoisers_of, family_of, preset_for
 from bytheway.families.sites import TemporalAttention
-from bytheway.families.tokens import self_attentions
+from bytheway.families.tokens import joint_attentions, self_attentions
 from bytheway.generation.request import Request, complete
 from bytheway.method import frequency_filter
 from tests.apply.joint_checks import ALWAYS, TOKENS, Watch, dense, first_layer, generate, tiny, traces
@@ -281,8 +281,8 @@ def coords(*clips):
     ],
 )
 def test_the_video_among_packed_clips(clips, video):
-    architecture = family_of(FACTORIES["ltx"]()[0].transformer)
-    assert architecture.video_tokens(None, {"video_coords": coords(*clips)}) == video
+    where = joint_attentions(family_of(FACTORIES["ltx"]()[0].transformer))
+    assert where.video_tokens(None, {"video_coords": coords(*clips)}) == video
 
 
 def ltx2(**changes):
@@ -342,10 +342,10 @@ def hunyuanvideo_1_5():
 def test_ltx2_without_a_grid_is_refused():
     """Pipelines that refine frame by frame do not tell it."""
     denoiser, inputs = ltx2()
-    architecture = family_of(denoiser)
-    assert architecture.video_tokens(denoiser.config, inputs).frames == 3
+    where = joint_attentions(family_of(denoiser))
+    assert where.video_tokens(denoiser.config, inputs).frames == 3
     with pytest.raises(ByTheWayError, match="is not told num_frames"):
-        architecture.video_tokens(denoiser.config, inputs | {"num_frames": None})
+        where.video_tokens(denoiser.config, inputs | {"num_frames": None})
 
 
 @pytest.mark.parametrize(("make", "layer"), [(ltx2, "attn1"), (hunyuanvideo_1_5, "attn")])

@@ -8,7 +8,7 @@ import torch
 from diffusers import AnimateDiffVideoToVideoPipeline, DDIMScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler
 
 from bytheway import ByTheWayConfig, ByTheWayError, enhanced
-from bytheway.apply.steps import StepWindow, count_active, timestep_index
+from bytheway.apply.steps import StepTracker, count_active, timestep_index
 from tests.toys.tiny import generate, make_pipeline
 
 # diffusers' schedulers hand tensors to numpy in ways that numpy 2 warns of.
@@ -68,7 +68,7 @@ def test_the_first_half_of_the_steps_is_active(pipe, name):
     timesteps, order = pipe.scheduler.timesteps.tolist(), pipe.scheduler.order
     active = math.ceil(math.ceil(len(timesteps) / order) / 2)
     assert calls(run) == [(0, index // order, t) for index, t in enumerate(timesteps[: active * order])]
-    assert run.window.active_steps == active
+    assert run.steps.active_steps == active
     assert video.isfinite().all()
     assert (video - plain).abs().max() > 1e-3
 
@@ -78,7 +78,7 @@ def test_order_2_calls_the_denoiser_twice_a_step(pipe):
     with enhanced(pipe, ByTheWayConfig(active_steps=0.2)) as run:
         generate(pipe, num_inference_steps=5, **SMALL)
     assert [step for _, step, _ in calls(run)] == [0, 0]
-    assert run.window.steps == 5
+    assert run.steps.steps == 5
 
 
 @pytest.mark.parametrize(("fast", "steps"), [(False, [4, 4]), (True, [2, 4])])
@@ -138,7 +138,7 @@ def test_steps_are_found_from_views_numbers_and_copies():
     scheduler = DDIMScheduler()
     for convert in (lambda t: t, lambda t: t[None], lambda t: t.expand(4), int, float, torch.clone, torch.Tensor.float):
         scheduler.set_timesteps(10)
-        window = StepWindow(0.2)
+        window = StepTracker(0.2)
         places = []
         for t in scheduler.timesteps:
             window.locate(convert(t), scheduler)
@@ -150,7 +150,7 @@ def test_steps_are_found_from_views_numbers_and_copies():
 def test_timesteps_listed_twice_are_told_apart_by_the_scheduler():
     scheduler = HeunDiscreteScheduler()
     scheduler.set_timesteps(4)
-    window, steps = StepWindow(0.5), []
+    window, steps = StepTracker(0.5), []
     sample = torch.zeros(1)
     for t in scheduler.timesteps:
         sample = scheduler.scale_model_input(sample, t)
@@ -163,7 +163,7 @@ def test_timesteps_listed_twice_are_told_apart_by_the_scheduler():
 def test_a_run_may_start_late_and_go_back():
     scheduler = DDIMScheduler()
     scheduler.set_timesteps(10)
-    window = StepWindow(0.5)
+    window = StepTracker(0.5)
     places = []
     for index in (6, 7, 8, 9, 6, 7, 2):
         window.locate(scheduler.timesteps[index], scheduler)
@@ -174,7 +174,7 @@ def test_a_run_may_start_late_and_go_back():
 def test_a_run_may_end_early():
     scheduler = DDIMScheduler()
     scheduler.set_timesteps(10)
-    window = StepWindow(0.5)
+    window = StepTracker(0.5)
     window.locate(scheduler.timesteps[0], scheduler, num_timesteps=4)
     assert (window.steps, window.active_steps) == (4, 2)
 
@@ -183,14 +183,14 @@ def test_unknown_timestep():
     scheduler = DDIMScheduler()
     scheduler.set_timesteps(10)
     with pytest.raises(ByTheWayError, match="timestep 5000"):
-        StepWindow(0.2).locate(5000, scheduler)
+        StepTracker(0.2).locate(5000, scheduler)
 
 
 def test_rounds_over_the_same_timesteps():
     """A pipeline that works tile by tile counts the steps of all its tiles."""
     scheduler = DDIMScheduler()
     scheduler.set_timesteps(5)
-    window = StepWindow(0.2)
+    window = StepTracker(0.2)
     active = []
     for timestep in [*scheduler.timesteps, *scheduler.timesteps]:
         window.locate(timestep, scheduler, num_timesteps=10)

@@ -138,7 +138,7 @@ def test_active_in_the_first_half_of_the_steps_that_are_run(made):
     name, pipe, call = made
     with enhanced(pipe, settings_for(pipe, active_steps=0.5)) as seen:
         run(pipe, call, steps=4 if name == "video_to_video" else 2)
-    assert (seen.window.steps, seen.window.active_steps) == (2, 1)
+    assert (seen.steps.steps, seen.steps.active_steps) == (2, 1)
     assert {row.step for row in seen.record.rows()} == {0}
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import diffusers
 
+from bytheway.families.known import families
 from bytheway.models.videocrafter import VideoCrafterPipeline
 from tests.toys import architectures, family, joint_models, videocrafter
 
@@ -25,7 +26,6 @@ class Row:
 
     Attributes:
         name: in the names of tests.
-        title: in the table.
         pipeline: class name.
         make: a fresh pipeline for clips of so many latent frames, and the arguments of its call.
         guidance: the arguments that set the scale of classifier-free guidance.
@@ -36,10 +36,10 @@ class Row:
             frames have attention of their own.
         odd_size: height and width in pixels, of feature maps with odd sides as far as the model allows.
         loading: what `from_pretrained` has to be told again.
+        heading: in the table, where the declaration of the family names another model that this pipeline runs.
     """
 
     name: str
-    title: str
     pipeline: str
     make: Callable[[int], Made]
     guidance: Callable[[float], dict[str, Any]] = _guidance_scale
@@ -49,6 +49,13 @@ class Row:
     tokens_before: int | None = None
     odd_size: tuple[int, int] = (40, 56)
     loading: tuple[tuple[str, Any], ...] = ()
+    heading: str | None = None
+
+    @property
+    def title(self) -> str:
+        """In the table: what the family's declaration calls the models that this pipeline runs."""
+        names = {pipeline: name for family in families() for pipeline, name in family.pipelines.items()}
+        return self.heading or names[self.pipeline]
 
     @property
     def pipeline_class(self) -> type:
@@ -101,7 +108,7 @@ def _hunyuanvideo(frames: int) -> Made:
     return pipe, call | negative
 
 
-def _joint(name: str, title: str, pipeline: str, **settings: Any) -> Row:
+def _joint(name: str, pipeline: str, **settings: Any) -> Row:
     """Tokens are 16x16 pixels."""
     defaults: dict[str, Any] = {
         "make": _of_joint(name),
@@ -109,63 +116,56 @@ def _joint(name: str, title: str, pipeline: str, **settings: Any) -> Row:
         "tokens_before": 0,
         "odd_size": (48, 80),
     }
-    return Row(name, title, pipeline, **(defaults | settings))
+    return Row(name, pipeline, **(defaults | settings))
 
 
-_ROWS: Final = (
-    Row("animatediff", "AnimateDiff", "AnimateDiffPipeline", _of_family("animatediff")),
-    Row("animatediff_sdxl", "AnimateDiff SDXL", "AnimateDiffSDXLPipeline", _of_family("sdxl")),
-    Row("controlnet", "AnimateDiff ControlNet", "AnimateDiffControlNetPipeline", _of_family("controlnet")),
-    Row("sparsectrl", "SparseCtrl", "AnimateDiffSparseControlNetPipeline", _of_family("sparse_controlnet")),
-    Row(
-        "video_to_video", "AnimateDiff video-to-video", "AnimateDiffVideoToVideoPipeline", _of_family("video_to_video")
-    ),
+EVERY: Final = (
+    Row("animatediff", "AnimateDiffPipeline", _of_family("animatediff")),
+    Row("animatediff_sdxl", "AnimateDiffSDXLPipeline", _of_family("sdxl")),
+    Row("controlnet", "AnimateDiffControlNetPipeline", _of_family("controlnet")),
+    Row("sparsectrl", "AnimateDiffSparseControlNetPipeline", _of_family("sparse_controlnet")),
+    Row("video_to_video", "AnimateDiffVideoToVideoPipeline", _of_family("video_to_video")),
     Row(
         "video_to_video_controlnet",
-        "AnimateDiff video-to-video ControlNet",
         "AnimateDiffVideoToVideoControlNetPipeline",
         _of_family("video_to_video_controlnet"),
     ),
     Row(
         "pag",
-        "AnimateDiff PAG",
         "AnimateDiffPAGPipeline",
         _of_family("pag"),
         loading=(("pag_applied_layers", "mid_block.attentions"),),
     ),
-    Row("pia", "PIA", "PIAPipeline", _of_family("pia")),
-    Row("videocrafter2", "VideoCrafter2", "VideoCrafterPipeline", _videocrafter2),
-    Row("modelscope", "ModelScope, ZeroScope", "TextToVideoSDPipeline", _of_temporal("text_to_video")),
+    Row("pia", "PIAPipeline", _of_family("pia")),
+    Row("videocrafter2", "VideoCrafterPipeline", _videocrafter2),
+    Row("modelscope", "TextToVideoSDPipeline", _of_temporal("text_to_video")),
     Row(
         "modelscope_video_to_video",
-        "ModelScope, ZeroScope video-to-video",
         "VideoToVideoSDPipeline",
         _of_temporal("video_to_video"),
     ),
-    Row("i2vgenxl", "I2VGenXL", "I2VGenXLPipeline", _of_temporal("i2vgenxl")),
+    Row("i2vgenxl", "I2VGenXLPipeline", _of_temporal("i2vgenxl")),
     Row(
         "svd",
-        "Stable Video Diffusion",
         "StableVideoDiffusionPipeline",
         _of_temporal("stable_video_diffusion", channels=(32, 64, 64)),
         guidance=lambda scale: {"min_guidance_scale": 1.0, "max_guidance_scale": scale},
         # Its decoder does not fit its maps to those of the encoder: sides have to halve evenly.
         odd_size=(96, 160),
     ),
-    Row("latte", "Latte", "LattePipeline", _latte, fixed_frames=True, odd_size=(48, 80)),
-    _joint("cogvideox", "CogVideoX", "CogVideoXPipeline", tokens_before=5),
-    _joint("wan", "Wan 2.1", "WanPipeline"),
-    _joint("wan_2_2", "Wan 2.2", "WanPipeline"),
+    Row("latte", "LattePipeline", _latte, fixed_frames=True, odd_size=(48, 80)),
+    _joint("cogvideox", "CogVideoXPipeline", tokens_before=5),
+    _joint("wan", "WanPipeline"),
+    _joint("wan_2_2", "WanPipeline", heading="Wan 2.2"),
     _joint(
         "hunyuanvideo",
-        "HunyuanVideo",
         "HunyuanVideoPipeline",
         make=_hunyuanvideo,
         guidance=lambda scale: {"true_cfg_scale": scale},
     ),
     # Its sizes are multiples of 32 pixels, two tokens of this one.
-    _joint("ltx", "LTX-Video", "LTXPipeline", odd_size=(32, 96)),
-    _joint("mochi", "Mochi", "MochiPipeline", stride=6, fewest_steps=2),
+    _joint("ltx", "LTXPipeline", odd_size=(32, 96)),
+    _joint("mochi", "MochiPipeline", stride=6, fewest_steps=2),
 )
 # Those that this diffusers has.
-ROWS: Final = tuple(row for row in _ROWS if row.name == "videocrafter2" or hasattr(diffusers, row.pipeline))
+ROWS: Final = tuple(row for row in EVERY if row.name == "videocrafter2" or hasattr(diffusers, row.pipeline))

@@ -16,7 +16,7 @@ FAILS: Final = "✗"
 UNKNOWN: Final = "?"
 
 _INTRODUCTION: Final = f"""\
-# Every architecture with every feature
+# Every family with every feature
 
 {HOLDS}: a test of the two together holds. {FAILS}: it fails. {UNKNOWN}: it has not been run yet. A letter: they cannot
 be together, for the reason below, which is tested, too.

@@ -10,23 +10,23 @@ run.record.save("horse.csv")
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from bytheway.apply.forward import Settings
+from bytheway.apply.applied import Applied, Mark
 from bytheway.apply.installation import Installation
-from bytheway.apply.joint import installation_on
-from bytheway.apply.steps import StepWindow
+from bytheway.apply.joint import JointInstallation
+from bytheway.apply.steps import StepTracker
+from bytheway.apply.temporal import TemporalInstallation
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
-from bytheway.families.known import denoisers_of, preset_for
+from bytheway.families.family import JointAttentions
+from bytheway.families.known import denoisers_of, family_of, preset_for
 from bytheway.families.sites import TemporalAttention
 from bytheway.record import Record
 
 
-@dataclass(frozen=True)
 class Run:
     """What `enhanced` and `observe` hand out.
 
@@ -34,12 +34,17 @@ class Run:
         config: the settings in use.
         record: what was recorded so far; None if nothing is to be. It stays empty for models with joint space-time
             attention: they have no temporal maps to measure, and beta is that of the settings.
-        window: the step in progress, and which steps are active.
     """
 
-    config: ByTheWayConfig
-    record: Record | None
-    window: StepWindow
+    def __init__(self, applied: Applied) -> None:
+        self.config: ByTheWayConfig = applied.config
+        self.record: Record | None = applied.record
+        self._applied = applied
+
+    @property
+    def steps(self) -> StepTracker:
+        """The step in progress, and which steps are active."""
+        return self._applied.steps
 
 
 def apply_bytheway(
@@ -49,6 +54,7 @@ def apply_bytheway(
     sites: Sequence[TemporalAttention] | None = None,
     scheduler: Any = None,
     classifier_free_guidance: bool | None = None,
+    **overrides: Any,
 ) -> None:
     """Enhance every run of a video pipeline from now on; applying again replaces the settings.
 
@@ -64,11 +70,13 @@ def apply_bytheway(
         classifier_free_guidance: for a loop of one's own, or a pipeline that does it in a way of its own: whether each
             batch is an unconditional half followed by a conditional one. Halves sent in two calls (False) are enhanced
             each by their own energies. None: as the pipeline says.
+        overrides: single settings by name, such as beta=2.0, in place of those of `config`.
 
     Raises:
         ByTheWayError: the architecture is not known, has no temporal attention, or the settings do not fit it.
     """
-    _put(model, Settings(_config(model, config, sites), True, None, scheduler, classifier_free_guidance, sites))
+    chosen = _config(model, config, sites).replace(**overrides)
+    _put(model, Applied(chosen, True, None, scheduler, classifier_free_guidance, sites))
 
 
 def remove_bytheway(model: Any) -> None:
@@ -83,7 +91,7 @@ def remove_bytheway(model: Any) -> None:
         installation = Installation.on(denoiser)
         if installation is not None:
             installation.drop(model)
-            if not isinstance(model, nn.Module) and installation.settings_of(denoiser) is not None:
+            if not isinstance(model, nn.Module) and installation.applied_to(denoiser) is not None:
                 raise ByTheWayError(
                     "bytheway was applied to the denoiser itself, and still is; give remove_bytheway the denoiser."
                 )
@@ -107,7 +115,7 @@ def enhanced(
         overrides: single settings by name, such as beta=2.0, in place of those of `config`.
     """
     chosen, kept = _config(model, config, sites).replace(**overrides), Record() if record else None
-    with _scoped(model, Settings(chosen, True, kept, scheduler, classifier_free_guidance, sites)) as run:
+    with _scoped(model, Applied(chosen, True, kept, scheduler, classifier_free_guidance, sites)) as run:
         yield run
 
 
@@ -129,7 +137,7 @@ def observe(
         ByTheWayError: as in `apply_bytheway`, or the model has joint space-time attention, hence no temporal maps.
     """
     chosen = _config(model, config, sites)
-    with _scoped(model, Settings(chosen, False, Record(), scheduler, classifier_free_guidance, sites)) as run:
+    with _scoped(model, Applied(chosen, False, Record(), scheduler, classifier_free_guidance, sites)) as run:
         yield run
 
 
@@ -140,23 +148,40 @@ def _config(model: Any, config: ByTheWayConfig | None, sites: Sequence[TemporalA
 
 
 @contextmanager
-def _scoped(model: Any, settings: Settings) -> Iterator[Run]:
-    denoisers = denoisers_of(model)
-    present = [Installation.on(denoiser) for denoiser in denoisers]
-    before = [None if installation is None else installation.settings_of(model) for installation in present]
-    _put(model, settings)
+def _scoped(model: Any, applied: Applied) -> Iterator[Run]:
+    present = [Installation.on(denoiser) for denoiser in denoisers_of(model)]
+    before = [None if installation is None else installation.applied_to(model) for installation in present]
+    earlier = next((one for one in before if one is not None), None)
+    _put(model, applied)
     try:
-        yield Run(settings.config, settings.record, settings.window)
+        yield Run(applied)
     finally:
-        for denoiser, earlier in zip(denoisers, before, strict=True):
-            # The block may have applied and removed on its own.
-            installation = Installation.on(denoiser)
-            if earlier is not None:
-                installation_on(denoiser, earlier).put(model, earlier)
-            elif installation is not None:
-                installation.drop(model)
+        if earlier is not None:
+            _put(model, earlier)
+        else:
+            for denoiser in denoisers_of(model):
+                installation = Installation.on(denoiser)  # the block may have removed it on its own
+                if installation is not None:
+                    installation.drop(model)
 
 
-def _put(model: Any, settings: Settings) -> None:
+def _put(model: Any, applied: Applied) -> None:
+    """Give a model something, all of its denoisers or none."""
+    ready = []
     for denoiser in denoisers_of(model):
-        installation_on(denoiser, settings).put(model, settings)
+        installation = Installation.on(denoiser) or _new_installation(denoiser, applied)
+        ready.append((installation, installation.fit(applied)))
+    user = model if isinstance(model, nn.Module) else Mark(model)
+    for installation, fitted in ready:
+        installation.put(user, applied, fitted)
+
+
+def _new_installation(denoiser: nn.Module, applied: Applied) -> Installation[Any, Any]:
+    """One that suits the denoiser, still without hooks.
+
+    Raises:
+        ByTheWayError: the family of the denoiser is not known.
+    """
+    if applied.attentions is None and isinstance(family_of(denoiser).attentions, JointAttentions):
+        return JointInstallation(denoiser)
+    return TemporalInstallation(denoiser)

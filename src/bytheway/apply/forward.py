@@ -1,77 +1,44 @@
-"""One call of the denoiser: the settings it is made under, and what its sites tell one another."""
+"""One forward of a denoiser with temporal attention in an active step, and what its sites tell one another."""
+
+from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from diffusers.models.attention_processor import PAGCFGIdentitySelfAttnProcessor2_0, PAGIdentitySelfAttnProcessor2_0
 from torch import Tensor, nn
 
-from bytheway.apply.steps import StepWindow
+from bytheway.apply.applied import Applied
+from bytheway.apply.foreign import PERTURBING_PROCESSORS
 from bytheway.attention.layout import Layout
 from bytheway.attention.measures import Anchor
 from bytheway.attention.projections import enhanced_attention, observe_attention
-from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
-from bytheway.families.sites import Site, TemporalAttention, find_sites
-from bytheway.record import Entry, Record
-
-# In the last part of the batch these put the identity in the place of the map (PAG), which leaves nothing to enhance.
-_PERTURBING = (PAGCFGIdentitySelfAttnProcessor2_0, PAGIdentitySelfAttnProcessor2_0)
+from bytheway.families.sites import Site
+from bytheway.record import Entry
 
 
 @dataclass(eq=False)
-class Settings:
-    """What a pipeline, or a bare denoiser, was given.
+class Forward:
+    """One forward of the denoiser in an active step.
 
     Attributes:
-        enhance: False: the method is off and every site of every step is only recorded.
-        record: where measures go; None: none are made.
-        scheduler, classifier_free_guidance: for a loop of one's own; a pipeline that runs tells both itself.
-        attentions: where the temporal self-attentions are; None: as the architecture declares.
-        window: where the run is.
-        sites: by their paths.
-    """
-
-    config: ByTheWayConfig
-    enhance: bool = True
-    record: Record | None = None
-    scheduler: Any = None
-    classifier_free_guidance: bool | None = None
-    attentions: Sequence[TemporalAttention] | None = None
-    window: StepWindow = field(init=False)
-    sites: dict[str, Site] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.window = StepWindow(self.config.active_steps)
-
-    def find_sites(self, denoiser: nn.Module) -> None:
-        self.sites = {site.path: site for site in find_sites(denoiser, self.config, self.attentions)}
-
-    @property
-    def active(self) -> bool:
-        """Whether anything is to be done in the present step."""
-        return self.window.active or not self.enhance
-
-    def takes_part(self, path: str) -> bool:
-        """Whether anything is to be done at a site in an active step."""
-        return path in self.sites and (self.sites[path].role != "observed" or not self.enhance)
-
-
-@dataclass(eq=False)
-class Call:
-    """One call of the denoiser in an active step.
-
-    Attributes:
+        applied: what it is made under.
+        sites: those that take part, by their paths.
+        run, step: numbers of the denoising run, and of the step in it.
+        timestep: the one the denoiser is called with.
         parts, conditional: of its batch, see `Layout`.
         batch: how many entries it has.
-        sizes: height and width of the feature maps that the denoiser and its temporal transformers were called with.
+        sizes: height and width of the feature maps that the denoiser and its temporal transformers are called with.
         compiled: torch.compile has the denoiser as a whole.
     """
 
-    settings: Settings
+    applied: Applied
+    sites: Mapping[str, Site]
+    run: int
+    step: int
     timestep: Tensor | float
     parts: int
     conditional: int
@@ -97,8 +64,8 @@ class Call:
         Raises:
             ByTheWayError: an attention from a list is called with more than we know to use.
         """
-        settings, site = self.settings, self.settings.sites[path]
-        if settings.attentions is not None:
+        applied, site = self.applied, self.sites[path]
+        if applied.attentions is not None:
             _check_no_more_tensors(path, args, kwargs)
         window = self._windows[path]
         self._windows[path] += 1
@@ -106,36 +73,35 @@ class Call:
         is_anchor = site.role == "anchor"
         # The n-th window pairs with the anchor's n-th. Blocks that run before the anchor, when observed, have none.
         anchor = None if is_anchor or site.partner is None else self._anchors.get((site.partner, window))
-        if settings.enhance:
-            if site.role == "guided" and anchor is None and settings.config.alpha > 0:
+        if applied.enhance:
+            if site.role == "guided" and anchor is None and applied.config.alpha > 0:
                 raise ByTheWayError(
                     f"{path} is called before the anchor block is, whose maps should guide it; list the sites in the "
                     "order in which they run, or give alpha=0."
                 )
-            keep_map = is_anchor and (settings.config.alpha > 0 or settings.record is not None)
+            keep_map = is_anchor and (applied.config.alpha > 0 or applied.record is not None)
             output, kept, measures = enhanced_attention(
                 module,
                 hidden_states,
                 layout,
-                settings.config,
+                applied.config,
                 anchor=anchor,
                 keep_map=keep_map,
-                measure=settings.record is not None,
+                measure=applied.record is not None,
             )
-            if isinstance(getattr(module, "processor", None), _PERTURBING):
+            if isinstance(getattr(module, "processor", None), PERTURBING_PROCESSORS):
                 last = len(output) // self.parts
                 output = torch.cat([output[:-last], forward(hidden_states, *args, **kwargs)[-last:]])
         else:
             output = forward(hidden_states, *args, **kwargs)
             kept, measures = observe_attention(
-                module, hidden_states, layout, settings.config, anchor=anchor, keep_map=is_anchor
+                module, hidden_states, layout, applied.config, anchor=anchor, keep_map=is_anchor
             )
         if kept is not None:
             self._anchors[site.index, window] = kept
-        if settings.record is not None and measures is not None:
-            place = settings.window
-            settings.record.add(
-                Entry(place.run, place.step, self.timestep, site.block, site.index, window, measures.detach())
+        if applied.record is not None and measures is not None:
+            applied.record.add(
+                Entry(self.run, self.step, self.timestep, site.block, site.index, window, measures.detach())
             )
         return output
 

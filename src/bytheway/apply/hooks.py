@@ -1,25 +1,27 @@
-"""The hooks on the modules of one denoiser, which put the enhanced attention in place while they are engaged.
+"""The hooks on the modules of one denoiser, which act while it is the turn of their thread.
 
-A hook sits on the forward of an attention module, through diffusers' own registry, beside those of offloading, casting
-or caching. Whatever changes below it (processors, LoRA) leaves it in place.
+A hook sits on the forward of a module, through diffusers' own registry, beside those of offloading, casting or caching.
+Whatever changes below it (processors, LoRA) leaves it in place. What it is to do is handed to it before each forward of
+the denoiser, in the `Turn` that the hooks of a denoiser share; it asks nobody.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import Any, Final, Generic, Self, TypeVar, cast
 
 import torch
 from diffusers.hooks import HookRegistry, ModelHook
-from torch import Tensor, nn
+from torch import nn
 
-if TYPE_CHECKING:
-    from bytheway.apply.forward import Call
-    from bytheway.apply.installation import Installation
+from bytheway.apply.foreign import ACCELERATE_FORWARD, REGISTRY_ATTRIBUTE
+from bytheway.errors import ByTheWayError
 
-HOOK_NAME = "bytheway"
+HOOK_NAME: Final = "bytheway"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Forward = TypeVar("Forward")
 
 
 def eager(function: Function) -> Function:
@@ -27,26 +29,42 @@ def eager(function: Function) -> Function:
     return cast(Function, torch.compiler.disable(function))
 
 
-class Hook(ModelHook):  # type: ignore[misc]
-    """A hook of ours. While it is not engaged, the module does what it always did.
+class Turn(threading.local, Generic[Forward]):
+    """The forward of the denoiser that the present thread is in, while there is something to do in it.
+
+    Each thread sees its own, so that pipelines which share a denoiser may run at once.
+    """
+
+    forward: Forward | None
+
+    def __init__(self) -> None:
+        self.forward = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Turn[Forward]:
+        copy = memo[id(self)] = type(self)()
+        return copy
+
+    def __reduce__(self) -> Any:
+        raise ByTheWayError("A denoiser cannot be pickled with bytheway on it; call remove_bytheway first.")
+
+
+class Hook(ModelHook, Generic[Forward]):  # type: ignore[misc]
+    """A hook of ours. While it is nobody's turn, the module does what it always did.
 
     Attributes:
+        turn: what the hooks of one denoiser share.
         path: of the module in its denoiser, where the hook goes by it.
         whole: once it is taken off, whether its module was as the hook had left it, so that it can be put back.
     """
 
-    def __init__(self, installation: Installation, path: str = "") -> None:
+    def __init__(self, turn: Turn[Forward], path: str = "") -> None:
         super().__init__()
-        self.installation = installation
+        self.turn = turn
         self.path = path
-        self.engaged = False
-
-    def has_part_in(self, call: Call) -> bool:
-        return True
 
     def attach(self, module: Any) -> Self:
         self.module = module
-        self.brought_registry = not hasattr(module, "_diffusers_hook")
+        self.brought_registry = not hasattr(module, REGISTRY_ATTRIBUTE)
         self.brought_forward = "forward" not in vars(module)
         self.registry = HookRegistry.check_if_exists_or_initialize(module)
         self.registry.register_hook(self, HOOK_NAME)
@@ -55,7 +73,7 @@ class Hook(ModelHook):  # type: ignore[misc]
 
     def attach_again(self) -> bool:
         """Put everything back that `detach` has left whole, if the module is still what it was."""
-        if not self.whole or vars(self.module).keys() & {"_diffusers_hook", "forward"}:
+        if not self.whole or vars(self.module).keys() & {REGISTRY_ATTRIBUTE, "forward"}:
             return False
         self.module._diffusers_hook, self.module.forward = self.registry, self.forward
         return True
@@ -73,7 +91,7 @@ class Hook(ModelHook):  # type: ignore[misc]
             self.brought_registry
             and self.brought_forward
             and len(self.registry.hooks) == 1
-            and attributes.get("_diffusers_hook") is self.registry
+            and attributes.get(REGISTRY_ATTRIBUTE) is self.registry
             and attributes.get("forward") is self.forward
         )
         if self.whole:
@@ -85,7 +103,7 @@ class Hook(ModelHook):  # type: ignore[misc]
         later = next((h.fn_ref for h in registry.hooks.values() if h.fn_ref.original_forward is self.forward), None)
         later_forward = later.forward if later is not None else None
         # Hooks of accelerate (sequential offloading) that came later are no part of the registry, and go around it.
-        around = vars(self.module).get("_old_forward") is self.forward
+        around = vars(self.module).get(ACCELERATE_FORWARD) is self.forward
         outer = self.module.forward if lost or around else None
         registry.remove_hook(HOOK_NAME, recurse=False)
         if later is not None:
@@ -101,81 +119,24 @@ class Hook(ModelHook):  # type: ignore[misc]
             del self.module.forward
 
 
-class SpareHooks(dict[tuple[type[Hook], str, nn.Module], Hook]):
+class SpareHooks(dict[tuple[type[Hook[Any]], str, nn.Module], Hook[Any]]):
     """Hooks that have been taken off, for the next time.
 
     The graphs of torch.compile hold for the very hooks with which they were traced: with others they would be made
     anew, until there are so many that the denoiser is not compiled any more. A copy of the denoiser gets none of them.
     """
 
-    def keep(self, hook: Hook) -> None:
+    def keep(self, hook: Hook[Any]) -> None:
         if hook.whole:
             self[type(hook), hook.path, hook.module] = hook
 
-    def put_back(self, module: nn.Module, like: Hook) -> Hook | None:
+    def put_back(self, module: nn.Module, like: Hook[Any]) -> Hook[Any] | None:
         """The hook that did on this module what `like` is to do, back in its place."""
         hook = self.pop((type(like), like.path, module), None)
         if hook is None or not hook.attach_again():
             return None
-        hook.installation, hook.engaged = like.installation, False
+        hook.turn = like.turn
         return hook
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return SpareHooks, ()
-
-
-class TransformerHook(Hook):
-    """Tells the sites of a temporal transformer the size of its feature map."""
-
-    def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if self.engaged:
-            assert self.installation.call is not None
-            note_size = self._note_size if self.installation.call.compiled else self._note_size_untraced
-            note_size(next(iter((*args, *kwargs.values()))))
-        return args, kwargs
-
-    def _note_size(self, feature_map: Tensor) -> None:
-        assert self.installation.call is not None
-        height, width = feature_map.shape[-2:]
-        self.installation.call.sizes[self.module] = height, width
-
-    @eager
-    def _note_size_untraced(self, feature_map: Tensor) -> None:
-        self._note_size(feature_map)
-
-
-class SplitHook(Hook):
-    """Runs FreeNoise's split blocks in one piece: a video's beta is known only when all of its pixels are."""
-
-    def new_forward(self, module: Any, *args: Any, **kwargs: Any) -> Any:
-        return (module.module if self.engaged else self.fn_ref.original_forward)(*args, **kwargs)
-
-
-class SiteHook(Hook):
-    """Runs the enhanced attention in place of a site's own.
-
-    Where the denoiser is compiled as a whole it is traced, without a break in the graph. A graph of less than that
-    would serve one site alone, and one that held the step of a record no other step.
-    """
-
-    def has_part_in(self, call: Call) -> bool:
-        return call.settings.takes_part(self.path)
-
-    def new_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if not self.engaged:
-            return self.fn_ref.original_forward(*args, **kwargs)
-        call = self.installation.call
-        assert call is not None
-        attend = self._attend if call.compiled and call.settings.record is None else self._attend_untraced
-        return attend(module, *args, **kwargs)
-
-    def _attend(self, module: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
-        if not args:
-            name = "hidden_states" if "hidden_states" in kwargs else next(iter(kwargs))
-            args = (kwargs.pop(name),)
-        assert self.installation.call is not None
-        return self.installation.call.attend(self.path, module, self.fn_ref.original_forward, *args, **kwargs)
-
-    @eager
-    def _attend_untraced(self, module: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
-        return self._attend(module, *args, **kwargs)

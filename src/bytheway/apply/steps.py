@@ -1,6 +1,8 @@
 """Which denoising step a call of the denoiser belongs to, and whether the method acts in it."""
 
 import math
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ def count_active(fraction: float, steps: int) -> int:
     return math.ceil(round(fraction * steps, 9))
 
 
-class StepWindow:
+class StepTracker:
     """Follows the denoising runs of one pipeline, from nothing but the timesteps its denoiser is called with.
 
     A run is one pass over `scheduler.timesteps`, from wherever it starts (video-to-video skips the first ones); setting
@@ -27,8 +29,14 @@ class StepWindow:
         steps: how many steps the run has.
     """
 
-    def __init__(self, fraction: float) -> None:
+    def __init__(self, fraction: float, runs: Iterator[int] | None = None) -> None:
+        """
+        Args:
+            fraction: the share of the steps that is active.
+            runs: numbers for the runs, where several trackers share them; None: 0, 1, 2 and so on.
+        """
         self.fraction = fraction
+        self._runs = count() if runs is None else runs
         self.run = -1
         self.step = 0
         self.steps = 0
@@ -73,7 +81,7 @@ class StepWindow:
         # A run that goes through them again and again (the tiles of a long video) counts the steps of all its rounds.
         num_timesteps = min(num_timesteps, len(timesteps)) if num_timesteps else None
         if timesteps is not self._timesteps:
-            self.run += 1
+            self.run = next(self._runs)
             # The last of several denoisers is first called in the middle of a run.
             self._timesteps, self._start = timesteps, len(timesteps) - num_timesteps if num_timesteps else index
         self._start = min(self._start, index)

@@ -15,7 +15,7 @@ FAMILY: Final = Family(
     # first frame.
     attentions=JointAttentions(re.compile(r"blocks\.\d+\.attn1"), of_latents),
     presets=(all_but_dc("wan", 15),),
-    pipelines={"WanPipeline": "Wan"},
+    pipelines={"WanPipeline": "Wan 2.1"},
     defaults=(
         # Wan 2.2 TI2V 5B.
         MakersDefaults(

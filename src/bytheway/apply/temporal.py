@@ -1,0 +1,116 @@
+"""The hooks on a denoiser with temporal attention: in the active steps its sites run the enhanced attention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from bytheway.apply.applied import Applied
+from bytheway.apply.arguments import sample_of, timestep_of
+from bytheway.apply.caller import Caller, parts_of_batch
+from bytheway.apply.foreign import SplitInferenceModule
+from bytheway.apply.forward import Forward
+from bytheway.apply.hooks import Hook, eager
+from bytheway.apply.installation import Installation
+from bytheway.apply.steps import StepTracker
+from bytheway.families.family import Inputs
+from bytheway.families.sites import Site, find_sites
+
+Sites = dict[str, Site]  # by their paths
+
+
+class TemporalInstallation(Installation[Sites, Forward]):
+    """Everything that bytheway has put on one denoiser with temporal attention."""
+
+    def fit(self, applied: Applied) -> Sites:
+        return {site.path: site for site in find_sites(self.denoiser, applied.config, applied.attentions)}
+
+    def _modules(self, fitted: Sites) -> Mapping[str, nn.Module]:
+        return {path: site.module for path, site in fitted.items()}
+
+    def _hooks_for(self, everyone: Iterable[Sites]) -> Iterable[tuple[nn.Module, Hook[Forward]]]:
+        """On every temporal self-attention; which of them take part is up to each forward."""
+        sites = [site for fitted in everyone for site in fitted.values()]
+        attentions = {site.module for site in sites}
+        # Of the denoiser itself the size is known without a hook.
+        transformers = {site.transformer: None for site in sites if site.transformer not in (None, self.denoiser)}
+        for transformer in transformers:
+            assert transformer is not None
+            yield transformer, TransformerHook(self.turn)
+            for module in transformer.modules():
+                if isinstance(module, SplitInferenceModule) and attentions.intersection(module.modules()):
+                    yield module, SplitHook(self.turn)
+        for path, module in {site.path: site.module for site in sites}.items():
+            yield module, SiteHook(self.turn, path)
+
+    def _forward(
+        self, applied: Applied, fitted: Sites, caller: Caller, steps: StepTracker, inputs: Inputs
+    ) -> Forward | None:
+        sample, timestep = sample_of(dict(inputs)), timestep_of(dict(inputs))
+        parts, conditional = parts_of_batch(caller, len(sample), applied.classifier_free_guidance)
+        height, width = sample.shape[-2:]
+        return Forward(
+            applied,
+            {path: site for path, site in fitted.items() if site.role != "observed" or not applied.enhance},
+            steps.run,
+            steps.step,
+            timestep,
+            parts,
+            conditional,
+            len(sample),
+            {self.denoiser: (height, width)},
+            self._is_compiled(caller),
+        )
+
+
+class TransformerHook(Hook[Forward]):
+    """Tells the sites of a temporal transformer the size of its feature map."""
+
+    def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        forward = self.turn.forward
+        if forward is not None:
+            note_size = self._note_size if forward.compiled else self._note_size_untraced
+            note_size(forward, next(iter((*args, *kwargs.values()))))
+        return args, kwargs
+
+    def _note_size(self, forward: Forward, feature_map: Tensor) -> None:
+        height, width = feature_map.shape[-2:]
+        forward.sizes[self.module] = height, width
+
+    @eager
+    def _note_size_untraced(self, forward: Forward, feature_map: Tensor) -> None:
+        self._note_size(forward, feature_map)
+
+
+class SplitHook(Hook[Forward]):
+    """Runs FreeNoise's split blocks in one piece: a video's beta is known only when all of its pixels are."""
+
+    def new_forward(self, module: Any, *args: Any, **kwargs: Any) -> Any:
+        return (self.fn_ref.original_forward if self.turn.forward is None else module.module)(*args, **kwargs)
+
+
+class SiteHook(Hook[Forward]):
+    """Runs the enhanced attention in place of a site's own.
+
+    Where the denoiser is compiled as a whole it is traced, without a break in the graph. A graph of less than that
+    would serve one site alone, and one that held the step of a record no other step.
+    """
+
+    def new_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        forward = self.turn.forward
+        if forward is None or self.path not in forward.sites:
+            return self.fn_ref.original_forward(*args, **kwargs)
+        attend = self._attend if forward.compiled and forward.applied.record is None else self._attend_untraced
+        return attend(forward, module, *args, **kwargs)
+
+    def _attend(self, forward: Forward, module: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        if not args:
+            name = "hidden_states" if "hidden_states" in kwargs else next(iter(kwargs))
+            args = (kwargs.pop(name),)
+        return forward.attend(self.path, module, self.fn_ref.original_forward, *args, **kwargs)
+
+    @eager
+    def _attend_untraced(self, forward: Forward, module: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        return self._attend(forward, module, *args, **kwargs)
