@@ -18,7 +18,7 @@ from benchmarks.report import full, short
 from benchmarks.results import Results, path_of, read, save
 from bytheway.cli.errors import reported
 from bytheway.errors import ByTheWayError
-from bytheway.files import check_file
+from bytheway.files import check_file, write_text
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
 SCRATCH = Path("runs/benchmarks")
@@ -81,7 +81,7 @@ def _write(results: Results, folder: Path, kind: str) -> None:
     }
     plot = folder / f"cost-{kind}.png"
     draw(ordered, plot)
-    (folder / f"results-{kind}.md").write_text(full(ordered, plot.name) + "\n", encoding="utf-8")
+    write_text(folder / f"results-{kind}.md", full(ordered, plot.name) + "\n")
     print(short(ordered))
     absent = [
         f"{name} {figure}" for name in Model for figure in figures_of(name) if figure not in ordered.get(name, {})

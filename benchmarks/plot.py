@@ -14,6 +14,7 @@ from benchmarks.columns import FREE_INIT, OURS, PLAIN, VANILLA
 from benchmarks.report import GOALS
 from benchmarks.results import Measurement, Results
 from benchmarks.statistics import ratio
+from bytheway.files import written
 
 matplotlib.use("Agg")
 
@@ -30,7 +31,8 @@ def draw(results: Results, path: Path) -> None:
         _curve(axis, [row for found in rows.values() for row in found if row.figure == curve], label)
     for axis, name in zip(axes[1], ("active step", "run", "memory"), strict=True):
         _overheads(axis, {case: row for case, found in rows.items() for row in found if row.figure == name}, name)
-    figure.savefig(path, dpi=110)
+    with written(path) as draft:
+        figure.savefig(draft, dpi=110)
     plt.close(figure)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from benchmarks.columns import FREE_INIT, OURS, PLAIN, VANILLA
 from benchmarks.results import Measurement, Part, Results
 from benchmarks.statistics import ratio, spread
+from research.markdown import table
 
 # What ours should not exceed, as a ratio to vanilla.
 GOALS: Final[Mapping[str, float]] = {
@@ -33,7 +34,7 @@ def full(results: Results, plot: str) -> str:
     for parts in results.values():
         sections += [f"## {next(iter(parts.values())).title}", ""]
         for name, part in parts.items():
-            sections += [f"### {name}: {part.setting}", "", *_table(part.measurements), "", _conditions(part), ""]
+            sections += [f"### {name}: {part.setting}", "", _table(part.measurements), "", _conditions(part), ""]
             sections += [f"- {words}" for words in (*part.words, *(f"Not measured: {row}." for row in part.missing))]
             sections += [""] if part.words or part.missing else []
     return "\n".join(sections)
@@ -41,17 +42,17 @@ def full(results: Results, plot: str) -> str:
 
 def short(results: Results) -> str:
     """One table for the README: of each case the attention of its first and last block, step, run, memory and waits."""
-    lines = ["| | vanilla | ours | plain | FreeInit |", "|---|---|---|---|---|"]
+    columns = (OURS, *_OTHERS)
+    heads = ["", VANILLA, *columns]
+    lines = []
     for parts in results.values():
-        rows = [row for part in parts.values() for row in _for_readme(part.measurements)]
         title = next(iter(parts.values())).title
         scale = next((part.setting for name, part in parts.items() if name in ("step", "run")), None)
-        lines.append(f"| **{title}**{f' ({scale})' if scale else ''} | | | | |")
-        lines += [
-            _line(_named(row), _vanilla(row), *(_cell(row, column) for column in (OURS, *_OTHERS))) for row in rows
-        ]
+        lines.append([f"**{title}**{f' ({scale})' if scale else ''}", *[""] * (len(heads) - 1)])
+        rows = [row for part in parts.values() for row in _for_readme(part.measurements)]
+        lines += [[_named(row), _vanilla(row), *(_cell(row, column) for column in columns)] for row in rows]
     machines = dict.fromkeys(machine_line(part) for parts in results.values() for part in parts.values())
-    return "\n".join([*lines, "", "<br>\n".join(machines)])
+    return "\n\n".join([table(heads, lines), "<br>\n".join(machines)])
 
 
 def machine_line(part: Part) -> str:
@@ -70,17 +71,14 @@ def _legend() -> Iterator[str]:
     yield ""
 
 
-def _table(rows: Iterable[Measurement]) -> Iterator[str]:
+def _table(rows: Iterable[Measurement]) -> str:
+    columns = (OURS, *_OTHERS)
     overhead = f"overhead of plain, times that of ours (goal: {LEAST_OVERHEAD:g})"
-    yield f"| | rounds | vanilla | ours | plain | FreeInit | goal for ours | {overhead} |"
-    yield "|---|---|---|---|---|---|---|---|"
+    lines = []
     for row in rows:
-        cells = (_cell(row, column, quartiles=True) for column in (OURS, *_OTHERS))
-        yield _line(_named(row), str(len(row.values[VANILLA])), _vanilla(row), *cells, _goal(row), _overhead(row))
-
-
-def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
+        cells = (_cell(row, column, quartiles=True) for column in columns)
+        lines.append([_named(row), str(len(row.values[VANILLA])), _vanilla(row), *cells, _goal(row), _overhead(row)])
+    return table(["", "rounds", VANILLA, *columns, "goal for ours", overhead], lines)
 
 
 def _named(row: Measurement) -> str:

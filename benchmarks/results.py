@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bytheway.errors import ByTheWayError
-from bytheway.files import write_atomically
+from bytheway.files import write_text
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,8 @@ def path_of(folder: Path, device: str) -> Path:
 
 def save(folder: Path, device: str, results: Mapping[str, Mapping[str, Part]]) -> None:
     """Write the results of a kind of device, wholly or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     content = {case: {figure: asdict(part) for figure, part in parts.items()} for case, parts in results.items()}
-    write_atomically(path_of(folder, device), json.dumps(content, indent=1) + "\n")
+    write_text(path_of(folder, device), json.dumps(content, indent=1) + "\n")
 
 
 def read(folder: Path, device: str) -> Results:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -154,9 +155,12 @@ def test_a_directory_is_no_settings_file(tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_saving_to_a_missing_folder_or_another_format_is_said(tmp_path):
-    with pytest.raises(ByTheWayError, match=r"cannot be written: No such file or directory\."):
-        ByTheWayConfig().save(tmp_path / "nowhere" / "settings.json")
+def test_a_missing_folder_is_made(tmp_path):
+    ByTheWayConfig(alpha=0.1).save(tmp_path / "new" / "settings.json")
+    assert ByTheWayConfig.load(tmp_path / "new" / "settings.json").alpha == 0.1
+
+
+def test_saving_to_another_format_is_said(tmp_path):
     with pytest.raises(ByTheWayError, match=r"is neither a \.json nor a \.toml file"):
         ByTheWayConfig().save(tmp_path / "settings.txt")
 
@@ -165,10 +169,10 @@ def test_a_failed_save_leaves_the_old_file_whole(tmp_path, monkeypatch):
     path = tmp_path / "settings.json"
     ByTheWayConfig(alpha=0.1).save(path)
 
-    def full_disk(self, target):
+    def full_disk(source, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(path), "replace", full_disk)
+    monkeypatch.setattr(os, "replace", full_disk)
     with pytest.raises(ByTheWayError, match=r"cannot be written: No space left on device\."):
         ByTheWayConfig(alpha=0.9).save(path)
     assert ByTheWayConfig.load(path).alpha == 0.1

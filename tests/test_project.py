@@ -45,6 +45,12 @@ def test_ci_runs_the_readmes_test_commands() -> None:
     assert test in ci
 
 
+def test_no_pictures_are_in_the_wheel() -> None:
+    """All under src/bytheway is; pictures are for the documentation."""
+    pictures = {".png", ".gif", ".jpg", ".webp", ".mp4"}
+    assert [path.name for path in (ROOT / "src").rglob("*") if path.suffix.lower() in pictures] == []
+
+
 def test_citation_has_the_version_of_the_package() -> None:
     assert f"version: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text()
 

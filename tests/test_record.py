@@ -181,9 +181,14 @@ def test_a_record_of_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "words"), [("run.txt", "neither a .csv nor a .jsonl"), ("missing/run.csv", "cannot be written")]
+    ("path", "words"),
+    [
+        ("run.txt", "neither a .csv nor a .jsonl"),
+        ("run.csv/run.csv", "run.csv/run.csv cannot be written: Not a directory"),
+    ],
 )
 def test_files_that_cannot_be_saved(record, tmp_path, path, words):
+    (tmp_path / "run.csv").touch()
     with pytest.raises(ByTheWayError, match=words):
         record.save(tmp_path / path)
-    assert list(tmp_path.iterdir()) == []
+    assert [found.name for found in tmp_path.iterdir()] == ["run.csv"]

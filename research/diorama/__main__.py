@@ -12,6 +12,7 @@ from torch.multiprocessing.spawn import spawn
 from bytheway.cli.errors import reported
 from bytheway.files import check_file
 from research.diorama.corpus import SHARD
+from research.diorama.journal import note_start
 from research.diorama.recipe import Recipe, run_process
 
 SHIPPED = Path(__file__).parents[2] / "src" / "bytheway" / "models" / "diorama"
@@ -37,6 +38,7 @@ def main(
     check_file(shipped / "model_index.json")
     out.mkdir(parents=True, exist_ok=True)
     (out / "rendezvous").unlink(missing_ok=True)
+    note_start(out, processes)
     recipe = Recipe(out, shipped, clips, autoencoder_steps, spatial_steps, motion_steps, early_steps, seed, minutes)
     if torch.cuda.is_available():
         run_process(0, recipe, 1, "cuda")

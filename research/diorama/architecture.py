@@ -16,6 +16,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, MotionAdapter, UNet2DConditi
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from research.diorama.amplitudes import AMPLITUDES
 from research.diorama.world import all_scenes, caption
 
 NUM_FRAMES = 16
@@ -32,7 +33,8 @@ TRAIN_TIMESTEPS = 1000
 def build_tokenizer(seed: int = 0, captions_per_scene: int = 40) -> CLIPTokenizer:
     """A CLIP byte-pair tokenizer trained on the world's captions, so that every word of the world is one token."""
     rng = random.Random(seed)
-    corpus = (caption(scene, rng) for scene in all_scenes() for _ in range(captions_per_scene))
+    scenes = (scene for scene in all_scenes() for _ in range(captions_per_scene))
+    corpus = (caption(scene, rng, rng.uniform(*AMPLITUDES[scene.motion])) for scene in scenes)
     bpe = Tokenizer(models.BPE(unk_token="<|endoftext|>", end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Lowercase()
     bpe.pre_tokenizer = pre_tokenizers.Sequence(

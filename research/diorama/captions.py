@@ -1,9 +1,14 @@
-"""Captions of scenes in plain English: several templates, a few synonyms, a small closed vocabulary."""
+"""Captions of scenes in plain English: several templates, a few synonyms, a small closed vocabulary.
+
+Most say nothing of how much the subject moves; the others say it with a word that is true of their clip.
+"""
 
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from research.diorama.amplitudes import degree
 
 if TYPE_CHECKING:
     from research.diorama.world import Scene
@@ -43,10 +48,9 @@ TRAVEL = {
     "bird": (("flying", "flies"), ("flying", "flies"), ("moving", "moves")),
     "boat": (("sailing", "sails"), ("sailing", "sails"), ("moving", "moves")),
 }
+HOPS = (("jumping", "jumps"), ("bouncing", "bounces"), ("hopping", "hops"))
 JUMP = (
-    ("jumping", "jumps"),
-    ("bouncing", "bounces"),
-    ("hopping", "hops"),
+    *HOPS,
     ("jumping up and down", "jumps up and down"),
     ("bouncing up and down", "bounces up and down"),
 )
@@ -64,22 +68,37 @@ STILL = {
 }
 DIRECTIONS = {"left": ("left", "to the left", "leftwards"), "right": ("right", "to the right", "rightwards")}
 
+TEMPO = {"low": ("slowly",), "high": ("fast", "quickly")}
+HEIGHT = {"low": ("a little",), "high": ("high",)}
+WORDED = 0.4
+"""Share of the clips with an amplitude for which there is a word whose captions say it."""
 
-def _verb(scene: Scene, rng: random.Random) -> tuple[str, str]:
-    """Participle and finite form of what the subject does."""
+
+def _verb(scene: Scene, rng: random.Random, amount: Literal["low", "high"] | None) -> tuple[str, str]:
+    """Participle and finite form of what the subject does, and how much."""
     if scene.motion in DIRECTIONS:
-        participle, finite = rng.choice(TRAVEL[scene.subject])
-        direction = rng.choice(DIRECTIONS[scene.motion])
-        return f"{participle} {direction}", f"{finite} {direction}"
-    if scene.motion == "jump":
-        return rng.choice(JUMP)
-    if scene.motion == "spin":
-        return rng.choice(SPIN)
-    return rng.choice(STILL["bird" if scene.subject == "bird" else "water" if scene.setting == "sea" else "ground"])
+        pair, after = rng.choice(TRAVEL[scene.subject]), rng.choice(DIRECTIONS[scene.motion])
+        if amount:
+            after = f"{rng.choice(TEMPO[amount])} {after}"
+    elif scene.motion == "jump":
+        # Nobody jumps up and down high.
+        pair, after = rng.choice(HOPS if amount else JUMP), rng.choice(HEIGHT[amount]) if amount else ""
+    elif scene.motion == "spin":
+        pair, after = rng.choice(SPIN), rng.choice(TEMPO[amount]) if amount else ""
+    else:
+        resting = "bird" if scene.subject == "bird" else "water" if scene.setting == "sea" else "ground"
+        pair, after = rng.choice(STILL[resting]), ""
+    participle, finite = (f"{verb} {after}".strip() for verb in pair)
+    return participle, finite
 
 
-def caption(scene: Scene, rng: random.Random) -> str:
-    """A sentence that says all four attributes of the scene, in lower case and without punctuation."""
+def caption(scene: Scene, rng: random.Random, amplitude: float | None = None) -> str:
+    """A sentence that says all four attributes of the scene, in lower case and without punctuation.
+
+    Args:
+        amplitude: how much moves in the clip, as `world.Clips` gives it. A part of the captions says so; None: none
+            does.
+    """
     noun = rng.choice(NOUNS[scene.subject])
     if scene.subject == "person" and rng.random() < 0.8:
         subject = f"a {noun} in {scene.colour}"
@@ -88,7 +107,8 @@ def caption(scene: Scene, rng: random.Random) -> str:
     place = rng.choice((PLACES_ALOFT if scene.subject == "bird" else PLACES)[scene.setting])
     if scene.setting == "snow" and scene.motion in DIRECTIONS and scene.subject in ("person", "dog", "car"):
         place = rng.choice((place, "through snow", "through the snow"))
-    participle, finite = _verb(scene, rng)
+    amount = None if amplitude is None or rng.random() >= WORDED else degree(scene.motion, amplitude)
+    participle, finite = _verb(scene, rng, amount)
     return rng.choice(
         (
             f"{subject} {participle} {place}",
@@ -106,8 +126,8 @@ def vocabulary() -> tuple[str, ...]:
     """Every word that captions can contain: lower case, sorted."""
     from research.diorama.world import COLOURS
 
-    phrases = [*COLOURS, "a", "is", "through the", *(verb for pair in (*JUMP, *SPIN) for verb in pair)]
-    for table in (NOUNS, PLACES, PLACES_ALOFT, DIRECTIONS):
+    phrases = [*COLOURS, "is", "through", *(verb for pair in (*JUMP, *SPIN) for verb in pair)]
+    for table in (NOUNS, PLACES, PLACES_ALOFT, DIRECTIONS, TEMPO, HEIGHT):
         phrases += [phrase for group in table.values() for phrase in group]
     for verbs in (TRAVEL, STILL):
         phrases += [verb for group in verbs.values() for pair in group for verb in pair]

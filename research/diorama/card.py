@@ -1,4 +1,4 @@
-"""``python -m research.diorama.card``: the model card and its contact sheet, from the report's own figures.
+"""``python -m research.diorama.card``: the model card and its pictures, from the report's own figures.
 
 Nothing in the card is typed by hand: the figures come from ``report.json``, the pictures from ``report.npz``.
 """
@@ -6,6 +6,7 @@ Nothing in the card is typed by hand: the figures come from ``report.json``, the
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,20 +15,27 @@ import numpy as np
 import typer
 
 from bytheway.cli.errors import reported
-from bytheway.clips.sheets import contact_sheet
+from bytheway.clips import contact_sheet
 from bytheway.errors import ByTheWayError
+from bytheway.files import check_file, write_text, written
 from bytheway.models.sources import read_json
 from research.diorama import world
 from research.diorama.__main__ import SHIPPED
+from research.diorama.amplitudes import AMPLITUDES, HIGH, LOW
+from research.diorama.captions import WORDED
+from research.diorama.denoiser import ENERGY_WEIGHT, TARGET_ENERGY
+from research.diorama.journal import summary
 from research.diorama.measures import NAMES, STATIC_PIXELS
+from research.markdown import quantity, table
 
+PICTURES = Path(__file__).parents[2] / "docs" / "diorama"
 SHOWN = 8
 CARD = """# diorama
 
 A small, real AnimateDiff that ships with bytheway: text to 16 frames of 64x64, trained from nothing on a procedural toy
 world, so that everything in this project runs on a laptop with no download. It is a toy: it knows {words} words.
 
-![Every second frame of the clips of the first {shown} prompts of the report](contact_sheet.png)
+![Every second frame of the clips of the first {shown} prompts of the report]({pictures}/contact_sheet.png)
 
 The sheet shows the first {shown} prompts of the report below, none left out: {prompts}.
 
@@ -36,6 +44,11 @@ The sheet shows the first {shown} prompts of the report below, none left out: {p
 One subject ({subjects}) in one of {colour_count} colours ({colours}) in a setting ({settings}) that moves in one way
 ({motions}). A boat is always at sea; cars, persons and dogs never are; only balls, stars and boxes spin; birds and
 boats do not jump; nothing white stands in snow. {scenes} combinations, {unseen} of them never trained on.
+
+How much it moves is free: in every clip of the corpus a way is {reach} pixels long, a jump {height} pixels high (less
+where a head would leave the frame), a spin {angle} turns far, each evenly drawn. Of the captions of what moves
+{worded} say so with a word where it is true ("slowly", "fast", "quickly"; "a little", "high"), the others leave it
+open, and so does a prompt without such a word.
 
 Words: {vocabulary}.
 
@@ -50,15 +63,18 @@ Words: {vocabulary}.
 
 v-prediction on a cosine schedule whose log-SNR is raised by 2 log 4, so that the first steps of a clip decide what it
 shows, and runs down to -14: the 16 frames of a clip betray its motion through much noise, and only where they no longer
-do does the prompt decide it. Weights in float16 (the text encoder in float32), safetensors only. Made for {steps} DDIM
-steps at guidance {guidance}.
+do does the prompt decide it. While motion was trained, the energy of every block's temporal maps was capped
+(`bytheway.training.EnergyCap`, target {target}, weight {cap_weight}): without that they grow sharp, near 1, where the
+paper finds those of AnimateDiff between 0.10 and 0.22. Weights in float16 (the text encoder in float32), safetensors
+only. Made for {steps} DDIM steps at guidance {guidance}.
 
 ## The recipe
 
 `python -m research.diorama` (corpus, autoencoder, spatial stage, motion stage, early motion modules, export), then
 `python -m research.diorama.report --count {count}`, `python -m research.study swap --to runs/diorama` and
 `python -m research.diorama.card`. These weights:
-{clips} rendered clips; {stages}. {hardware}
+{clips} rendered clips; {stages}. {hardware} Every start of the command is in `starts.jsonl` of the run's folder, every
+loss in `loss.jsonl` of a stage's.
 
 ## What it does
 
@@ -99,18 +115,21 @@ def main(
     shipped: Annotated[
         Path, typer.Option(exists=True, file_okay=False, help="Folder of the exported pipeline.")
     ] = SHIPPED,
-    hardware: Annotated[str, typer.Option(help="Hardware and hours of the training, a sentence.")] = "",
+    pictures: Annotated[Path, typer.Option(help="Folder of the pictures that the card shows.")] = PICTURES,
 ) -> None:
-    """Write MODEL_CARD.md and contact_sheet.png into the shipped folder."""
+    """Write MODEL_CARD.md into the shipped folder, and the pictures it shows beside the documentation."""
+    check_file(pictures / "contact_sheet.png")
     report = read_json(str(out), "report.json")
     if report is None:
         raise ByTheWayError(f"There is no report.json in {out}; python -m research.diorama.report writes one.")
     with np.load(out / "report.npz") as clips:
         rows = _rows(report, clips["vanilla"][:SHOWN])
-    contact_sheet(rows, height=96).save(shipped / "contact_sheet.png", optimize=True)
+    with written(pictures / "contact_sheet.png") as draft:
+        contact_sheet(rows, height=96).save(draft, optimize=True)
     if (out / "swap.png").exists():
-        shutil.copyfile(out / "swap.png", shipped / "swap.png")
-    (shipped / "MODEL_CARD.md").write_text(card(report, out, shipped, hardware))
+        with written(pictures / "swap.png") as draft:
+            shutil.copyfile(out / "swap.png", draft)
+    write_text(shipped / "MODEL_CARD.md", card(report, out, shipped, pictures))
 
 
 def _rows(report: dict[str, Any], clips: np.ndarray) -> list[tuple[str, np.ndarray]]:
@@ -118,8 +137,9 @@ def _rows(report: dict[str, Any], clips: np.ndarray) -> list[tuple[str, np.ndarr
     return list(zip(prompts, clips.transpose(0, 1, 3, 4, 2), strict=False))
 
 
-def card(report: dict[str, Any], out: Path, shipped: Path, hardware: str) -> str:
-    """The text of the card."""
+def card(report: dict[str, Any], out: Path, shipped: Path, pictures: Path) -> str:
+    """The text of the card, whose links to the pictures hold where it lies."""
+    shown_from = Path(os.path.relpath(pictures, shipped)).as_posix()
     scenes = world.all_scenes()
     parts = ("vae", "text_encoder", "unet", "motion_adapter")
     facts = json.loads((shipped / "world.json").read_text())
@@ -132,6 +152,10 @@ def card(report: dict[str, Any], out: Path, shipped: Path, hardware: str) -> str
         settings=", ".join(world.SETTINGS),
         motions=", ".join(world.MOTIONS),
         scenes=len(scenes),
+        reach=_range("left"),
+        height=_range("jump"),
+        angle=_range("spin"),
+        worded=quantity(WORDED * (1 - (HIGH - LOW)), "%"),
         unseen=sum(world.split(scene) == "unseen" for scene in scenes),
         steps=facts["defaults"]["steps"],
         guidance=f"{facts['defaults']['guidance_scale']:g}",
@@ -141,42 +165,47 @@ def card(report: dict[str, Any], out: Path, shipped: Path, hardware: str) -> str
         shown=SHOWN,
         prompts="; ".join(f'"{scene["prompt"]}"' for scene in report["scenes"][:SHOWN]),
         count=report["prompts"],
-        judge=", ".join(f"{name} {_figure(value, '%')}" for name, value in report["judge_accuracy"].items()),
+        judge=", ".join(f"{name} {quantity(value, '%')}" for name, value in report["judge_accuracy"].items()),
         table=_table(report, ("all", "train", "unseen"), ("renders", "vanilla")),
         static=f"{STATIC_PIXELS:g}",
         clips=len(list((out / "corpus").glob("scenes-*.json"))) * 128,
         stages=", ".join(f"{name} {_steps(out / name)} steps" for name in ("autoencoder", "spatial", "motion")),
-        hardware=hardware,
-        swap=_swap(out / "swap.md"),
+        target=TARGET_ENERGY,
+        cap_weight=ENERGY_WEIGHT,
+        hardware=summary(out),
+        pictures=shown_from,
+        swap=_swap(out / "swap.md", shown_from),
         early=_steps(out / "early"),
         **{part: f"{_parameters(shipped / part) / 1e6:.2f} M" for part in parts},
     )
 
 
+def _range(motion: str) -> str:
+    least, greatest = AMPLITUDES[motion]
+    return f"{least:g} to {greatest:g}"
+
+
 def _table(report: dict[str, Any], sides: tuple[str, ...], columns: tuple[str, ...]) -> str:
     heads = [f"{column}, {side}" for side in sides for column in columns]
-    lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-    for key, (name, unit) in NAMES.items():
-        values = [_figure(report[side][column][key], unit) for side in sides for column in columns]
-        lines.append(f"| {name} | " + " | ".join(values) + " |")
-    return "\n".join(lines)
+    lines = [
+        [name, *(quantity(report[side][column][key], unit) for side in sides for column in columns)]
+        for key, (name, unit) in NAMES.items()
+    ]
+    return table(["", *heads], lines)
 
 
 def _motions(report: dict[str, Any]) -> str:
-    lines = ["| motion | clips | as prompted | broken | jerk |", "|---|---|---|---|---|"]
-    for motion, row in report["by_motion"].items():
-        broken, jerk = _figure(row["broken"], "%"), _figure(row["jerk"], "px")
-        lines.append(f"| {motion} | {row['clips']} | {row['as_prompted']} | {broken} | {jerk} |")
-    return "\n".join(lines)
+    lines = [
+        [motion, f"{row['clips']}", f"{row['as_prompted']}", quantity(row["broken"], "%"), quantity(row["jerk"], "px")]
+        for motion, row in report["by_motion"].items()
+    ]
+    return table(["motion", "clips", "as prompted", "broken", "jerk"], lines)
 
 
-def _swap(section: Path) -> str:
-    """The section that `python -m research.study swap` has written, if it has."""
-    return f"\n{section.read_text()}" if section.exists() else ""
-
-
-def _figure(value: float, unit: str) -> str:
-    return f"{100 * value:.1f} %" if unit == "%" else f"{value:.2f} {unit}"
+def _swap(section: Path, pictures: str) -> str:
+    """The section that `python -m research.study swap` has written, if it has, with its picture's new place."""
+    text = section.read_text(encoding="utf-8") if section.exists() else ""
+    return text and "\n" + text.replace("(swap.png)", f"({pictures}/swap.png)")
 
 
 def _steps(stage: Path) -> int:

@@ -7,7 +7,6 @@ where it stopped and several processes share the work.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from diffusers import AutoencoderKL
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
+from bytheway.files import write_text
 from research.diorama.architecture import IMAGE_SIZE, LATENT_CHANNELS, NUM_FRAMES
 from research.diorama.world import Scene, render, sample_scenes
 
@@ -29,6 +29,7 @@ class Corpus:
     Attributes:
         frames: uint8 (clips, frames, 3, height, width).
         centres: float32 (clips, frames, 2), the subject's centre in pixels (x, y).
+        amplitudes: float32 (clips,), how much the subject moves, in the units of `amplitudes.AMPLITUDES`.
         latents: float16 (clips, frames, channels, height / 8, width / 8), normalised per channel.
     """
 
@@ -40,6 +41,7 @@ class Corpus:
         latent_size = IMAGE_SIZE // 8
         self.frames = _array(folder / "frames.npy", np.uint8, (clips, NUM_FRAMES, 3, IMAGE_SIZE, IMAGE_SIZE))
         self.centres = _array(folder / "centres.npy", np.float32, (clips, NUM_FRAMES, 2))
+        self.amplitudes = _array(folder / "amplitudes.npy", np.float32, (clips,))
         latent_shape = (clips, NUM_FRAMES, LATENT_CHANNELS, latent_size, latent_size)
         self.latents = _array(folder / "latents.npy", np.float16, latent_shape)
 
@@ -60,7 +62,8 @@ class Corpus:
                 at = slice(rows.start + part, rows.start + part + 32)
                 self.frames[at] = (clips.frames * 255).round().to(torch.uint8).cpu().numpy()
                 self.centres[at] = clips.centre.cpu().numpy()
-            _write(path, json.dumps([asdict(scene) for scene in scenes]))
+                self.amplitudes[at] = clips.amplitude.cpu().numpy()
+            write_text(path, json.dumps([asdict(scene) for scene in scenes]))
 
     def scenes(self) -> list[Scene]:
         """The scene of every clip."""
@@ -79,7 +82,7 @@ class Corpus:
                 with torch.autocast(device.type, torch.bfloat16):
                     means = vae.encode(pixels).latent_dist.mean.unflatten(0, (-1, NUM_FRAMES))
                 self.latents[clip : clip + 16] = means.to(torch.float16).cpu().numpy()
-            _write(path, "")
+            write_text(path, "")
 
 
 def to_pixels(frames: np.ndarray, device: torch.device) -> Tensor:
@@ -94,8 +97,3 @@ def _array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.nd
             return array
         raise ValueError(f"{path} holds an array of shape {array.shape}, not {shape}: use another folder.")
     return open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-
-
-def _write(path: Path, text: str) -> None:
-    path.with_suffix(".tmp").write_text(text)
-    os.replace(path.with_suffix(".tmp"), path)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +21,8 @@ from diffusers.training_utils import EMAModel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from bytheway.files import written
 
 CHECKPOINT_SECONDS = 120
 LOG_STEPS = 20
@@ -110,8 +111,8 @@ class Training:
             "ema": self.ema.state_dict(),
             "step": self.done,
         }
-        torch.save(state, self.path.with_suffix(".tmp"))
-        os.replace(self.path.with_suffix(".tmp"), self.path)
+        with written(self.path) as draft:
+            torch.save(state, draft)
 
     def _load(self) -> None:
         state = torch.load(self.path, map_location=self.device, weights_only=True)

@@ -1,4 +1,4 @@
-"""What is asked of a model and what is measured of its clips: prompts, the judge's figures, their uncertainty."""
+"""What is asked of a model and what is measured of its clips: prompts, and the judge's figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from scipy.stats import bootstrap
 from torch import Tensor
 
 from research.diorama.judge import FACTORS, Reading, labels_of
@@ -62,11 +61,3 @@ def measure(reading: Reading, scenes: list[Scene]) -> Measures:
         "area_variation": area.std(1) / area.mean(1),
     }
     return {name: values.double().numpy() for name, values in measures.items()}
-
-
-def mean_interval(values: np.ndarray) -> tuple[float, float]:
-    """Bootstrap 95 % interval (percentiles) of the mean of ``values`` (n,); without width where all are equal."""
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
-    found = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0))
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)

@@ -19,7 +19,7 @@ from diffusers import AutoencoderKL, ModelMixin, UNet2DConditionModel, UNetMotio
 from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextModel
 
-from bytheway.files import folder_at_once
+from bytheway.files import written
 from research.diorama import architecture, sample
 from research.diorama.autoencoder import Reconstruction, crop_batch, normalise_latents, reconstruction_psnr
 from research.diorama.corpus import Corpus
@@ -27,24 +27,21 @@ from research.diorama.denoiser import Denoising, Examples
 from research.diorama.export import export, export_early
 from research.diorama.fit import OutOfTime, Stage, fit
 
-SHEET_EVERY_SECONDS = 900
+SHEET_EVERY_SECONDS = 3600
 Model = TypeVar("Model", AutoencoderKL, UNet2DConditionModel, UNetMotionModel)
 Denoiser = TypeVar("Denoiser", UNet2DConditionModel, UNetMotionModel)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long each stage takes.
-
-    The defaults are the steps of the shipped weights, whose recipe changed on the way: MODEL_CARD.md says how.
-    """
+    """How long each stage takes; the defaults are those of the shipped weights."""
 
     out: Path
     shipped: Path
-    clips: int = 8192
+    clips: int = 16384
     autoencoder_steps: int = 4200
     spatial_steps: int = 1400
-    motion_steps: int = 16150
+    motion_steps: int = 12000
     early_steps: int = 600
     seed: int = 0
     minutes: float = float("inf")
@@ -187,7 +184,7 @@ class Trainer:
 
 def _save(model: ModelMixin, folder: Path) -> None:
     """A stage is finished where its folder is, so that it has to be there at once."""
-    with folder_at_once(folder) as draft:
+    with written(folder) as draft:
         model.save_pretrained(draft)
 
 

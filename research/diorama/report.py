@@ -20,7 +20,7 @@ from rich.progress import track
 from torch import Tensor
 
 from bytheway.cli.errors import reported
-from bytheway.files import check_file, write_atomically
+from bytheway.files import check_file, write_text, written
 from bytheway.models import load
 from research.diorama.architecture import NUM_FRAMES
 from research.diorama.judge import Judge, accuracy, train_judge
@@ -77,12 +77,12 @@ def main(
         "threads": torch.get_num_threads(),
     }
     pixels = {name: (127.5 * (frames.clamp(-1, 1) + 1)).round().byte().numpy() for name, frames in clips.items()}
-    np.savez_compressed(out / "report.npz", allow_pickle=False, **pixels)
+    with written(out / "report.npz") as draft:
+        np.savez_compressed(draft, allow_pickle=False, **pixels)
 
     report |= judged(judge, [scene for scene, _ in chosen], clips, seed)
     report["scenes"] = [asdict(scene) | {"prompt": text} for scene, text in chosen]
-    path = out / "report.json"
-    write_atomically(path, json.dumps(report, indent=1) + "\n")
+    write_text(out / "report.json", json.dumps(report, indent=1) + "\n")
     print(json.dumps({key: value for key, value in report.items() if key != "scenes"}, indent=1))
 
 

@@ -19,18 +19,20 @@ from diffusers import (
 from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from bytheway.clips import as_frames, contact_sheet
+from bytheway.files import written
 from research.diorama.architecture import NUM_FRAMES
 
 matplotlib.use("Agg")
 
 SAMPLE_PROMPTS = (
     "a red ball bouncing on the grass",
-    "a yellow car driving to the right in the desert",
+    "a yellow car driving slowly to the right in the desert",
     "a person in blue walking to the left through the snow",
     "a white boat sailing right on the sea",
     "a blue dog running to the left at night",
     "a purple star spinning in a meadow",
-    "a red bird flying to the right over the sea",
+    "a red bird flying fast to the right over the sea",
     "a yellow box standing still in the snow",
 )
 STEPS = 25
@@ -65,7 +67,7 @@ def image_sheet(
         num_images_per_prompt=variations,
         generator=torch.Generator().manual_seed(0),
     ).images
-    _grid([images[row * variations : (row + 1) * variations] for row in range(len(SAMPLE_PROMPTS))]).save(path)
+    _draw([images[row * variations : (row + 1) * variations] for row in range(len(SAMPLE_PROMPTS))], path)
 
 
 def clip_sheet(
@@ -77,7 +79,7 @@ def clip_sheet(
     vae: AutoencoderKL,
     scheduler: DDIMScheduler,
 ) -> None:
-    """Every second frame of a clip for each sample prompt."""
+    """Frames of a clip for each sample prompt."""
     pipe = AnimateDiffPipeline(vae, text_encoder, tokenizer, unet, adapter, scheduler)
     pipe.set_progress_bar_config(disable=True)
     clips = pipe(
@@ -87,7 +89,7 @@ def clip_sheet(
         guidance_scale=GUIDANCE,
         generator=torch.Generator().manual_seed(0),
     ).frames
-    _grid([clip[::2] for clip in clips]).save(path)
+    _draw(clips, path)
 
 
 def loss_curve(log: Path, path: Path) -> None:
@@ -99,15 +101,13 @@ def loss_curve(log: Path, path: Path) -> None:
     axes.plot([row["step"] for row in rows], [row["loss"] for row in rows], linewidth=1)
     axes.set(xlabel="step", ylabel="loss (running mean)", yscale="log", title=log.parent.name)
     axes.grid(alpha=0.3, which="both")
-    figure.savefig(path, dpi=120)
+    with written(path) as draft:
+        figure.savefig(draft, dpi=120)
     plt.close(figure)
 
 
-def _grid(rows: list[list[Image.Image]], scale: int = 2) -> Image.Image:
-    width, height = rows[0][0].size
-    sheet = Image.new("RGB", (width * scale * max(map(len, rows)), height * scale * len(rows)))
-    for y, row in enumerate(rows):
-        for x, image in enumerate(row):
-            enlarged = image.resize((width * scale, height * scale), Image.Resampling.LANCZOS)
-            sheet.paste(enlarged, (x * width * scale, y * height * scale))
-    return sheet
+def _draw(rows: list[list[Image.Image]], path: Path) -> None:
+    """A row of pictures for each sample prompt."""
+    clips = [as_frames(row) for row in rows]
+    with written(path) as draft:
+        contact_sheet(list(zip(SAMPLE_PROMPTS, clips, strict=True)), height=128).save(draft)

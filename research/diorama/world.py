@@ -1,5 +1,6 @@
 """A small procedural world: scenes of four attributes, rendered as clips with the truth about them.
 
+How much a subject moves is no attribute: every clip draws it anew (`research.diorama.amplitudes`).
 Every clip's random numbers are drawn from the generator before anything is rendered, a fixed count for each, so a clip
 depends on its place in the generator's stream alone: a batch equals the clips rendered one after the other.
 """
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from research.diorama import settings, subjects
+from research.diorama.amplitudes import AMPLITUDES, JUMP
 from research.diorama.captions import caption, vocabulary
 from research.diorama.shapes import Layer
 
@@ -43,13 +45,13 @@ WORLD = 64.0
 WINDOW = 46.0
 """Side of the window about a subject in which it is drawn, in world units."""
 FOAM = (0.80, 0.95, 0.96)
-TRAVEL = 19.0
-START = -4.5
-"""Where a subject that travels starts, ahead of the middle: most of its way lies on the side it goes to.
+START = -0.4
+"""Where a subject that travels starts, in its reach from the middle: most of its way lies on the side it goes to.
 
 A world that is the same when time runs backwards teaches neither the order of frames nor which way is left.
 """
-JUMP = 15.0
+STRIDE = 10.0
+"""The way, in world units at scale 1, in which legs swing once to and fro: who goes slowly steps slowly."""
 CHUNK = 16
 """Clips of one subject drawn at once on a CPU: small enough to stay in its caches."""
 OWN_DRAWS = 12
@@ -70,13 +72,15 @@ class Clips:
     """Rendered clips: ``frames`` ``(n, F, 3, H, W)`` float32 in [0, 1] and the truth about the subject in pixels.
 
     ``centre`` ``(n, F, 2)``: x, y of the subject's own centre; ``extent`` ``(n, F, 2)``: width and height of the box
-    around its visible part; ``mask`` ``(n, F, H, W)``: its coverage in [0, 1].
+    around its visible part; ``mask`` ``(n, F, H, W)``: its coverage in [0, 1]; ``amplitude`` ``(n,)``: how much it
+    moves, in the units of `AMPLITUDES`: world units and turns, whatever the size of a frame.
     """
 
     frames: Tensor
     centre: Tensor
     extent: Tensor
     mask: Tensor
+    amplitude: Tensor
 
 
 def _sensible(scene: Scene) -> bool:
@@ -120,7 +124,7 @@ def sample_scenes(
 
 @dataclass
 class _Tracks:
-    """How subjects move, in world units and radians: tensors ``(b, F)``; the last three ``(b,)``."""
+    """How subjects move, in world units and radians: tensors ``(b, F)``; the last four ``(b,)``."""
 
     x: Tensor
     y: Tensor
@@ -134,6 +138,7 @@ class _Tracks:
     scale: Tensor
     facing: Tensor
     bottom: Tensor
+    amplitude: Tensor
 
     def part(self, which: Tensor) -> _Tracks:
         return _Tracks(*(getattr(self, field.name)[which] for field in fields(self)))
@@ -164,23 +169,28 @@ def _tracks(scenes: list[Scene], draws: Tensor, num_frames: int) -> _Tracks:
     large = torch.tensor([subjects.ENLARGED.get(scene.subject, 1.0) for scene in scenes], device=device)
     scale = spread(1, 0.93, 1.08) * large.unsqueeze(1)
     height = torch.tensor([subjects.SIZES[scene.subject][1] for scene in scenes], device=device).unsqueeze(1) * scale
-    travelled = TRAVEL * spread(2, 0.95, 1.05) * time * moving
-    start = 32.0 + torch.where(moving, sign * START + spread(3, -1.0, 1.0), spread(3, -7.0, 7.0))
+    bottom = torch.where(aloft, 40.0 + spread(5, -4.0, 4.0), torch.where(afloat, 53.5, 55.5) + spread(5, -1.5, 1.5))
+    least, greatest = torch.tensor([AMPLITUDES[scene.motion] for scene in scenes], device=device).split(1, dim=1)
+    # No head leaves the frame.
+    greatest = torch.where(jumping, greatest.minimum(bottom - height - 1.0), greatest)
+    amplitude = least + (greatest - least) * spread(2, 0, 1)
+    travelled = amplitude * time * moving
+    ahead = sign * START * amplitude + spread(3, -1.0, 1.0)
+    start = 32.0 + torch.where(moving, ahead, spread(3, -7.0, 7.0))
     # Squared sines land softly: two hops without the infinite jerk of a bouncing point.
     hop = jumping * (beat + spread(4, -0.3, 0.3)).sin().square()
-    bottom = torch.where(aloft, 40.0 + spread(5, -4.0, 4.0), torch.where(afloat, 53.5, 55.5) + spread(5, -1.5, 1.5))
-    squash = 1 - 0.10 * jumping * (1 - hop).pow(3)
+    lift = hop * amplitude / JUMP[1]
+    squash = 1 - 0.12 * jumping * amplitude / JUMP[1] * (1 - hop).pow(3)
     bob = where("subject", "boat") * 0.8 * (beat * 2 + spread(6, 0, math.tau)).sin()
-    y = bottom - 0.5 * height * squash - JUMP * spread(7, 0.93, 1.07) * hop + bob
+    y = bottom - 0.5 * height * squash - JUMP[1] * lift + bob
 
     phase = spread(6, 0, math.tau)
-    gait = beat * 2 + phase
+    gait = math.tau * travelled / (STRIDE * scale) + phase
     rolls = where("subject", "ball") & moving
-    turn = spread(8, 0.35, 0.5) * math.tau
     rest = torch.where(where("subject", "ball"), spread(9, -0.9, 0.9), 0.0)
-    angle = rest + sign * travelled / (14.0 * scale) * rolls + turn * time * spinning
+    angle = rest + sign * travelled / (14.0 * scale) * rolls + math.tau * amplitude * time * spinning
     angle = angle + where("subject", "boat") * 0.05 * (beat * 2 + phase + 1.2).sin()
-    air = (0.35 * hop).expand(-1, num_frames)
+    air = (0.45 * lift).expand(-1, num_frames)
     return _Tracks(
         x=start + sign * travelled,
         y=y,
@@ -190,10 +200,11 @@ def _tracks(scenes: list[Scene], draws: Tensor, num_frames: int) -> _Tracks:
         swing=moving * gait.sin() + air,
         counter=moving * (gait + 0.9).sin() - air,
         flap=(beat * 3 + phase).sin(),
-        lift=hop.expand(-1, num_frames),
+        lift=lift.expand(-1, num_frames),
         scale=scale.squeeze(1),
         facing=facing.squeeze(1),
         bottom=bottom.squeeze(1),
+        amplitude=amplitude.squeeze(1),
     )
 
 
@@ -323,4 +334,4 @@ def render(
             frames[which] = picture
             mask[(which.view(-1, 1, 1, 1), *place[1:])] = alpha
     centre = torch.stack((tracks.x, tracks.y), -1) * (size / WORLD)
-    return Clips(frames.clamp_(0, 1), centre, _extent(mask), mask)
+    return Clips(frames.clamp_(0, 1), centre, _extent(mask), mask, tracks.amplitude)

@@ -16,7 +16,7 @@ import typer
 
 from bytheway.cli.errors import reported
 from bytheway.errors import ByTheWayError
-from bytheway.files import check_file, write_atomically
+from bytheway.files import check_file, write_text
 from research.study.plan import Extent, Part, plan
 from research.study.reading import open_judge
 from research.study.report import swaps, write
@@ -116,10 +116,9 @@ def swap_command(
     check_file(to / "swap.md")
     study = Study(out, judge, _named(models), SchedulerSettings(seed=seed, steps=steps))
     _run(study, [Part.SWAP], Extent(pairs=pairs), minutes, processes)
-    to.mkdir(parents=True, exist_ok=True)
     found = swaps(Results(out, open_judge(judge)[1]), to)
     if found:
-        write_atomically(to / "swap.md", found + "\n")
+        write_text(to / "swap.md", found + "\n")
         print(found)
 
 

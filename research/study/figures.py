@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
 
+from bytheway.files import written
 from research.study.attention import Attention
 from research.study.curves import Curve
 from research.study.results import MEASURES, Comparison
@@ -177,5 +178,6 @@ def _finish(figure: Any, panel: Any, title: str, path: Path) -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=110)
+    with written(path) as draft:
+        figure.savefig(draft, dpi=110)
     plt.close(figure)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from dataclasses import asdict, dataclass
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from benchmarks.machine import processor, revision
+from research.machine import processor, versions
 
 FILE = "runs.jsonl"
 
@@ -30,13 +28,11 @@ class RunNote:
 def note_run(out: Path, command: str, processes: int) -> None:
     """Add a run to the history."""
     cpu = f"{processor()}, {os.cpu_count()} cores, {processes} processes of one thread"
-    packages = {"bytheway": revision(), "python": platform.python_version()}
-    packages |= {name: version(name) for name in ("torch", "diffusers", "transformers", "numpy", "scipy")}
     note = RunNote(
         command=command,
         date=date.today().isoformat(),
         hardware=torch.cuda.get_device_name() if torch.cuda.is_available() else cpu,
-        versions=", ".join(f"{name} {number}" for name, number in packages.items()),
+        versions=versions(("torch", "diffusers", "transformers", "numpy", "scipy")),
     )
     with (out / FILE).open("a", encoding="utf-8") as lines:
         lines.write(json.dumps(asdict(note)) + "\n")

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from bytheway.apply.steps import count_active
-from bytheway.files import write_atomically
+from bytheway.files import write_text
 from research.diorama.architecture import NUM_FRAMES
+from research.markdown import table
 from research.study import figures, tables
 from research.study.attention import Attention, analyse
 from research.study.curves import curves
@@ -39,7 +40,6 @@ def write(results: Results, models: Mapping[str, str], to: Path) -> None:
     Args:
         models: the models by name, for the contact sheets; of others there are none.
     """
-    to.mkdir(parents=True, exist_ok=True)
     sections = [
         _heading(results),
         _cells(_each(results, lambda model: results.compare(model, CELLS, MEASURES)), to),
@@ -49,7 +49,7 @@ def write(results: Results, models: Mapping[str, str], to: Path) -> None:
         _attention(_each(results, lambda model: analyse(results, model)), to),
         _bands(_each(results, lambda model: results.compare(model, BANDS, MEASURES))),
     ]
-    write_atomically(to / "results.md", "\n\n".join(filter(None, sections)) + "\n")
+    write_text(to / "results.md", "\n\n".join(filter(None, sections)) + "\n")
 
 
 def swaps(results: Results, to: Path) -> str:
@@ -86,7 +86,7 @@ def _heading(results: Results) -> str:
             f"{100 * PAPER.active_steps:g} % of the steps.",
             "All runs there have been, oldest first. A clip that is made is kept, and a later run makes only what is "
             "missing; which of them made it is not noted. `0+unknown` is a copy of the code without its history.",
-            tables.table(["command", "date", "hardware", "versions"], dict.fromkeys(lines)),
+            table(["command", "date", "hardware", "versions"], dict.fromkeys(lines)),
         ]
     )
 

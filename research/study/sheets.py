@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bytheway.clips.sheets import contact_sheet
+from bytheway.clips import contact_sheet
+from bytheway.files import written
 from research.diorama.measures import prompts
 from research.study.results import BASELINE, Results
 from research.study.sampling import decode, open_pipeline
@@ -47,5 +48,6 @@ def _write_sheet(
     rows: list[tuple[str, np.ndarray]] = []
     for number, (_, text) in enumerate(prompts(count, results.sampling.seed)):
         rows += [(f"{name}: {text}", some[number]) for name, some in zip(variants, pixels, strict=True)]
-    contact_sheet(rows, height=96).save(path, optimize=True)
+    with written(path) as draft:
+        contact_sheet(rows, height=96).save(draft, optimize=True)
     return True

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import eigh
 from scipy.stats import bootstrap, rankdata
 
-from research.diorama.measures import mean_interval
-
 RESAMPLES = 1000
+MEAN_RESAMPLES = 9999
 FRECHET_RESAMPLES = 300
 
 
@@ -38,8 +38,12 @@ def mean(values: np.ndarray) -> Estimate:
     values = values[~np.isnan(values)].astype(float)
     if not len(values):
         return NOTHING
-    interval = mean_interval(values) if len(values) > 1 else (np.nan, np.nan)
-    return Estimate(float(values.mean()), *interval, len(values))
+    value = float(values.mean())
+    if len(values) == 1:
+        return Estimate(value, np.nan, np.nan, 1)
+    if np.ptp(values) == 0:
+        return Estimate(value, value, value, len(values))
+    return Estimate(value, *_interval(_bootstrapped((values,), np.mean, MEAN_RESAMPLES)), len(values))
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> Estimate:
@@ -48,17 +52,8 @@ def spearman(x: np.ndarray, y: np.ndarray) -> Estimate:
     x, y = x[whole], y[whole]
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return NOTHING
-    found = bootstrap(
-        (x, y),
-        _rank_correlation,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    )
-    value = float(_rank_correlation(x, y))
-    return Estimate(value, float(found.confidence_interval.low), float(found.confidence_interval.high), len(x))
+    found = _bootstrapped((x, y), _rank_correlation, paired=True)
+    return Estimate(float(_rank_correlation(x, y)), *_interval(found), len(x))
 
 
 def _rank_correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -142,9 +137,7 @@ def mean_difference(one: np.ndarray, other: np.ndarray) -> Estimate:
     def apart(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
         return np.asarray(a.mean(axis) - b.mean(axis))
 
-    rng = np.random.default_rng(0)
-    found = bootstrap((one, other), apart, n_resamples=RESAMPLES, method="percentile", rng=rng).confidence_interval
-    return Estimate(float(apart(one, other)), float(found.low), float(found.high), len(one) + len(other))
+    return Estimate(float(apart(one, other)), *_interval(_bootstrapped((one, other), apart)), len(one) + len(other))
 
 
 def _over_prompts(statistic: Callable[[np.ndarray], float], n: int, resamples: int, *, corrected: bool) -> Estimate:
@@ -152,9 +145,25 @@ def _over_prompts(statistic: Callable[[np.ndarray], float], n: int, resamples: i
     if n < 2:
         return NOTHING
     everything = np.arange(n)
-    method, rng = "basic" if corrected else "percentile", np.random.default_rng(0)
-    found = bootstrap((everything,), statistic, vectorized=False, n_resamples=resamples, method=method, rng=rng)
-    value, interval = statistic(everything), found.confidence_interval
+    method = "basic" if corrected else "percentile"
+    found = _bootstrapped((everything,), statistic, resamples, vectorized=False, method=method)
+    value = statistic(everything)
     if corrected:
         value -= float(found.bootstrap_distribution.mean()) - value
-    return Estimate(value, float(interval.low), float(interval.high), n)
+    return Estimate(value, *_interval(found), n)
+
+
+def _bootstrapped(
+    data: tuple[np.ndarray, ...],
+    statistic: Callable[..., Any],
+    resamples: int = RESAMPLES,
+    method: str = "percentile",
+    **options: bool,
+) -> Any:
+    """scipy's bootstrap, the same at every call."""
+    return bootstrap(data, statistic, n_resamples=resamples, method=method, rng=np.random.default_rng(0), **options)
+
+
+def _interval(found: Any) -> tuple[float, float]:
+    """The 95 % interval of a bootstrap."""
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)

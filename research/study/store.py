@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from torch import nn
 
 from bytheway.errors import ByTheWayError
-from bytheway.files import check_file, write_atomically
+from bytheway.files import check_file, write_text, written
 from bytheway.models import load
 from bytheway.models.sources import read_json
 from research.study.sampling import RECORDED, Arrays, SchedulerSettings
@@ -49,11 +48,9 @@ class Place:
 
 
 def save_arrays(path: Path, arrays: Arrays) -> None:
-    """Write beside `path`, then move into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{os.getpid()}.npz")
-    np.savez(draft, allow_pickle=False, **arrays)
-    draft.replace(path)
+    """Write them under their names, wholly or not at all."""
+    with written(path) as draft:
+        np.savez(draft, allow_pickle=False, **arrays)
 
 
 def load_arrays(path: Path, names: tuple[str, ...] | None = None) -> Arrays:
@@ -109,8 +106,7 @@ def claim(out: Path, models: Mapping[str, str], sampling: SchedulerSettings) -> 
     """
     check_file(out / STUDY)
     facts = _checked(out, _prints(models) | asdict(sampling))
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / STUDY, json.dumps(facts, indent=1) + "\n")
+    write_text(out / STUDY, json.dumps(facts, indent=1) + "\n")
 
 
 def check(out: Path, models: Mapping[str, str]) -> None:

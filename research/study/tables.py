@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+from research.markdown import number, quantity, table
 from research.study.attention import MOTION, Attention
 from research.study.curves import Curve
 from research.study.results import MEASURES, Choice, Comparison
@@ -123,11 +124,6 @@ def swaps(curves: Mapping[str, Curve], active: int) -> str:
     return table([*heads, *(f"swap after {active}: shows the {which}" for which in ("first", "second"))], lines)
 
 
-def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rows = [heads, ["---"] * len(heads), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
 def _by_measure(columns: Mapping[str, Mapping[str, Estimate]], *, bold: bool) -> str:
     measures = next(iter(columns.values()), {})
     lines = [
@@ -146,9 +142,9 @@ def _unit(measure: str) -> str:
 
 def _short(measure: str, value: Estimate, difference: Estimate | None) -> str:
     unit = _unit(measure)
-    text = _number(value.value, unit) + (f" {unit}" if unit else "")
+    text = quantity(value.value, unit)
     if difference is not None and difference.differs:
-        return f"**{text}** ({_number(difference.value, unit, signed=True)})"
+        return f"**{text}** ({number(difference.value, unit, signed=True)})"
     return text
 
 
@@ -156,14 +152,9 @@ def _figure(estimate: Estimate, unit: str, *, bold: bool = False, bare: bool = F
     """``value unit [low, high]``: `bold` signs it, and marks it where zero is left out; `bare` leaves the unit away."""
     if math.isnan(estimate.value):
         return "–"
-    value, low, high = (_number(v, unit, signed=bold) for v in (estimate.value, estimate.low, estimate.high))
+    value, low, high = (number(v, unit, signed=bold) for v in (estimate.value, estimate.low, estimate.high))
     if bold and estimate.differs:
         value = f"**{value}**"
     if math.isnan(estimate.low):
         return value if bare or not unit else f"{value} {unit}"
     return f"{value} [{low}, {high}]" if bare or not unit else f"{value} {unit} [{low}, {high}]"
-
-
-def _number(value: float, unit: str, *, signed: bool = False) -> str:
-    number = f"{100 * value:.1f}" if unit == "%" else f"{value:.3f}" if unit == "" else f"{value:.2f}"
-    return f"+{number}" if signed and value > 0 else number

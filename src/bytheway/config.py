@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Self, get_args
 import tomli_w
 
 from bytheway.errors import ByTheWayError
-from bytheway.files import write_atomically
+from bytheway.files import write_text
 
 BetaRule = Literal["sqrt", "ratio"]
 HeadRule = Literal["group_mean", "mean"]
@@ -81,7 +81,7 @@ class ByTheWayConfig:
             text = json.dumps(self.to_dict(), indent=2) + "\n"
         else:
             text = tomli_w.dumps({name: value for name, value in self.to_dict().items() if value is not None})
-        write_atomically(path, text)
+        write_text(path, text)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -3,25 +3,54 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from bytheway.errors import ByTheWayError
 
+_SCRATCH: Final = ".bytheway-draft-"  # begins the names of the folders in which drafts lie
+_REPLACED: Final = "replaced"  # what was at the place, while a folder is put there
+_DAY: Final = 24 * 60 * 60  # seconds
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write beside `path`, then move into place: a reader never meets half a file. A link stays one."""
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A path to write a file or a folder to, which becomes `path` if the block ends well and vanishes if it does not.
+
+    It lies beside `path` and has the same ending. A file then takes the place of a file, and a folder that of a folder
+    with all it holds; where the block fails, what was there before is untouched. A link stays one: what it leads to is
+    written. Missing folders above `path` are made, and go again with a block that fails.
+
+    Raises:
+        ByTheWayError: an OSError in the block, such as a full disk, or a place that cannot be written.
+    """
     place = Path(os.path.realpath(path))
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(place)
+        with _parents_made(place):
+            _remove_abandoned(place.parent)
+            scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=place.parent))
+            try:
+                draft = scratch / f"draft{path.suffix}"
+                yield draft
+                _put(draft, place, scratch / _REPLACED)
+            finally:
+                if place.exists() or not (scratch / _REPLACED).exists():  # else that is the only copy
+                    shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
-        raise ByTheWayError(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        with suppress(OSError):  # not there, or where nothing can be
-            draft.unlink()
+        raise ByTheWayError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, as `written` does.
+
+    Raises:
+        ByTheWayError: the file cannot be written.
+    """
+    with written(path) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def check_file(path: Path) -> None:
@@ -48,9 +77,9 @@ def check_vacant(folder: Path) -> None:
 
 
 @contextmanager
-def parents_made(path: Path) -> Iterator[None]:
-    """The folders above `path` are there while the block runs; those that were not go with a block that fails."""
-    missing = [parent for parent in path.absolute().parents if not parent.exists()]
+def _parents_made(place: Path) -> Iterator[None]:
+    """The folders above `place` are there while the block runs; those that were not go with a block that fails."""
+    missing = [parent for parent in place.parents if not parent.exists()]
     try:
         for parent in reversed(missing):
             parent.mkdir(exist_ok=True)
@@ -62,21 +91,24 @@ def parents_made(path: Path) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def folder_at_once(folder: Path) -> Iterator[Path]:
-    """A draft of `folder` to write into, beside it; moved into place at the end, removed where that is not reached."""
-    check_vacant(folder)
-    place = folder.absolute()
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
+def _put(draft: Path, place: Path, replaced: Path) -> None:
+    """Move the draft into place; of the two moves that a folder in place of another takes, none or both are made."""
+    if not (draft.is_dir() and place.is_dir()):
+        os.replace(draft, place)
+        return
     try:
-        with parents_made(place):
-            draft.mkdir()
-            try:
-                yield draft
-                if place.exists():
-                    place.rmdir()
-                draft.rename(place)
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise ByTheWayError(f"{folder} cannot be written: {error.strerror or error}.") from error
+        os.replace(place, replaced)
+        os.replace(draft, place)
+    except BaseException:
+        if replaced.exists() and not place.exists():
+            os.replace(replaced, place)
+        raise
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove drafts that killed processes left more than a day ago, unless they hold what they were to replace."""
+    for scratch in folder.glob(f"{_SCRATCH}*"):
+        with suppress(OSError):  # another process removes it, or it is another user's
+            abandoned = time.time() - scratch.stat().st_mtime > _DAY and not (scratch / _REPLACED).exists()
+            if abandoned and scratch.is_dir() and not scratch.is_symlink():
+                shutil.rmtree(scratch, ignore_errors=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bytheway.attention.measures import Measures
 from bytheway.errors import ByTheWayError
-from bytheway.files import write_atomically
+from bytheway.files import write_text
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Record:
             content = "".join(json.dumps(row) + "\n" for row in rows)
         else:
             raise ByTheWayError(f"{path} is neither a .csv nor a .jsonl file; give it one of these two endings.")
-        write_atomically(path, content)
+        write_text(path, content)
 
 
 def _numbers(tensors: Iterable[Tensor]) -> Iterator[float]:

@@ -1,5 +1,6 @@
 """Pipelines that run at once, each in a thread of its own, around one denoiser."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from threading import Barrier, BrokenBarrierError
@@ -16,6 +17,14 @@ from tests.toys.tiny import generate, make_pipeline
 HALF = ByTheWayConfig(active_steps=0.5)
 JOINT = ByTheWayConfig(alpha=0, beta=2.5, tau=1, active_steps=0.5)
 STEPS = 4
+
+
+@pytest.fixture(autouse=True)
+def threads_take_turns_often():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
 
 
 def animatediff():

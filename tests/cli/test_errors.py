@@ -13,7 +13,7 @@ from typer import Exit
 from typer.testing import Result
 
 from bytheway.cli.errors import reported, sentence_for
-from bytheway.clips.inputs import read_footage
+from bytheway.clips.inputs import read_video
 from bytheway.errors import ByTheWayError
 
 Command = Callable[..., Result]
@@ -198,5 +198,5 @@ def test_what_nohup_ignores_stays_ignored(generate: Command, monkeypatch: pytest
 
 def test_a_thread_handles_no_signals() -> None:
     with ThreadPoolExecutor(1) as thread, pytest.raises(Exit) as ended:
-        thread.submit(reported()(read_footage), Path("nowhere.mp4")).result()
+        thread.submit(reported()(read_video), Path("nowhere.mp4")).result()
     assert ended.value.exit_code == 2

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bytheway.clips.inputs import Still
+from bytheway.clips.inputs import ImageInput
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.generation.batches import bytes_per_clip, clips_at_once
@@ -125,7 +125,7 @@ def test_as_many_as_fit_half_of_the_free_memory_of_a_gpu(pipe: Any, monkeypatch:
 
 def test_one_after_the_other(pipe: Any) -> None:
     request = complete(REQUEST, pipe)
-    still = Still(Image.new("RGB", (16, 16)), "cat.png")
+    still = ImageInput(Image.new("RGB", (16, 16)), "cat.png")
     for changes, said in (({"images": (still,)}, "start from images"), ({"record": True}, "are recorded")):
         assert clips_at_once(pipe, replace(request, **changes)) == 1
         with pytest.raises(ByTheWayError, match=f"{said}.* one after the other; leave the batch size out"):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bytheway.clips.inputs import Footage, Still, read_footage
+from bytheway.clips.inputs import ImageInput, VideoInput, read_video
 from bytheway.clips.write import save_video
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
@@ -28,12 +28,12 @@ def image(seed: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8))
 
 
-def footage(frames: int = 6, fps: float = 5.0) -> Footage:
-    return Footage(np.stack([np.asarray(image(seed)) for seed in range(frames)]), fps, "in.gif")
+def footage(frames: int = 6, fps: float = 5.0) -> VideoInput:
+    return VideoInput(np.stack([np.asarray(image(seed)) for seed in range(frames)]), fps, "in.gif")
 
 
-FIRST = Still(image(0), "cat.png")
-LAST = Still(image(1), "dog.png", -1)
+FIRST = ImageInput(image(0), "cat.png")
+LAST = ImageInput(image(1), "dog.png", -1)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_a_video_is_the_start_for_its_share_of_the_steps(video_to_video: Any) ->
 
 def test_a_long_video_is_not_read_to_its_end(video_to_video: Any, tmp_path: Path) -> None:
     save_video(footage(30).frames, tmp_path / "in", 5, {})
-    start = read_footage(tmp_path / "in")
+    start = read_video(tmp_path / "in")
     for asked, made in ((None, 16), (3, 3)):
         completed = complete(replace(REQUEST, num_frames=asked, video=start), video_to_video)
         assert completed.video is not None
@@ -135,7 +135,7 @@ def test_an_image_is_the_start_of_pia(pia: Any) -> None:
 
 def test_a_controlnet_takes_an_image_for_every_frame() -> None:
     pipe, _ = family.controlnet()
-    stills = tuple(Still(image(frame), f"{frame}.png", frame) for frame in range(4))
+    stills = tuple(ImageInput(image(frame), f"{frame}.png", frame) for frame in range(4))
     clip = frames_of(pipe, replace(REQUEST, steps=1, images=stills))
     np.testing.assert_array_equal(frames_of(pipe, replace(REQUEST, steps=1, images=stills[::-1])), clip)
     with pytest.raises(ByTheWayError, match="takes an image for each of its frames, and no others"):
@@ -143,7 +143,7 @@ def test_a_controlnet_takes_an_image_for_every_frame() -> None:
 
 
 def test_what_is_done_to_the_inputs_is_said() -> None:
-    request = replace(REQUEST, images=(FIRST, Still(image(0).crop((0, 0, 16, 16)), "small.png", 1)))
+    request = replace(REQUEST, images=(FIRST, ImageInput(image(0).crop((0, 0, 16, 16)), "small.png", 1)))
     assert changes_to_inputs(request) == ["cat.png is 32x24; it is scaled and cut to 16x16."]
     assert changes_to_inputs(replace(REQUEST, video=footage())) == [
         "in.gif is longer than the clip; its first 4 frames are used.",

@@ -31,11 +31,11 @@ def main(arguments: list[str]) -> int:
         return int(status or pytest.ExitCode.NO_TESTS_COLLECTED)
 
     # Not before pytest has started, which wants to see what its plugins import.
-    from bytheway.files import write_atomically
+    from bytheway.files import write_text
     from tests.matrix.table import DOCUMENT, cells, recorded, render
 
     known = cells()
-    write_atomically(DOCUMENT, render(recorded() | {known[name]: passed for name, passed in outcomes.passed.items()}))
+    write_text(DOCUMENT, render(recorded() | {known[name]: passed for name, passed in outcomes.passed.items()}))
     print(f"Wrote {DOCUMENT}.")
     return int(status)
 

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from research.markdown import table
 from tests.matrix.features import FEATURES
 from tests.matrix.reasons import reason_of
 from tests.matrix.rows import ROWS
@@ -70,24 +71,16 @@ def render(passed: Mapping[tuple[str, str], bool]) -> str:
             return FAILS
         return letters[reasons[cell]] if cell in reasons else HOLDS
 
-    lines = [
-        _line(["", *(feature.title for feature in FEATURES)]),
-        _line(["---", *[":-:"] * len(FEATURES)]),
-        *(_line([row.title, *(mark((row.name, feature.name)) for feature in FEATURES)]) for row in ROWS),
-    ]
+    lines = [[row.title, *(mark((row.name, feature.name)) for feature in FEATURES)] for row in ROWS]
     parts = [
         _INTRODUCTION,
-        "\n".join(lines) + "\n",
+        table(["", *(feature.title for feature in FEATURES)], lines, centred=True) + "\n",
         "".join(f"- **{letter}** {text}\n" for text, letter in letters.items()),
         "## What the columns say\n",
         "".join(f"- **{feature.title}**: {feature.meaning}.\n" for feature in FEATURES),
         _REMAKE + f"This one was made with {_versions()}.\n",
     ]
     return "\n".join(parts)
-
-
-def _line(columns: list[str]) -> str:
-    return f"| {' | '.join(columns)} |"
 
 
 def _versions() -> str:

@@ -44,8 +44,11 @@ class Applied:
 
     def steps_of(self, scheduler: Any) -> StepTracker:
         """Where the runs with this scheduler are; pipelines that share a denoiser may run at once, each with one."""
-        tracker = self.steps if not self._trackers else StepTracker(self.config.active_steps, self._runs)
-        _, self.steps = self._trackers.setdefault(id(scheduler), (scheduler, tracker))
+        if id(scheduler) not in self._trackers:
+            tracker = StepTracker(self.config.active_steps, self._runs)
+            # With the scheduler itself, so that no other gets its number.
+            self._trackers.setdefault(id(scheduler), (scheduler, tracker))
+        _, self.steps = self._trackers[id(scheduler)]
         return self.steps
 
     def copied(self) -> Applied:

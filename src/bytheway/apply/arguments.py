@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -27,13 +27,13 @@ def arguments_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[s
     return dict(arguments)
 
 
-def sample_of(arguments: dict[str, Any]) -> Tensor:
+def sample_of(arguments: Mapping[str, Any]) -> Tensor:
     """The first argument, batch outermost."""
     sample: Tensor = next(iter(arguments.values()))
     return sample
 
 
-def timestep_of(arguments: dict[str, Any]) -> Tensor | float:
+def timestep_of(arguments: Mapping[str, Any]) -> Tensor | float:
     """The argument that is named timestep, or else the second."""
     _, second, *_ = arguments.values()
     timestep: Tensor | float = arguments.get("timestep", second)

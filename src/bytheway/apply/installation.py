@@ -5,6 +5,7 @@ Where blocks are rebuilt or wrapped (FreeNoise), the next forward of the denoise
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from threading import RLock
@@ -30,7 +31,7 @@ Fitted = TypeVar("Fitted")
 Forward = TypeVar("Forward")
 
 
-class Installation(Generic[Fitted, Forward]):
+class Installation(ABC, Generic[Fitted, Forward]):
     """Everything that bytheway has put on one denoiser, and what those who use it were given.
 
     Several pipelines may share the denoiser, also at once, each in a thread of its own: a forward is made under what
@@ -59,27 +60,27 @@ class Installation(Generic[Fitted, Forward]):
 
     # ------------------------------------------------------------------------------ for each kind of attention
 
+    @abstractmethod
     def fit(self, applied: Applied) -> Fitted:
         """What was given, read against this denoiser; nothing is changed.
 
         Raises:
             ByTheWayError: it does not fit.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def _modules(self, fitted: Fitted) -> Mapping[str, nn.Module]:
         """The modules that have to stay at their paths for the hooks to be in place."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _hooks_for(self, everyone: Iterable[Fitted]) -> Iterable[tuple[nn.Module, Hook[Forward]]]:
         """A hook for each module that one of them needs hooked."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _forward(
         self, applied: Applied, fitted: Fitted, caller: Caller, steps: StepTracker, inputs: Inputs
     ) -> Forward | None:
         """What the hooks do in a forward of an active step; None: nothing."""
-        raise NotImplementedError
 
     # ---------------------------------------------------------------------------------------- who uses it
 
@@ -169,9 +170,12 @@ class Installation(Generic[Fitted, Forward]):
     # ----------------------------------------------------------------------------------------- each forward
 
     @eager
-    def _open(self, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Before each forward of the denoiser: is there something to do in it?"""
-        if Installation.on(denoiser) is not self:
+    def _open(self, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
+        """Before each forward of the denoiser: is there something to do in it?
+
+        Torch gives no `kwargs` while another thread is putting this hook on or taking it off, and then there is not.
+        """
+        if kwargs is None or Installation.on(denoiser) is not self:
             return
         self.turn.forward = None
         self.turn.forward = self._begin(arguments_of_call(denoiser, args, kwargs))

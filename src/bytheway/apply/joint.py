@@ -76,7 +76,7 @@ class JointInstallation(Installation[Attentions, JointForward]):
     def _forward(
         self, applied: Applied, fitted: Attentions, caller: Caller, steps: StepTracker, inputs: Inputs
     ) -> JointForward | None:
-        where, config, sample = family_of(self.denoiser).attentions, applied.config, sample_of(dict(inputs))
+        where, config, sample = family_of(self.denoiser).attentions, applied.config, sample_of(inputs)
         assert isinstance(where, JointAttentions)
         if config.beta == 1:
             return None

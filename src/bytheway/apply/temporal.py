@@ -48,7 +48,7 @@ class TemporalInstallation(Installation[Sites, Forward]):
     def _forward(
         self, applied: Applied, fitted: Sites, caller: Caller, steps: StepTracker, inputs: Inputs
     ) -> Forward | None:
-        sample, timestep = sample_of(dict(inputs)), timestep_of(dict(inputs))
+        sample, timestep = sample_of(inputs), timestep_of(inputs)
         parts, conditional = parts_of_batch(caller, len(sample), applied.classifier_free_guidance)
         height, width = sample.shape[-2:]
         return Forward(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 from bytheway.clips.sheets import enlarge, factor_to_reach
 from bytheway.clips.write import check_output, save_video
 from bytheway.errors import ByTheWayError
-from bytheway.files import check_file, parents_made
+from bytheway.files import check_file
 from bytheway.generation.run import Clip
 
 COMFORTABLE = 256  # pixels; smaller videos are unpleasant to watch
@@ -53,9 +52,7 @@ class Destination:
         scale = self._scale_for(path, min(frames.shape[1:3]))
         save_video(enlarge(frames, scale), path, clip.fps, {**settings, "scale": scale})
         if self.record is not None and clip.record is not None:
-            record = self._numbered(self.record, index)
-            with parents_made(Path(os.path.realpath(record))):
-                clip.record.save(record)
+            clip.record.save(self._numbered(self.record, index))
         return path
 
     def _scale_for(self, path: Path, shorter_side: int) -> int:

@@ -211,7 +211,7 @@ def command(
         from bytheway.cli.destination import Destination
         from bytheway.cli.prompts import read_prompts
         from bytheway.cli.run import ModelChoice, condition_of, drawn_seed, method_settings, run, size_of
-        from bytheway.clips.inputs import read_footage, read_still
+        from bytheway.clips.inputs import read_image, read_video
         from bytheway.errors import ByTheWayError
         from bytheway.generation.request import Request
 
@@ -239,10 +239,10 @@ def command(
             record=record is not None,
             batch_size=batch_size,
             images=(
-                *(read_still(text) for text in image or ()),
-                *(read_still(text, sketch=True) for text in sketch or ()),
+                *(read_image(text) for text in image or ()),
+                *(read_image(text, sketch=True) for text in sketch or ()),
             ),
-            video=read_footage(video) if video is not None else None,
+            video=read_video(video) if video is not None else None,
             strength=strength,
         )
         count = len(request.prompts) * num_videos

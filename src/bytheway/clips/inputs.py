@@ -20,7 +20,7 @@ _FILE_AT_FRAME = re.compile(r"(.+)@(-?\d+)")
 
 
 @dataclass(frozen=True, eq=False)
-class Still:
+class ImageInput:
     """An image that the clip shows, or follows, in one of its frames.
 
     Attributes:
@@ -57,7 +57,7 @@ class Still:
 
 
 @dataclass(frozen=True, eq=False)
-class Footage:
+class VideoInput:
     """A video that clips are made from.
 
     Attributes:
@@ -72,13 +72,13 @@ class Footage:
     name: str
     whole: bool = True
 
-    def reaching(self, num_frames: int) -> Footage:
+    def reaching(self, num_frames: int) -> VideoInput:
         """The video read so far that a clip of so many frames can be made from it, or to its end.
 
         Raises:
             ByTheWayError: the file is damaged there.
         """
-        return self if self.whole or num_frames < len(self.frames) else read_footage(self.name, num_frames)
+        return self if self.whole or num_frames < len(self.frames) else read_video(self.name, num_frames)
 
     def fitted(self, num_frames: int, width: int, height: int) -> list[Image.Image]:
         """The first frames at that size in pixels, as in `fit`.
@@ -91,8 +91,8 @@ class Footage:
         return [fit(Image.fromarray(frame), width, height) for frame in self.frames[:num_frames]]
 
 
-def read_still(text: str, *, sketch: bool = False) -> Still:
-    """The image of `FILE` or `FILE@FRAME`, see `Still`.
+def read_image(text: str, *, sketch: bool = False) -> ImageInput:
+    """The image of `FILE` or `FILE@FRAME`, see `ImageInput`.
 
     Raises:
         ByTheWayError: there is no such file, or it holds no image.
@@ -108,10 +108,10 @@ def read_still(text: str, *, sketch: bool = False) -> Still:
         raise
     except Exception as error:  # Pillow's readers answer broken files with whatever they stumble over
         raise ByTheWayError(f"{Path(file)} cannot be read as an image; give a PNG, JPEG or WebP file.") from error
-    return Still(image, file, frame, sketch)
+    return ImageInput(image, file, frame, sketch)
 
 
-def read_footage(path: str | os.PathLike[str], num_frames: int = 1) -> Footage:
+def read_video(path: str | os.PathLike[str], num_frames: int = 1) -> VideoInput:
     """A video in any format that `bytheway.clips.load_video` reads.
 
     Args:
@@ -121,7 +121,7 @@ def read_footage(path: str | os.PathLike[str], num_frames: int = 1) -> Footage:
         ByTheWayError: there is no such file, or it holds no video.
     """
     frames, fps = load_video(path, num_frames + 1)
-    return Footage(frames, fps, str(path), whole=len(frames) <= num_frames)
+    return VideoInput(frames, fps, str(path), whole=len(frames) <= num_frames)
 
 
 def fit(image: Image.Image, width: int, height: int) -> Image.Image:

@@ -118,7 +118,7 @@ def _load_animation(path: Path, settings: dict[str, Any], num_frames: int | None
     fps = _fps(settings)
     tick = np.median(durations) if fps is None else 1000 / fps
     counts = np.maximum(1, np.round(durations / tick)).astype(int)
-    if len(shown) == 1:  # a still: WebP then drops the duration
+    if len(shown) == 1:  # a single picture: WebP then drops the duration
         counts[0] = max(1, settings.get("num_frames", 1))
     order = np.arange(len(counts)).repeat(counts)[:num_frames]
     return np.stack([pictures[n] for n in order]), fps or float(1000 * counts.sum() / durations.sum())

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 from bytheway.clips.frames import FASTEST, IMAGE_DESCRIPTION, SLOWEST, Frames, as_frames
 from bytheway.clips.read import read_metadata
 from bytheway.errors import ByTheWayError
-from bytheway.files import check_file, check_writable, parents_made
+from bytheway.files import check_file, check_writable, written
 
 FASTEST_GIF: Final = 50.0  # frames a second; browsers slow anything faster down to 10
 LONGEST_SIDE: Final = {".mp4": 16384, ".gif": 65535, ".webp": 16383}  # pixels; x264's limit and the formats' own
@@ -47,8 +44,8 @@ def save_video(
     check_output(path, fps, (clip.shape[2], clip.shape[1]))
     write = _WRITERS[_format_of(path)]
     comment = json.dumps({**(metadata or {}), "num_frames": len(clip), "fps": float(fps)})  # ASCII: GIF and EXIF ask it
-    with _written_beside(path) as fresh:
-        write(clip, fresh, fps, comment)
+    with written(path) as draft:
+        write(clip, draft, fps, comment)
     return path
 
 
@@ -101,37 +98,6 @@ def _is_ours(folder: Path) -> bool:
         return not names or read_metadata(folder).get("num_frames") == len(names)
     except ByTheWayError:  # pictures, but not of ours
         return False
-
-
-@contextmanager
-def _written_beside(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` when the block ends well and vanishes when it does not.
-
-    Where `path` is a link, what it leads to is written.
-    """
-    path = Path(os.path.realpath(path))
-    with parents_made(path):
-        scratch = Path(tempfile.mkdtemp(prefix=".bytheway-", dir=path.parent))
-        try:
-            fresh = scratch / path.name
-            yield fresh
-            if path.is_dir():
-                _replace_folder(path, fresh, scratch / f"{path.name}.replaced")
-            else:
-                os.replace(fresh, path)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _replace_folder(folder: Path, fresh: Path, aside: Path) -> None:
-    """Put a folder in the place of another, which takes two moves; if the second is not made, the first is undone."""
-    os.replace(folder, aside)
-    try:
-        os.replace(fresh, folder)
-    except BaseException:
-        if not folder.exists():
-            os.replace(aside, folder)
-        raise
 
 
 def _write_mp4(frames: Frames, path: Path, fps: float, comment: str) -> None:

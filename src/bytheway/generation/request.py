@@ -11,7 +11,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from bytheway.clips.inputs import Footage, Still
+from bytheway.clips.inputs import ImageInput, VideoInput
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.families.family import JointAttentions
@@ -58,8 +58,8 @@ class Request:
     free_init: bool = False
     record: bool = False
     batch_size: int | None = None
-    images: tuple[Still, ...] = ()
-    video: Footage | None = None
+    images: tuple[ImageInput, ...] = ()
+    video: VideoInput | None = None
     strength: float | None = None
 
     def __post_init__(self) -> None:
@@ -130,7 +130,7 @@ def complete(request: Request, pipe: Any) -> Request:
     return request
 
 
-def _frames_from(video: Footage, asked: int | None, most: int, pipe: Any) -> int:
+def _frames_from(video: VideoInput, asked: int | None, most: int, pipe: Any) -> int:
     """How many frames a clip made from a video has: those asked for, or as many as there are, up to the `most`."""
     lengths = lengths_from_video(pipe)
     if asked is None:

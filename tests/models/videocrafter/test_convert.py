@@ -346,6 +346,18 @@ def test_a_folder_that_holds_something_is_kept(model: Path, tokenizer: Path, tmp
     assert (out / "model_index.json").is_file()
 
 
+def test_what_is_put_into_the_folder_meanwhile_is_kept(model: Path, tokenizer: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def meddle(written: Written) -> None:
+        out.mkdir(exist_ok=True)
+        (out / "mine.txt").write_text("kept")
+
+    with pytest.raises(ByTheWayError, match="out is there already and is not replaced"):
+        convert(model, out, tokenizer=str(tokenizer), on_write=meddle)
+    assert [path.name for path in out.iterdir()] == ["mine.txt"]
+
+
 def test_an_interruption_leaves_nothing(model: Path, tokenizer: Path, tmp_path: Path) -> None:
     def stop(written: Written) -> None:
         raise KeyboardInterrupt
@@ -366,7 +378,7 @@ def test_a_full_disk_leaves_nothing(
 
     monkeypatch.setattr(conversion, "save_file", fail)
     (tmp_path / "here").mkdir()
-    with pytest.raises(ByTheWayError, match=r"cannot be written: I/O error: No space left on device"):
+    with pytest.raises(ByTheWayError, match=r"here/out cannot be written: I/O error: No space left on device"):
         convert(model, tmp_path / "here" / "out", tokenizer=str(tokenizer))
     assert not list((tmp_path / "here").iterdir())
 

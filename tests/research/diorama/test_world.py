@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from itertools import combinations
@@ -9,6 +10,7 @@ from itertools import combinations
 import pytest
 import torch
 
+from research.diorama.amplitudes import AMPLITUDES, degree
 from research.diorama.world import (
     COLOURS,
     MOTIONS,
@@ -109,26 +111,67 @@ def test_subjects_are_a_third_to_two_thirds_of_the_frame_and_stay_inside(sampled
     assert clips.mask[..., border].sum(-1).max() < 8
 
 
-def test_motions_displace_as_they_say(sampled: tuple[list[Scene], Clips]) -> None:
+def test_motions_displace_by_their_amplitude(sampled: tuple[list[Scene], Clips]) -> None:
     scenes, clips = sampled
-    for scene, track in zip(scenes, clips.centre, strict=True):
+    for scene, track, amplitude in zip(scenes, clips.centre, clips.amplitude.tolist(), strict=True):
         x, y = track.unbind(-1)
         sideways, upwards = x[-1] - x[0], y.max() - y.min()
         if scene.motion in ("left", "right"):
             sign = -1 if scene.motion == "left" else 1
-            assert 18 <= sign * sideways <= 20
-            assert sign * (x.mean() - 32) > 3
+            assert sign * sideways == pytest.approx(amplitude, abs=1e-4)
+            assert sign * (x[0] - 32) == pytest.approx(-0.4 * amplitude, abs=1.01)
             torch.testing.assert_close(x.diff(), (sideways / 15).expand(15), atol=1e-3, rtol=0)
             assert upwards <= 2
         elif scene.motion == "jump":
             assert x.max() - x.min() == 0
-            assert 12 <= upwards <= 18
+            assert 0.85 * amplitude <= upwards <= 1.15 * amplitude
             rising = y.diff() < 0
             assert 1 <= (rising[1:] & ~rising[:-1]).sum() <= 2
         else:
             assert x.max() - x.min() == 0
             assert upwards <= 2
-        assert track.diff(n=3, dim=0).norm(dim=-1).mean() < 4.5
+        assert track.diff(n=3, dim=0).norm(dim=-1).mean() < 5.5
+
+
+@pytest.mark.parametrize("motion", ["left", "right", "jump", "spin"])
+def test_amplitudes_are_drawn_evenly_from_the_whole_range(motion: str) -> None:
+    amplitude = render([Scene("box", "red", "meadow", motion)] * 400, generator(6), num_frames=1, size=16).amplitude
+    least, greatest = AMPLITUDES[motion]
+    quarters = torch.histc((amplitude - least) / (greatest - least), bins=4, min=0, max=1)
+    assert quarters.sum() == 400
+    assert quarters.min() > 70
+
+
+def test_nobody_jumps_out_of_the_frame() -> None:
+    clips = render([Scene("person", "red", "meadow", "jump")] * 40, generator(6))
+    assert clips.mask[:, :, 0].max() == 0
+    least, greatest = AMPLITUDES["jump"]
+    assert least < clips.amplitude.min()
+    assert 11 < clips.amplitude.max() <= greatest
+
+
+def test_amplitude_does_not_depend_on_the_resolution() -> None:
+    scenes = [Scene("dog", "white", "meadow", "left"), Scene("box", "red", "night", "spin")]
+    small, large = (render(scenes, generator(), size=size).amplitude for size in (16, 64))
+    assert torch.equal(small, large)
+
+
+def test_what_spins_turns_by_its_amplitude() -> None:
+    """The outline of a box is the same again after every quarter turn, and differs most halfway between."""
+    clips = render([Scene("box", "red", "meadow", "spin")] * 40, generator(8), size=128)
+    first, last = clips.mask[:, 0], clips.mask[:, -1]
+    changed = (last - first).abs().sum((-1, -2)) / first.sum((-1, -2))
+    apart = (math.tau * 2 * clips.amplitude).sin().abs()
+    assert torch.corrcoef(torch.stack([changed, apart]))[0, 1] > 0.95
+
+
+def test_legs_keep_step_with_the_way() -> None:
+    clips = render([Scene("person", "red", "meadow", "right")] * 24, generator(9), size=256)
+    left = clips.centre[..., 0].round().long() - 40
+    columns = (left[..., None] + torch.arange(80)).clamp(0, 255)[:, :, None].expand(-1, -1, 256, -1)
+    alone = clips.mask.gather(-1, columns)[:, :, 170:]
+    steps = alone.diff(dim=1).abs().sum((1, 2, 3))
+    assert torch.corrcoef(torch.stack([steps, clips.amplitude]))[0, 1] > 0.8
 
 
 def test_what_stands_still_does_not_change_and_what_spins_does(sampled: tuple[list[Scene], Clips]) -> None:
@@ -140,7 +183,7 @@ def test_what_stands_still_does_not_change_and_what_spins_does(sampled: tuple[li
         elif scene.motion == "jump":
             assert change.max() > 0.1
         else:
-            assert change.min() > 0.02
+            assert change.min() > 0.01
 
 
 @pytest.mark.parametrize("subject", ["car", "person", "dog", "bird", "boat"])
@@ -194,15 +237,23 @@ def test_senseless_scenes_are_left_out() -> None:
     assert Scene("ball", "red", "meadow", "jump") in scenes
 
 
+WORDS = {"slowly": "low", "little": "low", "fast": "high", "quickly": "high", "high": "high"}
+
+
+def captioned(count: int) -> list[tuple[Scene, float, str]]:
+    """Scenes with amplitudes and the captions that training reads."""
+    rng, scenes = random.Random(0), sample_scenes(count, generator(), "all")
+    amplitudes = [rng.uniform(*AMPLITUDES[scene.motion]) for scene in scenes]
+    return [(one, amplitude, caption(one, rng, amplitude)) for one, amplitude in zip(scenes, amplitudes, strict=True)]
+
+
 def test_captions_stay_within_the_vocabulary_and_use_it() -> None:
     words = vocabulary()
     assert list(words) == sorted(set(words))
     assert all(re.fullmatch("[a-z]+", word) for word in words)
     assert len(words) <= 120
-    rng = random.Random(0)
     used: set[str] = set()
-    for scene in sample_scenes(4000, generator(), "all"):
-        text = caption(scene, rng)
+    for scene, _, text in captioned(6000):
         used |= set(text.split())
         assert scene.colour in text.split()
     assert used == set(words)
@@ -212,8 +263,46 @@ def test_captions_stay_within_the_vocabulary_and_use_it() -> None:
 def test_captions_tell_scenes_apart() -> None:
     """Two scenes never get the same caption."""
     seen: dict[str, Scene] = {}
-    rng = random.Random(1)
-    for scene in sample_scenes(4000, generator(), "all"):
-        text = caption(scene, rng)
+    for scene, _, text in captioned(4000):
         assert seen.setdefault(text, scene) == scene
-    assert caption(scene, random.Random(7)) == caption(scene, random.Random(7))
+    assert caption(scene, random.Random(7), 9.0) == caption(scene, random.Random(7), 9.0)
+
+
+def test_words_for_an_amplitude_are_true_and_a_third_of_the_captions_have_one() -> None:
+    moving, worded, silent = 0, 0, []
+    for scene, amplitude, text in captioned(6000):
+        found = [WORDS[word] for word in text.split() if word in WORDS]
+        assert len(found) <= (scene.motion != "still")
+        if found:
+            assert found[0] == degree(scene.motion, amplitude)
+        elif scene.motion in ("left", "right"):
+            silent.append(amplitude)
+        moving += scene.motion != "still"
+        worded += bool(found)
+    assert worded / moving == pytest.approx(0.4 * 0.8, abs=0.02)
+    fifths = torch.histc(torch.tensor(silent), bins=5, min=2, max=26) / len(silent)
+    assert fifths.min() > 0.15, "silent captions leave the whole range open"
+
+
+def test_a_caption_without_an_amplitude_says_nothing_of_it() -> None:
+    rng = random.Random(0)
+    for scene in sample_scenes(2000, generator(), "all"):
+        assert not WORDS.keys() & set(caption(scene, rng).split())
+
+
+@pytest.mark.parametrize(
+    ("motion", "amplitude", "said"),
+    [
+        ("left", 2, "low"),
+        ("right", 11, "low"),
+        ("left", 14, None),
+        ("right", 17, "high"),
+        ("spin", 0.1, "low"),
+        ("spin", 0.45, "high"),
+        ("jump", 3, "low"),
+        ("jump", 18, "high"),
+        ("still", 0, None),
+    ],
+)
+def test_degrees_lie_at_the_ends_of_a_range(motion: str, amplitude: float, said: str | None) -> None:
+    assert degree(motion, amplitude) == said

@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import sqrtm
 from scipy.stats import spearmanr
 
-from research.study.statistics import NOTHING, Frechet, crossing, mean, mean_difference, spearman
+from research.study.statistics import NOTHING, Estimate, Frechet, crossing, mean, mean_difference, spearman
 
 RNG = np.random.default_rng(1)
 
@@ -15,7 +15,14 @@ def test_a_mean_leaves_out_what_is_missing() -> None:
     assert (found.value, found.n) == (2.0, 3)
     assert found.low < 2 < found.high
     assert mean(np.full(4, np.nan)) == NOTHING
-    assert mean(np.full(5, 0.25)).high == 0.25
+    assert mean(np.full(5, 0.25)) == Estimate(0.25, 0.25, 0.25, 5)
+
+
+def test_the_interval_of_a_mean_lies_about_it() -> None:
+    found = mean(1 + 0.1 * np.random.default_rng(0).normal(size=200))
+    assert 0.95 < found.low < found.value < found.high < 1.05
+    assert found.high - found.low == pytest.approx(2 * 1.96 * 0.1 / np.sqrt(200), rel=0.1)
+    assert np.isnan(mean(np.array([1.0])).low)
 
 
 def test_differs_means_that_zero_is_left_out() -> None:

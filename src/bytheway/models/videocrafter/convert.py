@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from bytheway.errors import ByTheWayError
-from bytheway.files import check_vacant, folder_at_once
+from bytheway.files import check_vacant, written
 from bytheway.models.checkpoints import kind_of, read_tensors
 from bytheway.models.registry import VOCABULARY, VOCABULARY_FILES
 from bytheway.models.sources import existing_path, is_hub_id, read_json, reading
@@ -104,12 +104,13 @@ def convert(
     pipe = _assembled(models, _tokenizer(tokenizer, models["text_encoder"]))
     total = sum(_bytes(tensor, dtype) for tensors in weights.values() for tensor in tensors.values())
     done = 0
-    with folder_at_once(folder) as draft:
+    with written(folder) as draft:
         _save_configurations(pipe, draft)
         for component, tensors in weights.items():
             for size in _save_weights(tensors, draft / component, _FILES[component], dtype):
                 done += size
                 on_write(Written(done, total, component))
+        check_vacant(folder)  # nobody has put anything there meanwhile
 
 
 def load_checkpoint(checkpoint: Path, dtype: torch.dtype) -> VideoCrafterPipeline:
@@ -252,7 +253,7 @@ def _save_weights(tensors: Weights, folder: Path, pattern: str, dtype: torch.dty
         try:
             save_file(shard, folder / file, metadata={"format": "pt"})
         except SafetensorError as error:  # a full disk
-            raise ByTheWayError(f"{folder / file} cannot be written: {error}.") from error
+            raise OSError(str(error)) from error
         yield sum(_bytes(tensor, None) for tensor in shard.values())
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import machine
+from research import machine
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with one commit, in which the benchmark seems to be."""
+    """A repository with one commit, in which the code seems to be."""
     if shutil.which("git") is None:
         pytest.skip("git is not installed")
-    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "research").mkdir()
     (tmp_path / "docs").mkdir()
-    code = tmp_path / "benchmarks" / "machine.py"
+    code = tmp_path / "research" / "machine.py"
     code.touch()
     (tmp_path / "docs" / "results.md").touch()
     for command in (
@@ -34,7 +34,7 @@ def test_the_revision_is_that_of_the_code(checkout: Path) -> None:
     assert len(clean) >= 4
     (checkout / "docs" / "results.md").write_text("Figures.")
     assert machine.revision() == clean
-    (checkout / "benchmarks" / "machine.py").write_text("x = 1")
+    (checkout / "research" / "machine.py").write_text("x = 1")
     assert machine.revision() == f"{clean}-dirty"
 
 
