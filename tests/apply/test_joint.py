@@ -78,7 +78,7 @@ def test_no_wide_copy_is_made_of_all_values(monkeypatch):
     video, matrix = VideoTokens(2, 7, 5), circulant(7, 3, 1.5, torch.bfloat16, torch.device("cpu"))
     value = torch.randn(2, 40, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
     whole = filter_frames_(value.clone(), matrix, video)
-    monkeypatch.setattr(joint, "_PART", 2 * 2 * 7 * 4)
+    monkeypatch.setattr(joint, "_CHUNK", 2 * 2 * 7 * 4)
     with Largest() as largest:
         parts = filter_frames_(value.clone(), matrix, video)
     assert largest.elements == 2 * 2 * 7 * 4

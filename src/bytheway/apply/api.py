@@ -1,11 +1,11 @@
 """Put the method on a pipeline, take it off again, or watch a pipeline as it is.
 
->>> apply_bytheway(pipe)                                     # settings chosen by the pipeline's architecture
->>> video = pipe("a horse galloping on a beach").frames[0]
->>> remove_bytheway(pipe)                                    # bit for bit the pipeline it was
->>> with enhanced(pipe, beta=2.0) as run:                    # the same, scoped and recorded
-...     video = pipe("a horse galloping on a beach").frames[0]
->>> run.record.save("horse.csv")
+apply_bytheway(pipe)                                     # settings chosen by the pipeline's architecture
+video = pipe("a horse galloping on a beach").frames[0]
+remove_bytheway(pipe)                                    # bit for bit the pipeline it was
+with enhanced(pipe, beta=2.0) as run:                    # the same, scoped and recorded
+    video = pipe("a horse galloping on a beach").frames[0]
+run.record.save("horse.csv")
 """
 
 from collections.abc import Iterator, Sequence
