@@ -9,7 +9,7 @@ from typing import Any, Final
 from benchmarks.plain import plainly
 from bytheway import enhanced
 from bytheway.families.known import preset_for
-from bytheway.generation.sample import free_init
+from bytheway.generation.free_init import free_init
 
 VANILLA: Final = "vanilla"
 OURS: Final = "ours"

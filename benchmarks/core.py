@@ -1,26 +1,23 @@
 """The attention of one temporal site by itself: the same q, k and v through three forms of it.
 
 Vanilla is what diffusers' processor does between the projections: heads apart, `scaled_dot_product_attention`, heads
-together. Ours is `bytheway.attention.site.enhanced_attention`, given projections that hand out q, k and v.
+together. Ours is `bytheway.attention.attend`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import SimpleNamespace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.cases import Block
 from benchmarks.columns import OURS, PLAIN, VANILLA
 from benchmarks.plain import enhance, enhance_joint, upsample
 from bytheway import ByTheWayConfig
+from bytheway.attention import Anchor, Attended, Layout, VideoTokens, attend
 from bytheway.attention.joint import filter_frames_
-from bytheway.attention.layout import Layout, VideoTokens
-from bytheway.attention.measures import Anchor
-from bytheway.attention.site import Attended, enhanced_attention
 from bytheway.method import frequency_filter
 
 Forms = Mapping[str, Callable[[], object]]
@@ -113,11 +110,10 @@ def _ours(
     anchor: Anchor | None = None,
     keep_map: bool = False,
 ) -> Attended:
-    query, key, value = tokens
-    module = SimpleNamespace(
-        heads=heads, to_q=lambda _: query, to_k=lambda _: key, to_v=lambda _: value, to_out=nn.Identity()
-    )
-    return enhanced_attention(module, query, layout, config, anchor=anchor, keep_map=keep_map)
+    query, key, value = _heads_apart(tokens, heads)
+    scale = query.shape[-1] ** -0.5
+    attended = attend(query, key, value, layout, config, scale=scale, anchor=anchor, keep_map=keep_map)
+    return attended._replace(output=attended.output.transpose(1, 2).flatten(2))
 
 
 def _map(tokens: Tensor, heads: int) -> Tensor:

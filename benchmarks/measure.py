@@ -22,7 +22,7 @@ from benchmarks.results import Measurement, Part
 from benchmarks.timing import RunTimes, interleave, timed_run
 from bytheway.apply.steps import count_active
 from bytheway.families.known import preset_for
-from bytheway.generation.sample import FREE_INIT_ITERATIONS
+from bytheway.generation.free_init import FREE_INIT_ITERATIONS
 
 MIB: Final = 2**20
 LISTED: Final = 6

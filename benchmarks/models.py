@@ -22,7 +22,7 @@ from diffusers import (
 )
 from torch import nn
 
-from bytheway.models import generation_defaults, load
+from bytheway.models import load, profile_of
 from bytheway.models.videocrafter import VideoCrafterPipeline, VideoCrafterScheduler, VideoCrafterUNet
 
 PROMPT: Final = "a red ball bouncing on grass"
@@ -80,7 +80,7 @@ class Subject:
 def make_diorama(scale: Scale, device: torch.device) -> Subject:
     """The packaged model as it is shipped, from the prompt to the frames."""
     pipe = _ready(load("diorama", device=str(device)))
-    defaults = generation_defaults(pipe)
+    defaults = profile_of(pipe).defaults
     call = {"num_frames": defaults.num_frames, "guidance_scale": defaults.guidance_scale, "output_type": "pt"}
     return Subject(pipe, {"prompt": PROMPT, **call})
 

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import pytest
 
 import bytheway
+import bytheway.attention
 
 
 def run_python(code: str) -> str:
@@ -22,10 +23,15 @@ def run_python(code: str) -> str:
         "import bytheway; bytheway.__version__",
         "import bytheway; dir(bytheway)",
         "from bytheway import ByTheWayConfig, ByTheWayError; ByTheWayConfig().to_dict()",
+        "from bytheway.attention import Layout; Layout(2, 1, (4, 4))",
+        "import bytheway.attention; dir(bytheway.attention)",
+        "import bytheway.families.known",
     ],
 )
 def test_settings_and_names_need_no_torch(statement):
-    heavy = run_python(f"{statement}\nimport sys\nprint({{'torch', 'diffusers', 'numpy'}} & set(sys.modules))")
+    heavy = run_python(
+        f"{statement}\nimport sys\nprint({{'torch', 'diffusers', 'numpy', 'jaxtyping'}} & set(sys.modules))"
+    )
     assert heavy == "set()"
 
 
@@ -34,8 +40,25 @@ def test_requests_are_checked_before_anybody_waits_for_torch():
     assert run_python(f"{code}\nprint({{'torch', 'diffusers', 'transformers'}} & set(sys.modules))") == "set()"
 
 
-def test_every_public_name_is_listed():
-    assert set(bytheway.__all__) <= set(dir(bytheway))
+def test_attention_needs_no_diffusers():
+    """Nor what comes with it: the core is for any network, given query, key and value."""
+    code = (
+        "import sys, torch, bytheway.attention as room\n"
+        "rows, layout = torch.randn(8, 2, 16, 4), room.Layout(2, 1, (2, 2))\n"
+        "config = __import__('bytheway').ByTheWayConfig()\n"
+        "anchor = room.attend(rows, rows, rows, layout, config, scale=0.5, keep_map=True).anchor\n"
+        "attended = room.attend(rows, rows, rows, layout, config, scale=0.5, anchor=anchor)\n"
+        "assert attended.output.shape == rows.shape\n"
+        "print({'diffusers', 'transformers', 'accelerate'} & set(sys.modules))"
+    )
+    assert run_python(code) == "set()"
+
+
+@pytest.mark.parametrize("package", [bytheway, bytheway.attention])
+def test_every_public_name_is_listed_and_there(package):
+    assert set(package.__all__) <= set(dir(package))
+    for name in package.__all__:
+        assert getattr(package, name) is not None
 
 
 def test_lazy_names_are_those_of_their_modules():
@@ -47,9 +70,10 @@ def test_lazy_names_are_those_of_their_modules():
     assert issubclass(ByTheWayError, ValueError)
 
 
-def test_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'make_it_good'"):
-        _ = bytheway.make_it_good
+@pytest.mark.parametrize("package", [bytheway, bytheway.attention])
+def test_unknown_name_is_an_attribute_error(package):
+    with pytest.raises(AttributeError, match=f"'{package.__name__}' has no attribute 'make_it_good'"):
+        _ = package.make_it_good
 
 
 def test_version_is_that_of_the_installed_package():

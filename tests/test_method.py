@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
 from bytheway.errors import ByTheWayError
@@ -21,6 +22,8 @@ from bytheway.method import (
     enhance_motion,
     frequency_filter,
     high_band,
+    only_dc_is_low,
+    projector,
     resample_map,
     self_guide,
 )
@@ -122,6 +125,30 @@ def test_one_filter_for_each_beta():
     for row in range(2):
         for column in range(2):
             assert_close(stacked[row, column], frequency_filter(16, 3, beta[row, column].item()))
+
+
+@pytest.mark.parametrize(("num_frames", "tau"), [(1, 7), (2, 0), (13, 4), (16, 7), (24, 7)])
+def test_projector_keeps_the_high_band_alone(num_frames, tau):
+    keep = projector(num_frames, tau, dtype=torch.float64)
+    spectrum = torch.fft.fft(keep[0])
+    assert_close(spectrum.real, high_band(num_frames, tau).double(), **EXACT)
+    assert_close(keep @ keep, keep, **EXACT)
+    all_but_dc = torch.eye(num_frames, dtype=torch.float64) - 1 / num_frames
+    assert torch.allclose(keep, all_but_dc, atol=1e-12) is only_dc_is_low(num_frames, tau)
+
+
+def test_projector_is_made_once_and_for_every_mode():
+    """Not with tensors of a mode that the next caller is not in."""
+    with FakeTensorMode():
+        projector(11, 3)
+    with torch.inference_mode():
+        keep = projector(11, 3)
+    assert projector(11, 3) is projector(11, 3, device=torch.device("cpu")) is keep
+    assert_close(keep.sum(-1), torch.zeros(11))
+    assert not keep.is_inference()
+    with torch.device("meta"):
+        assert projector(11, 3).device.type == "meta"
+    assert projector(11, 3) is keep
 
 
 def test_filtering_the_keys_of_the_map_equals_filtering_the_frames_of_the_values():

@@ -124,7 +124,7 @@ def test_conditional_half_is_what_is_recorded(pipe):
 
 def test_recording_costs_nothing_when_off(pipe, monkeypatch):
     monkeypatch.setattr(Record, "add", lambda *_: pytest.fail("recorded"))
-    monkeypatch.setattr("bytheway.attention.site._measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr("bytheway.attention.whole.measure_maps", lambda *_: pytest.fail("measured"))
     monkeypatch.setattr("bytheway.method.disparity", lambda *_: pytest.fail("measured"))
     monkeypatch.setattr("bytheway.attention.tiles.TiledSite._measures", lambda *_: pytest.fail("measured"))
     with enhanced(pipe, HALF, record=False) as run:

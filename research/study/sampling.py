@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bytheway import enhanced, observe
 from bytheway.apply.api import Run
-from bytheway.generation.sample import free_init
+from bytheway.generation.free_init import free_init
 from bytheway.models import load
 from bytheway.record import Record
 from research.diorama.architecture import NUM_FRAMES

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from bytheway.config import ByTheWayConfig
     from bytheway.errors import ByTheWayError
     from bytheway.families.sites import TemporalAttention
+    from bytheway.generation.clip import Clip
+    from bytheway.generation.request import Request
     from bytheway.generation.run import generate
     from bytheway.models.loading import load
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ByTheWayConfig",
     "ByTheWayError",
+    "Clip",
+    "Request",
     "TemporalAttention",
     "__version__",
     "apply_bytheway",
@@ -32,6 +36,8 @@ __all__ = [
 _HOMES = {
     "ByTheWayConfig": "bytheway.config",
     "ByTheWayError": "bytheway.errors",
+    "Clip": "bytheway.generation.clip",
+    "Request": "bytheway.generation.request",
     "TemporalAttention": "bytheway.families.sites",
     "apply_bytheway": "bytheway.apply.api",
     "enhanced": "bytheway.apply.api",

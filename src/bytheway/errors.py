@@ -4,7 +4,17 @@ _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory",
 
 
 class ByTheWayError(ValueError):
-    """Bad input, said in one sentence: what is wrong and what to do about it."""
+    """Bad input, said in one sentence: what is wrong and what to do about it.
+
+    Args:
+        sentence: in words that hold for every front end.
+        setting: which setting would mend it, by the name of its argument in Python, such as "motion_adapter"; a front
+            end says where that is set: the command line names its option.
+    """
+
+    def __init__(self, sentence: str, *, setting: str | None = None) -> None:
+        super().__init__(sentence)
+        self.setting = setting
 
 
 def is_out_of_memory(error: BaseException) -> bool:

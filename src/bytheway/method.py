@@ -7,28 +7,47 @@ energies govern. Every energy, disparity and beta is one number per video, shape
 what else is in the batch.
 
 All functions are pure and differentiable, and none waits for the device. Any float dtype goes in; arithmetic is done in
-float32 (float64 for float64 maps), energies stay in it, maps come back in the dtype they had. This is the form of the
-paper and the reference for everything faster.
+float32 (float64 for float64 maps), energies stay in it, maps come back in the dtype they had. A site whose maps are
+made as a whole runs these very functions (`bytheway.attention.whole`); everything faster is held against them.
+
+>>> generator = torch.Generator().manual_seed(0)
+>>> attn, anchor = torch.randn(2, 1, 4, 1, 16, 16, generator=generator).softmax(-1)
+>>> enhanced = bytheway_map(attn, anchor, alpha=0.6, beta=1.5, tau=7)
+>>> torch.allclose(enhanced.sum(-1), torch.ones(1, 4, 1, 16))  # Theorem 1
+True
+>>> bool(attention_energy(enhanced) >= attention_energy(attn))  # what guidance takes, the adaptive beta gives back
+True
 """
 
 import math
+from functools import lru_cache
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.functional import interpolate
 
 from bytheway.config import BetaRule, HeadRule
 from bytheway.errors import ByTheWayError
 
+Maps = Float[Tensor, "videos pixels heads F F"]
+PerVideo = Float[Tensor, "videos"]
 
-def high_band(num_frames: int, tau: int, *, device: torch.device | None = None) -> Tensor:
+
+def high_band(num_frames: int, tau: int, *, device: torch.device | None = None) -> Bool[Tensor, "F"]:
     """The high frequencies of F frames: those within tau bins of Nyquist, never DC (paper: tau).
 
     Bin k is high when min(k, F - k) >= max(F/2 - tau, 1). At even F this is the paper's band [F/2 - tau, F/2 + tau]
     less DC; it is symmetric at odd F too, so that filtered maps stay real, and empty at F = 1.
 
+    >>> high_band(8, 1).int().tolist()
+    [0, 0, 0, 1, 1, 1, 0, 0]
+
     Returns:
         bool (F,), in the order of the discrete Fourier transform.
+
+    Raises:
+        ByTheWayError: there is no frame, or tau is negative.
     """
     if num_frames < 1 or tau < 0:
         raise ByTheWayError(f"There is no band of {num_frames} frames with tau {tau}; give at least 1 frame and tau 0.")
@@ -36,18 +55,60 @@ def high_band(num_frames: int, tau: int, *, device: torch.device | None = None) 
     return torch.minimum(k, num_frames - k) >= max(num_frames / 2 - tau, 1)
 
 
+def only_dc_is_low(num_frames: int, tau: int) -> bool:
+    """Whether the high band is everything but DC, as with the paper's 16 frames and tau 7: then A P = A - 1/F."""
+    return num_frames / 2 - tau <= 1
+
+
+def projector(
+    num_frames: int, tau: int, *, dtype: torch.dtype = torch.float32, device: torch.device | None = None
+) -> Float[Tensor, "F F"]:
+    """P, which keeps the high band and nothing else: A P is what Motion Enhancement amplifies in a map A.
+
+    It is the symmetric circulant with eigenvalues 1 in the high band and 0 elsewhere, so its rows sum to 0.
+
+    >>> torch.allclose(projector(16, 7), torch.eye(16) - 1 / 16, atol=1e-6)  # all but DC, the mean of a row
+    True
+
+    Returns:
+        (F, F) in `dtype`, made once for each device and shared: it is not to be written to.
+    """
+    if torch.compiler.is_compiling():  # the compiler keeps no cache, and warns of those that it finds
+        return _make_projector(num_frames, tau, dtype, device)
+    like = torch.empty(0, dtype=dtype, device=device)
+    # A tensor without values, as torch makes them to trace a model, is of no use to the next caller.
+    make = _cached_projector if type(like) is Tensor else _make_projector
+    return make(num_frames, tau, dtype, like.device)
+
+
+def _make_projector(num_frames: int, tau: int, dtype: torch.dtype, device: torch.device | None) -> Float[Tensor, "F F"]:
+    with torch.inference_mode(False):
+        k = torch.arange(num_frames, device=device)
+        phase = (torch.outer(k, k) % num_frames).to(dtype) * (2 * math.pi / num_frames)
+        impulse_response = (phase.cos() * high_band(num_frames, tau, device=device)).mean(-1)
+        # DC is out of the band: taking its rounding out too keeps rows at 1 and uniform maps uniform.
+        impulse_response = impulse_response - impulse_response.mean()
+        return impulse_response[(k[:, None] - k) % num_frames]
+
+
+_cached_projector = lru_cache(maxsize=32)(_make_projector)
+
+
 def frequency_filter(
     num_frames: int,
     tau: int,
-    beta: float | Tensor,
+    beta: float | Float[Tensor, "*betas"],
     *,
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
-) -> Tensor:
+) -> Float[Tensor, "*betas F F"]:
     """The circulant C that scales the high band by beta and keeps the rest: A3 = A2 C, hence A3 V = A2 (C V).
 
-    C = I + (beta - 1) P with P the projector on the high band: symmetric, eigenvalues beta and 1, and rows summing
+    C = I + (beta - 1) P with P the `projector` on the high band: symmetric, eigenvalues beta and 1, and rows summing
     to 1, since DC is never high (Theorem 1).
+
+    >>> frequency_filter(4, 0, 2.0).tolist()[0]
+    [1.25, -0.25, 0.25, -0.25]
 
     Args:
         beta: a number, or a tensor on `device` of any shape, one filter for each of its elements.
@@ -55,18 +116,18 @@ def frequency_filter(
     Returns:
         (*beta.shape, F, F) in `dtype`.
     """
-    k = torch.arange(num_frames, device=device)
-    phase = (torch.outer(k, k) % num_frames).to(dtype) * (2 * math.pi / num_frames)
-    impulse_response = (phase.cos() * high_band(num_frames, tau, device=device)).mean(-1)
-    # DC is out of the band: taking its rounding out too keeps rows at 1 and uniform maps uniform.
-    impulse_response = impulse_response - impulse_response.mean()
-    projector = impulse_response[(k[:, None] - k) % num_frames]
-    gain = (beta.to(dtype) if isinstance(beta, Tensor) else torch.full((), beta, dtype=dtype, device=device)) - 1
-    return torch.eye(num_frames, dtype=dtype, device=device) + gain[..., None, None] * projector
+    gain = (beta.to(dtype) - 1)[..., None, None] if isinstance(beta, Tensor) else beta - 1
+    identity = torch.eye(num_frames, dtype=dtype, device=device)
+    return identity + gain * projector(num_frames, tau, dtype=dtype, device=device)
 
 
-def attention_energy(attn: Tensor) -> Tensor:
-    """Motion energy E(A): the mean over pixels, heads and queries of the sum over keys of A^2.
+def attention_energy(attn: Maps) -> PerVideo:
+    """Motion energy E(A): the mean over pixels, heads and queries of the sum over keys of A^2 (paper: Figure 2c).
+
+    >>> attention_energy(torch.full((1, 1, 1, 16, 16), 1 / 16)).item() == 1 / 16
+    True
+    >>> attention_energy(torch.eye(16).reshape(1, 1, 1, 16, 16)).item()
+    1.0
 
     Returns:
         (videos,), in [1/F, 1] for a softmax map: 1/F where all frames look alike, 1 where each sees a single one.
@@ -74,19 +135,23 @@ def attention_energy(attn: Tensor) -> Tensor:
     return _wide(attn).square().sum(-1).mean((1, 2, 3))
 
 
-def band_energy(attn: Tensor, tau: int) -> tuple[Tensor, Tensor]:
-    """The energies of the low and the high band, which add up to `attention_energy` (Parseval).
+def band_energy(attn: Maps, tau: int) -> tuple[PerVideo, PerVideo]:
+    """The energies of the low and the high band, which add up to `attention_energy` (Parseval; paper: Figure 5).
+
+    >>> attn = torch.randn(1, 4, 1, 16, 16, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    >>> low, high = band_energy(attn, tau=7)
+    >>> torch.allclose(low, torch.tensor(1 / 16)), torch.allclose(low + high, attention_energy(attn))
+    (True, True)
 
     Returns:
         (low, high), each (videos,).
     """
     attn = _wide(attn)
-    low_pass = frequency_filter(attn.shape[-1], tau, 0.0, dtype=attn.dtype, device=attn.device)
-    low = _filter_keys(attn, low_pass)
-    return attention_energy(low), attention_energy(attn - low)
+    high = _filter_keys(attn, projector(attn.shape[-1], tau, dtype=attn.dtype, device=attn.device))
+    return attention_energy(attn - high), attention_energy(high)
 
 
-def disparity(attn: Tensor, anchor: Tensor) -> Tensor:
+def disparity(attn: Maps, anchor: Maps) -> PerVideo:
     """How far a site's maps are from the anchor's: mean Frobenius norm of U(A_1) - A (paper: Figure 2a, L2).
 
     Args:
@@ -94,6 +159,9 @@ def disparity(attn: Tensor, anchor: Tensor) -> Tensor:
 
     Returns:
         (videos,), the mean over pixels and heads.
+
+    Raises:
+        ByTheWayError: the shapes differ.
     """
     _check_same_shape(attn, anchor)
     norms: Tensor = torch.linalg.vector_norm(_wide(anchor) - _wide(attn), dim=(-2, -1))
@@ -101,12 +169,12 @@ def disparity(attn: Tensor, anchor: Tensor) -> Tensor:
 
 
 def resample_map(
-    anchor: Tensor,
+    anchor: Float[Tensor, "videos anchor_pixels anchor_heads F F"],
     height_width: tuple[int, int],
     new_height_width: tuple[int, int],
     heads: int,
     head_rule: HeadRule = "group_mean",
-) -> Tensor:
+) -> Float[Tensor, "videos pixels {heads} F F"]:
     """U(A_1): the anchor's map at another site's resolution and number of heads (paper: Temporal Self-Guidance).
 
     Space is resampled bilinearly (pixel centres, as in `torch.nn.functional.interpolate` with align_corners=False).
@@ -119,6 +187,9 @@ def resample_map(
 
     Returns:
         (videos, H * W, heads, F, F) in the anchor's dtype; the heads may be views of one another.
+
+    Raises:
+        ByTheWayError: the anchor's pixels are not h x w.
     """
     height, width = height_width
     if anchor.shape[1] != height * width:
@@ -127,13 +198,17 @@ def resample_map(
         )
     reduced = match_heads(anchor, heads, head_rule)
     planes = reduced.flatten(2).movedim(1, 2).unflatten(2, (height, width))
-    planes = F.interpolate(planes, size=new_height_width, mode="bilinear", align_corners=False)
+    planes = interpolate(planes, size=new_height_width, mode="bilinear", align_corners=False)
     resampled: Tensor = planes.flatten(2).movedim(1, 2).unflatten(2, reduced.shape[2:])
     return resampled.expand(-1, -1, heads, -1, -1)
 
 
-def match_heads(anchor: Tensor, heads: int, head_rule: HeadRule = "group_mean") -> Tensor:
+def match_heads(
+    anchor: Float[Tensor, "*batch anchor_heads F F"], heads: int, head_rule: HeadRule = "group_mean"
+) -> Float[Tensor, "*batch matched_heads F F"]:
     """The anchor's heads brought to another number of heads, by the rule that `resample_map` tells.
+
+    The paper's models have the same number of heads in all their blocks, or leave this open (VideoCrafter2).
 
     Args:
         anchor: (..., anchor heads, F, F).
@@ -148,24 +223,51 @@ def match_heads(anchor: Tensor, heads: int, head_rule: HeadRule = "group_mean") 
     return matched
 
 
-def self_guide(attn: Tensor, anchor: Tensor, alpha: float | Tensor) -> Tensor:
+def self_guide(
+    attn: Maps,
+    anchor: Maps,
+    alpha: float | Float[Tensor, ""],
+) -> Maps:
     """Temporal Self-Guidance: A2 = A + alpha (U(A_1) - A), which brings the site closer to the anchor.
+
+    It lowers the `disparity` (paper: Figure 2b) and leaves the rows summing to 1.
+
+    >>> attn, anchor = torch.randn(2, 1, 4, 1, 16, 16, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    >>> before, after = disparity(attn, anchor), disparity(self_guide(attn, anchor, 0.6), anchor)
+    >>> torch.allclose(after, (1 - 0.6) * before)
+    True
 
     Args:
         anchor: the anchor's map brought to the shape of `attn` by `resample_map`.
         alpha: strength, in [0, 1].
+
+    Returns:
+        A2, in the shape and dtype of `attn`.
+
+    Raises:
+        ByTheWayError: the shapes differ.
     """
     _check_same_shape(attn, anchor)
     wide = _wide(attn)
-    return (wide + alpha * (_wide(anchor) - wide)).to(attn.dtype)
+    weight = alpha.to(wide.dtype) if isinstance(alpha, Tensor) else alpha
+    return torch.lerp(wide, _wide(anchor), weight).to(attn.dtype)
 
 
-def adaptive_beta(energy: Tensor, low: Tensor, high: Tensor, beta: float | Tensor, rule: BetaRule = "sqrt") -> Tensor:
+def adaptive_beta(
+    energy: PerVideo,
+    low: PerVideo,
+    high: PerVideo,
+    beta: float | PerVideo,
+    rule: BetaRule = "sqrt",
+) -> PerVideo:
     """The beta that gives back at least the energy that guidance took: max(beta, sqrt((E1 - E2_low) / E2_high)).
 
-    Then E3 = E2_low + beta^2 E2_high >= E1 (paper: the adaptive beta). `rule="ratio"` leaves out the square root, which
-    keeps the same promise where beta >= 1. With nothing to give back (E1 <= E2_low) or nothing to amplify (E2_high = 0)
-    beta stays as it was. Energies that differ by rounding count as equal, so that no noise is amplified.
+    Then E3 = E2_low + beta^2 E2_high >= E1 (paper: the adaptive beta, Figure 12). `rule="ratio"` leaves out the square
+    root, which keeps the same promise where beta >= 1. With nothing to give back (E1 <= E2_low) or nothing to amplify
+    (E2_high = 0) beta stays as it was. Energies that differ by rounding count as equal, so that no noise is amplified.
+
+    >>> adaptive_beta(torch.tensor([0.5]), torch.tensor([0.1]), torch.tensor([0.025]), beta=1.5)  # sqrt(0.4 / 0.025)
+    tensor([4.])
 
     Args:
         energy: E1, of the map before guidance, (videos,).
@@ -174,6 +276,9 @@ def adaptive_beta(energy: Tensor, low: Tensor, high: Tensor, beta: float | Tenso
 
     Returns:
         (videos,), finite.
+
+    Raises:
+        ByTheWayError: the rule is neither of the two.
     """
     if rule not in ("sqrt", "ratio"):
         raise ByTheWayError(f"The beta rule is {rule!r}; it must be one of sqrt, ratio.")
@@ -188,13 +293,26 @@ def adaptive_beta(energy: Tensor, low: Tensor, high: Tensor, beta: float | Tenso
     return torch.where(resolved, needed.clamp(min=beta), beta)
 
 
-def enhance_motion(attn: Tensor, beta: float | Tensor, tau: int) -> Tensor:
-    """Fourier-based Motion Enhancement: the high frequencies along the keys, times beta.
+def enhance_motion(attn: Maps, beta: float | PerVideo, tau: int) -> Maps:
+    """Fourier-based Motion Enhancement: A3 = A2 C, the high frequencies along the keys times beta.
 
-    Rows still sum to 1 (Theorem 1) and the energy grows by (beta^2 - 1) E_high (Theorem 2).
+    Rows still sum to 1 (Theorem 1) and the energy grows by (beta^2 - 1) E_high (Theorem 2). With 16 frames and tau 7
+    everything but the mean of a row is high, and this is A3 = 1/F + beta (A2 - 1/F).
+
+    >>> attn = torch.randn(1, 4, 1, 16, 16, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    >>> enhanced = enhance_motion(attn, beta=1.5, tau=7)
+    >>> torch.allclose(enhanced, 1 / 16 + 1.5 * (attn - 1 / 16), atol=1e-6)
+    True
+    >>> low, high = band_energy(attn, tau=7)
+    >>> torch.allclose(attention_energy(enhanced) - attention_energy(attn), (1.5**2 - 1) * high)
+    True
 
     Args:
+        attn: A2, (videos, pixels, heads, F, F).
         beta: a number, or one per video, (videos,).
+
+    Returns:
+        A3, in the shape and dtype of `attn`.
     """
     wide = _wide(attn)
     circulant = frequency_filter(attn.shape[-1], tau, beta, dtype=wide.dtype, device=attn.device)
@@ -202,15 +320,17 @@ def enhance_motion(attn: Tensor, beta: float | Tensor, tau: int) -> Tensor:
 
 
 def bytheway_map(
-    attn: Tensor,
-    anchor: Tensor,
-    alpha: float | Tensor,
-    beta: float | Tensor,
+    attn: Maps,
+    anchor: Maps,
+    alpha: float | Float[Tensor, ""],
+    beta: float | PerVideo,
     tau: int,
     rule: BetaRule = "sqrt",
-    conditional: Tensor | None = None,
-) -> Tensor:
+    conditional: Int64[Tensor, "videos"] | None = None,
+) -> Maps:
     """The whole of ByTheWay at one site: self-guidance, then motion enhancement with the adaptive beta.
+
+    A2 = A + alpha (U(A_1) - A), and A3 = A2 C with the beta that keeps E(A3) >= E(A).
 
     Args:
         attn: A, (videos, pixels, heads, F, F).
@@ -232,7 +352,7 @@ def bytheway_map(
 
 def _wide(attn: Tensor) -> Tensor:
     """The map in float32 at least."""
-    return attn.double() if attn.dtype == torch.float64 else attn.float()
+    return attn.to(torch.promote_types(attn.dtype, torch.float32))
 
 
 def _filter_keys(attn: Tensor, circulant: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from bytheway.attention.layout import VideoTokens
 from bytheway.families.known import denoisers_of, family_of, preset_for
 from bytheway.families.sites import TemporalAttention
 from bytheway.families.tokens import joint_attentions, self_attentions
-from bytheway.generation.request import Request, complete
+from bytheway.generation.job import check
+from bytheway.generation.request import Request
 from bytheway.method import frequency_filter
 from tests.apply.joint_checks import ALWAYS, TOKENS, Watch, dense, first_layer, generate, tiny, traces
 from tests.toys.joint_models import FACTORIES, embeddings, seeded
@@ -77,7 +78,7 @@ def test_no_wide_copy_is_made_of_all_values(monkeypatch):
     video, matrix = VideoTokens(2, 7, 5), circulant(7, 3, 1.5, torch.bfloat16, torch.device("cpu"))
     value = torch.randn(2, 40, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
     whole = filter_frames_(value.clone(), matrix, video)
-    monkeypatch.setattr(joint, "_PART", 2 * 2 * 7 * 4)
+    monkeypatch.setattr(joint, "_CHUNK", 2 * 2 * 7 * 4)
     with Largest() as largest:
         parts = filter_frames_(value.clone(), matrix, video)
     assert largest.elements == 2 * 2 * 7 * 4
@@ -249,7 +250,7 @@ def test_what_cannot_be():
 def test_a_record_of_a_clip_is_refused():
     request = Request(prompts=("a red ball",), seed=0, num_frames=5, width=48, height=32, steps=2, record=True)
     with pytest.raises(ByTheWayError, match=r"\(WanPipeline\) has no temporal attention maps .* leave the record out"):
-        complete(request, tiny("wan")[0])
+        check(request, tiny("wan")[0])
 
 
 def test_a_denoiser_without_blocks_is_named():

@@ -12,7 +12,7 @@ from diffusers import AnimateDiffPipeline, DDIMScheduler, FlowMatchEulerDiscrete
 from bytheway import ByTheWayConfig, apply_bytheway, enhanced, remove_bytheway
 from tests.apply.joint_checks import generate as generate_joint
 from tests.toys import joint_models
-from tests.toys.tiny import generate, make_pipeline
+from tests.toys.tiny import generate, make_pipeline, make_tokenizer
 
 HALF = ByTheWayConfig(active_steps=0.5)
 JOINT = ByTheWayConfig(alpha=0, beta=2.5, tau=1, active_steps=0.5)
@@ -28,9 +28,13 @@ def threads_take_turns_often():
 
 
 def animatediff():
-    """Two pipelines around one UNet, and how each makes its clip: another prompt, steps of another scheduler."""
+    """Two pipelines around one UNet, and how each makes its clip: another prompt, steps of another scheduler.
+
+    Each has a tokenizer of its own: those of transformers keep how they pad from one call to the next, so that threads
+    which share one get other tokens now and then, with the method and without.
+    """
     pipe = make_pipeline(channels=(32, 32), cross_attention=False)
-    other = AnimateDiffPipeline(**pipe.components)
+    other = AnimateDiffPipeline(**pipe.components | {"tokenizer": make_tokenizer()})
     other.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, timestep_spacing="trailing")
     other.set_progress_bar_config(disable=True)
     size = {"num_frames": 4, "height": 8, "width": 8, "num_inference_steps": STEPS}

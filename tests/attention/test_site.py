@@ -6,11 +6,12 @@ from diffusers.models.attention_processor import Attention
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bytheway import ByTheWayConfig, method
+from bytheway import ByTheWayConfig, ByTheWayError, method
+from bytheway.attention import attend, observe
 from bytheway.attention import site as attention
 from bytheway.attention.layout import Layout
 from bytheway.attention.measures import Anchor
-from bytheway.attention.site import enhanced_attention, observe_attention
+from bytheway.attention.projections import enhanced_attention, observe_attention
 
 CHANNELS = 32
 GUIDANCE = Layout(parts=2, conditional=1, height_width=(3, 5))
@@ -22,7 +23,7 @@ PERTURBED = Layout(parts=3, conditional=1, height_width=(3, 5))
 def form(request, monkeypatch):
     """What a CPU does, and what is done on other devices and where gradients flow."""
     if request.param == "whole":
-        monkeypatch.setattr(attention.tiles, "serves", lambda *_: False)
+        monkeypatch.setattr(attention.tiles, "supports", lambda *_: False)
 
 
 def make_attention(seed=0, **options):
@@ -138,6 +139,20 @@ def test_a_video_does_not_depend_on_the_rest_of_the_batch():
             torch.testing.assert_close(one[0], all_of_them[video])
 
 
+def test_whole_maps_of_a_video_do_not_depend_on_its_batch_bit_for_bit(monkeypatch):
+    monkeypatch.setattr(attention.tiles, "supports", lambda *_: False)
+    query, key, value = torch.randn(3, 90, 4, 16, 8, generator=torch.Generator().manual_seed(0)).unbind()
+    anchor, config = random_anchor(GUIDANCE, 3, 16), ByTheWayConfig()
+    together = attend(query, key, value, GUIDANCE, config, scale=0.4, anchor=anchor, measure=True)
+    for video in range(3):
+        rows = [GUIDANCE.unfold(tensor)[:, video].flatten(0, 1) for tensor in (query, key, value)]
+        maps = anchor._replace(attn=anchor.layout.unfold(anchor.attn)[:, video].flatten(0, 1))
+        alone = attend(*rows, GUIDANCE, config, scale=0.4, anchor=maps, measure=True)
+        assert torch.equal(GUIDANCE.unfold(together.output)[:, video], GUIDANCE.unfold(alone.output)[:, 0])
+        for one, all_of_them in zip(alone.measures, together.measures, strict=True):
+            assert one[0] == all_of_them[video]
+
+
 def test_conditional_half_sets_the_beta():
     module, config = make_attention(), ByTheWayConfig()
     hidden_states, anchor = rows_of(GUIDANCE, 1), random_anchor(GUIDANCE, 1)
@@ -243,7 +258,7 @@ def test_nothing_waits_for_the_device(guided):
 
 def test_unguided_sites_make_no_map_where_gradients_flow(monkeypatch):
     module, hidden_states = make_attention(), rows_of(GUIDANCE, 1).requires_grad_()
-    monkeypatch.setattr(attention, "_softmax_map", lambda *_: pytest.fail("made a map"))
+    monkeypatch.setattr(attention.whole, "softmax_maps", lambda *_: pytest.fail("made maps"))
     calls = []
     monkeypatch.setattr(
         attention.F,
@@ -253,6 +268,50 @@ def test_unguided_sites_make_no_map_where_gradients_flow(monkeypatch):
     enhanced_attention(module, hidden_states, GUIDANCE, ByTheWayConfig())
     enhanced_attention(module, hidden_states, GUIDANCE, ByTheWayConfig(alpha=0), anchor=random_anchor(GUIDANCE, 1))
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize("keep_map", [False, True])
+def test_softmax_of_ones_own(guided, keep_map):
+    """Maps made in another way are guided, filtered, kept and measured as any."""
+    query, key, value = torch.randn(3, 30, 4, 8, 6, generator=torch.Generator().manual_seed(0)).unbind()
+    config, anchor = ByTheWayConfig(), random_anchor(GUIDANCE, 1) if guided else None
+    options = {"anchor": anchor, "keep_map": keep_map, "measure": True}
+
+    def sharper(query, key):
+        return (2 * query @ key.mT).softmax(-1)
+
+    ours = attend(query, key, value, GUIDANCE, config, scale=0.1, softmax=sharper, **options)
+    expected = attend(query, key, value, GUIDANCE, config, scale=2.0, **options)
+    torch.testing.assert_close(ours, expected)
+    ours = observe(query, key, GUIDANCE, config, scale=0.1, softmax=sharper, anchor=anchor, keep_map=keep_map)
+    expected = observe(query, key, GUIDANCE, config, scale=2.0, anchor=anchor, keep_map=keep_map)
+    torch.testing.assert_close(ours, expected)
+
+
+def test_kept_maps_are_in_the_precision_of_the_query():
+    query, key, value = torch.randn(3, 30, 4, 8, 6, generator=torch.Generator().manual_seed(0)).bfloat16().unbind()
+    attended = attend(query, key, value, GUIDANCE, ByTheWayConfig(), scale=0.4, keep_map=True)
+    assert attended.anchor.attn.dtype == attended.output.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("rows", "change", "said"),
+    [
+        (31, {}, "has 31 rows, which are not 2 parts of videos with 3 x 5 pixels each"),
+        (0, {}, "has 0 rows, which are not 2 parts"),
+        (30, {"videos": 2}, "has 16 maps of 8 frames in 2 parts, and the site wants 8 of 8 in 2"),
+        (30, {"frames": 7}, "has 8 maps of 7 frames in 2 parts, and the site wants 8 of 8 in 2"),
+        (30, {"layout": ALONE, "videos": 2}, "has 8 maps of 8 frames in 1 parts, and the site wants 8 of 8 in 2"),
+    ],
+)
+def test_wrong_rows_are_said(rows, change, said):
+    query = torch.randn(rows, 4, 8, 6)
+    anchor = random_anchor(**{"layout": GUIDANCE, "videos": 1, **change})
+    with pytest.raises(ByTheWayError, match=said):
+        attend(query, query, query, GUIDANCE, ByTheWayConfig(), scale=0.4, anchor=anchor)
+    with pytest.raises(ByTheWayError, match=said):
+        observe(query, query, GUIDANCE, ByTheWayConfig(), scale=0.4, anchor=anchor)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6])
@@ -302,7 +361,7 @@ def test_gradients_are_those_of_the_paper():
 
 def test_what_is_measured_keeps_no_gradients():
     module, hidden_states = make_attention().requires_grad_(True), rows_of(GUIDANCE, 1)
-    kept, measures = attention.observe_attention(module, hidden_states, GUIDANCE, ByTheWayConfig(), keep_map=True)
+    kept, measures = observe_attention(module, hidden_states, GUIDANCE, ByTheWayConfig(), keep_map=True)
     assert not any(tensor.requires_grad for tensor in (kept.attn, measures.energy, measures.energy_after))
 
 

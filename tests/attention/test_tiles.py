@@ -7,7 +7,7 @@ from bytheway import ByTheWayConfig
 from bytheway.attention import site as attention
 from bytheway.attention import tiles
 from bytheway.attention.layout import Layout
-from bytheway.attention.site import enhanced_attention
+from bytheway.attention.projections import enhanced_attention
 from tests.attention.test_site import (
     GUIDANCE,
     PERTURBED,
@@ -36,7 +36,7 @@ def tile_of(monkeypatch):
 def whole(monkeypatch, *args, **kwargs):
     """The same without tiles."""
     with monkeypatch.context() as patched:
-        patched.setattr(attention.tiles, "serves", lambda *_: False)
+        patched.setattr(attention.tiles, "supports", lambda *_: False)
         return enhanced_attention(*args, **kwargs)
 
 
@@ -119,7 +119,7 @@ def test_parts_have_the_same_beta_in_half_precision(tau, tile_of):
     query, key, value = torch.cat([parts, parts], dim=1).unbind()
     config, anchor = ByTheWayConfig(beta=10.03, alpha=0.1, tau=tau), random_anchor(GUIDANCE, 1)
     anchor.attn[len(anchor.attn) // 2 :] = anchor.attn[: len(anchor.attn) // 2]
-    site = tiles.TiledSite(query, key, value, GUIDANCE, 1.0, config, anchor)
+    site = tiles.TiledSite(query, key, value, GUIDANCE, anchor, 1.0, config)
     site.attend()
     unconditional, conditional = site.output.double().flatten().chunk(2)
     gain = conditional @ unconditional / unconditional.square().sum()
@@ -148,7 +148,7 @@ def test_many_tiles_do_not_wait_and_leave_their_inputs_alone(tile_of):
     anchor = random_anchor(GUIDANCE, 2)
     maps = anchor.attn.clone()
     with NoWaiting(), torch.inference_mode():
-        tiles.TiledSite(query, key, value, GUIDANCE, 0.3, ByTheWayConfig(), anchor, measure=True).attend()
+        tiles.TiledSite(query, key, value, GUIDANCE, anchor, 0.3, ByTheWayConfig(), measure=True).attend()
     for tensor, earlier in zip((query, key, value, anchor.attn), (*before, maps), strict=True):
         torch.testing.assert_close(tensor, earlier, rtol=0, atol=0)
 

@@ -11,7 +11,7 @@ import torch
 
 from bytheway.attention import triton as kernels
 
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed.")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="There is no GPU.")
 
@@ -20,8 +20,8 @@ def run_tests(name, cache, **environment):
     """The tests of a file that is not collected here."""
     inherited = {key: value for key, value in os.environ.items() if key not in ("TRITON_INTERPRET", "PYTEST_ADDOPTS")}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", f"tests/{name}"],
-        cwd=ROOT,
+        [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", HERE / name],
+        cwd=HERE.parents[1],
         env={**inherited, "TRITON_CACHE_DIR": str(cache), **environment},
         capture_output=True,
         text=True,
@@ -53,7 +53,7 @@ def test_no_kernel_for_a_cpu(monkeypatch):
     monkeypatch.setattr(kernels, "find_spec", lambda name: pytest.fail(f"looked for {name}"))
     kernels._runs_on.cache_clear()
     rows, maps = torch.zeros(2, 1, 8, 16), torch.zeros(2, 1, 8, 8)
-    assert not kernels.serves(rows, rows, rows, maps)
+    assert not kernels.supports(rows, rows, rows, maps)
 
 
 def test_no_kernel_without_triton(monkeypatch):
@@ -61,5 +61,5 @@ def test_no_kernel_without_triton(monkeypatch):
     monkeypatch.setattr(kernels, "find_spec", lambda name: None)
     kernels._runs_on.cache_clear()
     rows, maps = torch.zeros(2, 1, 8, 16), torch.zeros(2, 1, 8, 8)
-    assert not kernels.serves(rows, rows, rows, maps)
+    assert not kernels.supports(rows, rows, rows, maps)
     kernels._runs_on.cache_clear()

@@ -1,4 +1,4 @@
-"""The Triton kernels against the paper's form; tests/test_triton.py runs this in a process of its own.
+"""The Triton kernels against the paper's form; tests/attention/test_triton.py runs this in a process of its own.
 
 In Triton's interpreter, which has to be asked for before triton is imported, else on a GPU.
 """
@@ -14,7 +14,7 @@ from bytheway.attention import site as attention
 from bytheway.attention import triton as kernels
 from bytheway.attention.layout import Layout
 from bytheway.attention.measures import Anchor, Measures
-from bytheway.attention.site import enhanced_attention
+from bytheway.attention.projections import enhanced_attention
 from bytheway.attention.triton import guided
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
@@ -91,7 +91,7 @@ def check(site, layout, config=PAPER, scale=None):
     """Run the kernel and hold it against the paper; returns its measures."""
     query, key, value, anchor = site
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    assert kernels.serves(query, key, value, anchor.attn)
+    assert kernels.supports(query, key, value, anchor.attn)
     output, measures = guided.guided_attention(query, key, value, layout, anchor, scale, config)
     expected, seen = as_paper(query, key, value, layout, anchor, scale, config)
     assert output.dtype == value.dtype
@@ -209,8 +209,8 @@ class Attention(nn.Module):
 
 
 @pytest.mark.parametrize("measure", [False, True])
-def test_a_site_takes_the_kernel(monkeypatch, measure):
-    """And where that does not serve, the site's output and measures are the same."""
+def test_a_site_runs_the_kernel(monkeypatch, measure):
+    """And where that does not do, the site's output and measures are the same."""
     torch.manual_seed(0)
     module = Attention().to(DEVICE).requires_grad_(False)
     hidden_states = torch.randn(6, 8, 32, device=DEVICE)
@@ -220,7 +220,7 @@ def test_a_site_takes_the_kernel(monkeypatch, measure):
     config = ByTheWayConfig(beta=1)
     ours = enhanced_attention(module, hidden_states, GUIDANCE, config, anchor=anchor, measure=measure)
     assert len(calls) == 1
-    monkeypatch.setattr(attention.kernels, "serves", lambda *_: False)
+    monkeypatch.setattr(attention.kernels, "supports", lambda *_: False)
     plain = enhanced_attention(module, hidden_states, GUIDANCE, config, anchor=anchor, measure=measure)
     assert len(calls) == 1
     torch.testing.assert_close(ours.output, plain.output, rtol=1e-4, atol=1e-5)
@@ -241,7 +241,7 @@ def test_a_site_takes_the_kernel(monkeypatch, measure):
     ],
     ids=["float64", "mixed", "channels apart", "keys apart", "gradient", "frames"],
 )
-def test_what_is_not_served(change):
+def test_what_is_not_supported(change):
     query, key, value, anchor = make_site(SQUARE, 8, 16)
-    assert kernels.serves(query, key, value, anchor.attn)
-    assert not kernels.serves(*change(query, key, value, anchor.attn))
+    assert kernels.supports(query, key, value, anchor.attn)
+    assert not kernels.supports(*change(query, key, value, anchor.attn))

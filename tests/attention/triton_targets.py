@@ -1,4 +1,4 @@
-"""The Triton kernels compiled for GPUs that need not be there; tests/test_triton.py runs this in its own process."""
+"""The Triton kernels compiled for GPUs that need not be there; test_triton.py runs this in a process of its own."""
 
 from unittest.mock import Mock
 

@@ -52,10 +52,21 @@ def test_models(bytheway: Command) -> None:
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     header, *rows = (line.split("\t") for line in lines if "\t" in line)
-    assert header == ["name", "architecture", "preset", "present", "comes from"]
-    assert lines[-len(rows) :] == [f"{model.name}: {model.description}" for model in known_models()]
-    assert [row[0] for row in rows] == [model.name for model in known_models()]
-    assert {row[3] for row in rows} <= {"yes", "no"}
+    middle = rows.index(["name", "preset", "settings of", "measured"])
+    models, presets = rows[:middle], rows[middle + 1 :]
+    assert header == ["name", "family", "present", "comes from"]
+    names = [model.name for model in known_models()]
+    assert [row[0] for row in models] == [row[0] for row in presets] == names
+    assert {row[2] for row in models} <= {"yes", "no"}
+    said = {name: (preset, source, figure) for name, preset, source, figure in presets}
+    paper = ("the paper, for clips of 16 frames at 512x512", "the paper's Tables 1 and 2; not repeated by us")
+    assert said["animatediff"] == ("animatediff", *paper)
+    assert said["animatediff-sdxl"] == ("animatediff", paper[0], "unmeasured")
+    assert said["diorama"][2].startswith("optical flow +")
+    descriptions = dict(line.split(": ", 1) for line in lines[-len(names) :])
+    assert list(descriptions) == names
+    assert descriptions["pia"].endswith("animates an image (--image)")
+    assert descriptions["sparsectrl-scribble"].endswith("for any of the frames (--sketch)")
 
 
 def test_inspect(bytheway: Command, tiny_folder: Path, tiny_pipeline: Any) -> None:

@@ -76,7 +76,7 @@ def test_several_clips_are_numbered(generate: Command) -> None:
 
 
 def test_clips_made_at_once_are_told_apart(generate: Command) -> None:
-    result = generate("a ball", "a star", "--num-videos", 2, "-o", "out", "--seed", 3)
+    result = generate("a ball", "a star", "--num-videos", 2, "-o", "out", "--seed", 3, "--batch-size", 4)
     assert result.exit_code == 0
     made = [read_metadata(f"out-{number}") for number in range(1, 5)]
     assert [(m["prompt"], m["seed"]) for m in made] == [("a ball", 3), ("a ball", 4), ("a star", 3), ("a star", 4)]
@@ -167,7 +167,7 @@ def test_choices_reach_the_loader(bytheway: Command, tiny_pipeline: Any, monkeyp
         "model": "base",
         "motion_adapter": "m",
         "lora": ("x=0.5", "y"),
-        "condition": None,
+        "start": None,
         "controlnet": None,
         "device": "cpu",
         "dtype": "float32",
@@ -193,7 +193,7 @@ def test_finished_clips_are_told_after_an_interruption(
     generate: Command, monkeypatch: pytest.MonkeyPatch, size: int, finished: int
 ) -> None:
     def stop(self: object, step: Any) -> None:
-        if step.takes[0].index == finished and step.done == 2:
+        if step.clips[0].index == finished and step.done == 2:
             raise KeyboardInterrupt
 
     monkeypatch.setattr("bytheway.cli.progress.RunProgress.__call__", stop)

@@ -33,6 +33,6 @@ def test_lists_of_blocks_instead_of_layers(bytheway, monkeypatch, name, architec
     assert result.exit_code == 0, result.output
     found, settings = rows_and_settings(result.stdout.splitlines())
     assert found == rows
-    assert settings["architecture"].startswith(f"{architecture} (")
+    assert settings["family"].startswith(f"{architecture} (")
     assert ": alpha 0, beta 1.5, tau " in f": {settings['preset']}"
     assert settings["tokens"].startswith(tokens)

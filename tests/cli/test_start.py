@@ -32,7 +32,7 @@ def start(
 
     def load(model: str, **choice: Any) -> Any:
         seen.update(choice)
-        return pipes[choice["condition"]]
+        return pipes[choice["start"]]
 
     monkeypatch.setattr("bytheway.cli.run.load", load)
     Image.fromarray(np.full((20, 40, 3), 90, np.uint8)).save("cat.png")
@@ -48,24 +48,24 @@ def start(
 def test_images(start: Callable[..., Any]) -> None:
     result, asked = start("--image", "cat.png", "--image", "cat.png@-1", "--frames", 4)
     assert result.exit_code == 0, result.output
-    assert (asked["condition"], asked["controlnet"]) == ("image", None)
+    assert (asked["start"], asked["controlnet"]) == ("image", None)
     assert result.stderr.count("cat.png is 40x20; it is scaled and cut to 16x16.") == 1
     assert "from: cat.png@0, cat.png@3" in result.stdout
     settings = read_metadata("out")
-    assert (settings["images"], settings["condition"]) == (["cat.png@0", "cat.png@3"], "image")
+    assert (settings["images"], settings["start"]) == (["cat.png@0", "cat.png@3"], "image")
 
 
 def test_sketches(start: Callable[..., Any]) -> None:
     result, asked = start("--sketch", "cat.png@1", "--controlnet", "mine", "--frames", 4)
     assert result.exit_code == 0, result.output
-    assert (asked["condition"], asked["controlnet"]) == ("sketch", "mine")
+    assert (asked["start"], asked["controlnet"]) == ("sketch", "mine")
     assert read_metadata("out")["controlnet"] == "mine"
 
 
 def test_a_video(start: Callable[..., Any]) -> None:
     result, asked = start("--video", "in", "--strength", 0.5)
     assert result.exit_code == 0, result.output
-    assert asked["condition"] == "video"
+    assert asked["start"] == "video"
     frames, fps = load_video("out")
     assert (len(frames), fps) == (6, 5)
     assert "from: in, strength 0.5" in result.stdout

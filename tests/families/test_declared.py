@@ -10,7 +10,7 @@ from bytheway import ByTheWayConfig, ByTheWayError, enhanced
 from bytheway.families.family import Family, KnownModel, MakersDefaults, Preset, TemporalAttentions
 from bytheway.families.known import declare, family_of, known_models, preset_for, preset_of_model, presets, withdraw
 from bytheway.families.sites import find_sites
-from bytheway.models import generation_defaults
+from bytheway.models import profile_of
 from tests.toys.architectures import run, text_to_video
 
 
@@ -53,7 +53,7 @@ def test_everything_is_read_from_the_declaration(stroll):
     preset = preset_for(pipe)
     assert (preset.name, preset.measured) == ("stroll", False)
     assert presets()["stroll"] is preset
-    defaults = generation_defaults(pipe)
+    defaults = profile_of(pipe).defaults
     assert (defaults.fps, defaults.num_frames) == (11, 6)
     assert preset_of_model(next(model for model in known_models() if model.name == "stroll-1")) is preset
     sites = find_sites(pipe.unet, preset.config)

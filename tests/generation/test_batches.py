@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,15 @@ from PIL import Image
 from bytheway.clips.inputs import ImageInput
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
-from bytheway.generation.batches import bytes_per_clip, clips_at_once
-from bytheway.generation.request import Request, complete
+from bytheway.generation.job import check
+from bytheway.generation.request import Request
 from bytheway.generation.run import Clip, generate
 from bytheway.generation.sample import Step
-from tests.toys import architectures, joint_models, tiny, videocrafter
+from bytheway.models import profile_of
+from tests.toys import architectures, family, joint_models, tiny, videocrafter
 
 STRONG = ByTheWayConfig(alpha=0.6, beta=4.0, tau=7, active_steps=0.5)
 REQUEST = Request(("a red ball", "a star on snow"), seed=7, num_frames=6, width=16, height=16, steps=2, num_videos=2)
-MIB = 2**20
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ def test_clips_are_the_same_as_alone(pipe: Any, changes: dict[str, Any]) -> None
     seen: list[Step] = []
     together = made(pipe, replace(request, batch_size=3), seen.append)
     alone = made(pipe, replace(request, batch_size=1))
-    assert {tuple(take.index for take in step.takes) for step in seen} == {(0, 1, 2), (3,)}
+    assert {tuple(clip.index for clip in step.clips) for step in seen} == {(0, 1, 2), (3,)}
     assert [clip.settings["batch_size"] for clip in together] == [3, 3, 3, 1]
     assert [clip.settings | {"batch_size": 1} for clip in together] == [clip.settings for clip in alone]
     for one, other in zip(together, alone, strict=True):
@@ -68,8 +67,8 @@ def test_a_batch_too_large_for_the_memory_is_halved(pipe: Any) -> None:
 
     def fail(step: Step) -> None:
         if step.done == 1:
-            tried.append(len(step.takes))
-            if len(step.takes) > 1:
+            tried.append(len(step.clips))
+            if len(step.clips) > 1:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
     request = replace(REQUEST, prompts=("a ball", "a star", "a red ball"), config=STRONG, batch_size=5)
@@ -84,7 +83,7 @@ def test_other_failures_and_those_of_one_clip_end_the_run(pipe: Any, error: Exce
 
     def fail(step: Step) -> None:
         if step.done == 1:
-            tried.append(len(step.takes))
+            tried.append(len(step.clips))
             raise error
 
     with pytest.raises(type(error)):
@@ -92,65 +91,49 @@ def test_other_failures_and_those_of_one_clip_end_the_run(pipe: Any, error: Exce
     assert tried == ([2, 1] if isinstance(error, torch.OutOfMemoryError) else [2])
 
 
-def test_as_many_as_stay_near_the_caches_of_a_cpu(pipe: Any) -> None:
-    small = complete(REQUEST, pipe)
-    # 40 maps, both halves of the guidance, 6 frames of 8x8 latents, 32 channels, float32
-    assert bytes_per_clip(pipe, small) == 40 * 2 * 6 * 64 * 32 * 4
-    assert bytes_per_clip(pipe, replace(small, guidance_scale=1.0)) == 40 * 6 * 64 * 32 * 4
-    assert clips_at_once(pipe, small) == 16
-    assert clips_at_once(pipe, replace(small, width=64, height=32)) == 80 * MIB // (8 * 40 * 2 * 6 * 64 * 32 * 4)
-    assert clips_at_once(pipe, replace(small, width=256, height=256)) == 1
-    assert clips_at_once(pipe, replace(small, width=256, height=256, batch_size=3)) == 3
+def test_clips_are_made_one_by_one_unless_a_batch_is_asked_for(pipe: Any) -> None:
+    assert [clip.settings["batch_size"] for clip in made(pipe, REQUEST)] == [1, 1, 1, 1]
 
 
-def test_as_many_as_fit_half_of_the_free_memory_of_a_gpu(pipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu = SimpleNamespace(
-        unet=pipe.unet,
-        scheduler=pipe.scheduler,
-        vae_scale_factor=2,
-        dtype=torch.float16,
-        _execution_device=torch.device("cuda"),
-    )
-    monkeypatch.setattr("bytheway.generation.batches.takes", lambda pipe, setting: setting)
-    monkeypatch.setattr("bytheway.generation.batches.denoiser_of", lambda pipe: pipe.unet)
-    request = replace(complete(REQUEST, pipe), width=128, height=128)
-    needed = bytes_per_clip(gpu, request)
-    assert needed == 40 * 2 * 6 * 64 * 64 * 32 * 2
-    for free, fit in ((0, 1), (5 * needed, 3), (100 * needed, 16)):
-        monkeypatch.setattr("torch.cuda.mem_get_info", lambda device, free=free: (free, 200 * needed))
-        monkeypatch.setattr("torch.cuda.memory_reserved", lambda device: 3 * needed)
-        monkeypatch.setattr("torch.cuda.memory_allocated", lambda device: 2 * needed)
-        assert clips_at_once(gpu, request) == fit, free
+def refused(pipe: Any, said: str, **changes: Any) -> None:
+    """A batch is refused; one after the other the same clips can be made."""
+    check(replace(REQUEST, **changes), pipe)
+    with pytest.raises(ByTheWayError, match=f"{said}.* one after the other; leave the batch size out"):
+        check(replace(REQUEST, batch_size=2, **changes), pipe)
 
 
 def test_one_after_the_other(pipe: Any) -> None:
-    request = complete(REQUEST, pipe)
     still = ImageInput(Image.new("RGB", (16, 16)), "cat.png")
-    for changes, said in (({"images": (still,)}, "start from images"), ({"record": True}, "are recorded")):
-        assert clips_at_once(pipe, replace(request, **changes)) == 1
-        with pytest.raises(ByTheWayError, match=f"{said}.* one after the other; leave the batch size out"):
-            clips_at_once(pipe, replace(request, batch_size=2, **changes))
+    refused(family.sparse_controlnet()[0], "start from images", images=(still,))
+    refused(pipe, "are recorded", record=True)
     pipe.enable_free_noise(context_length=4, context_stride=4)
     try:
-        assert clips_at_once(pipe, request) == 1
+        refused(pipe, "FreeNoise makes clips")
     finally:
         pipe.disable_free_noise()
-    assert clips_at_once(pipe, request) > 1
+    check(replace(REQUEST, batch_size=2), pipe)
 
 
 def test_one_after_the_other_where_a_batch_would_change_them(pipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    request = complete(REQUEST, pipe)
     with monkeypatch.context() as patch:
         patch.setattr(pipe, "scheduler", type("DPMSolverSDEScheduler", (), {})())
-        assert clips_at_once(pipe, request) == 1
+        refused(pipe, "DPMSolverSDEScheduler makes clips")
+    latte = replace(profile_of(pipe).family, one_at_a_time=(type(pipe).__name__,))
     with monkeypatch.context() as patch:
-        patch.setattr(pipe, "__class__", type("LattePipeline", (type(pipe),), {}))
-        assert clips_at_once(pipe, request) == 1
-    assert clips_at_once(pipe, request) > 1
+        patch.setattr("bytheway.models.profile.family_of", lambda denoiser: latte)
+        refused(pipe, r"This model \(AnimateDiffPipeline\) makes clips")
 
 
-def test_transformers_make_one_clip_at_a_time_unless_told_otherwise() -> None:
+def test_models_that_read_no_prompts_make_one_clip_at_a_time() -> None:
+    if "stable_video_diffusion" not in architectures.ARCHITECTURES:
+        pytest.skip("this diffusers does not have it")
+    still = ImageInput(Image.new("RGB", (16, 16)), "cat.png")
+    svd, _ = architectures.ARCHITECTURES["stable_video_diffusion"](frames=4)
+    refused(svd, "Clips that start from images", images=(still,))
+    assert profile_of(svd).one_at_a_time == "This model (StableVideoDiffusionPipeline) makes clips"
+
+
+def test_transformers_make_several_where_they_are_told_to() -> None:
     ltx, _ = joint_models.ltx_condition()
-    request = complete(Request(("a", "b"), seed=1, num_frames=9, width=64, height=32), ltx)
-    assert clips_at_once(ltx, request) == 1
-    assert clips_at_once(ltx, replace(request, batch_size=2)) == 2
+    request = Request(("a", "b"), seed=1, num_frames=9, width=64, height=32, batch_size=2)
+    assert check(request, ltx).request.batch_size == 2

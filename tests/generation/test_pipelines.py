@@ -14,10 +14,11 @@ from bytheway.clips.inputs import ImageInput, VideoInput, read_video
 from bytheway.clips.write import save_video
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
-from bytheway.generation.request import Request, changes_to_inputs, complete
+from bytheway.generation.job import changes_to_inputs, check
+from bytheway.generation.request import Request
 from bytheway.generation.run import generate
 from bytheway.generation.sample import Step
-from bytheway.models.starts import conditioned
+from bytheway.models.starts import starting_from
 from tests.toys import architectures, family, joint_models
 
 REQUEST = Request(prompts=("a red ball bounces",), seed=7, num_frames=4, width=16, height=16, steps=2)
@@ -77,31 +78,31 @@ def test_a_video_is_the_start_for_its_share_of_the_steps(video_to_video: Any) ->
     assert clip.frames.shape == (6, 16, 16, 3)
     assert [(step.done, step.steps, step.active) for step in seen] == [(0, 2, 1), (1, 2, 1), (2, 2, 1)]
     assert (clip.settings["video"], clip.settings["strength"], clip.fps) == ("in.gif", 0.5, 5.0)
-    completed = complete(replace(request, strength=None, num_frames=3), video_to_video)
-    assert (completed.strength, completed.num_frames) == (0.8, 3)
+    job = check(replace(request, strength=None, num_frames=3), video_to_video)
+    assert (job.strength, job.num_frames) == (0.8, 3)
 
 
 def test_a_long_video_is_not_read_to_its_end(video_to_video: Any, tmp_path: Path) -> None:
     save_video(footage(30).frames, tmp_path / "in", 5, {})
     start = read_video(tmp_path / "in")
     for asked, made in ((None, 16), (3, 3)):
-        completed = complete(replace(REQUEST, num_frames=asked, video=start), video_to_video)
-        assert completed.video is not None
-        assert (completed.num_frames, len(completed.video.frames)) == (made, made + 1)
+        job = check(replace(REQUEST, num_frames=asked, video=start), video_to_video)
+        assert job.video is not None
+        assert (job.num_frames, len(job.video.frames)) == (made, made + 1)
     with pytest.raises(ByTheWayError, match="has 30 frames; 31 cannot be made from it"):
-        complete(replace(REQUEST, num_frames=31, video=start), video_to_video)
+        check(replace(REQUEST, num_frames=31, video=start), video_to_video)
 
 
 def test_a_video_in_patches_of_frames() -> None:
     """CogVideoX 1.5: two latent frames of four frames each, and the first latent one of a frame alone."""
-    pipe = conditioned(joint_models.cogvideox_1_5()[0], "video", None, torch.float32)
+    pipe = starting_from(joint_models.cogvideox_1_5()[0], "video", None, torch.float32)
     request = replace(REQUEST, num_frames=None, width=48, height=32)
-    assert [complete(replace(request, video=footage(n)), pipe).num_frames for n in (5, 12, 13, 30)] == [5, 5, 13, 29]
-    assert complete(replace(request, video=footage(13), num_frames=5), pipe).num_frames == 5
+    assert [check(replace(request, video=footage(n)), pipe).num_frames for n in (5, 12, 13, 30)] == [5, 5, 13, 29]
+    assert check(replace(request, video=footage(13), num_frames=5), pipe).num_frames == 5
     with pytest.raises(ByTheWayError, match="num_frames is 9; from a video this model makes 5, 13, 21 frames and so"):
-        complete(replace(request, video=footage(13), num_frames=9), pipe)
+        check(replace(request, video=footage(13), num_frames=9), pipe)
     with pytest.raises(ByTheWayError, match=r"in\.gif has 4 frames; 5 cannot be made from it"):
-        complete(replace(request, video=footage(4)), pipe)
+        check(replace(request, video=footage(4)), pipe)
 
 
 def test_the_rate_is_told_to_models_that_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,17 +140,17 @@ def test_a_controlnet_takes_an_image_for_every_frame() -> None:
     clip = frames_of(pipe, replace(REQUEST, steps=1, images=stills))
     np.testing.assert_array_equal(frames_of(pipe, replace(REQUEST, steps=1, images=stills[::-1])), clip)
     with pytest.raises(ByTheWayError, match="takes an image for each of its frames, and no others"):
-        complete(replace(REQUEST, images=stills[:3]), pipe)
+        check(replace(REQUEST, images=stills[:3]), pipe)
 
 
-def test_what_is_done_to_the_inputs_is_said() -> None:
+def test_what_is_done_to_the_inputs_is_said(sparse: Any, video_to_video: Any, tiny_pipeline: Any) -> None:
     request = replace(REQUEST, images=(FIRST, ImageInput(image(0).crop((0, 0, 16, 16)), "small.png", 1)))
-    assert changes_to_inputs(request) == ["cat.png is 32x24; it is scaled and cut to 16x16."]
-    assert changes_to_inputs(replace(REQUEST, video=footage())) == [
+    assert changes_to_inputs(check(request, sparse)) == ["cat.png is 32x24; it is scaled and cut to 16x16."]
+    assert changes_to_inputs(check(replace(REQUEST, video=footage()), video_to_video)) == [
         "in.gif is longer than the clip; its first 4 frames are used.",
         "in.gif is 32x24; it is scaled and cut to 16x16.",
     ]
-    assert changes_to_inputs(REQUEST) == []
+    assert changes_to_inputs(check(REQUEST, tiny_pipeline)) == []
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_starts_that_do_not_fit_the_model(
     name: str, changes: dict[str, Any], said: str, request: pytest.FixtureRequest
 ) -> None:
     with pytest.raises(ByTheWayError, match=said):
-        complete(replace(REQUEST, **changes), request.getfixturevalue(name))
+        check(replace(REQUEST, **changes), request.getfixturevalue(name))
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' Euler with numpy 2
@@ -207,7 +208,7 @@ def test_calls_unlike_animatediffs(name: str) -> None:
     assert [(step.done, step.steps) for step in seen] == [(done, steps) for done in range(steps + 1)]
     assert clip.settings["free_init"] is False
     with pytest.raises(ByTheWayError, match="cannot be run with FreeInit"):
-        complete(replace(request, free_init=True), pipe)
+        check(replace(request, free_init=True), pipe)
 
 
 def test_i2vgenxl_skips_a_layer_of_its_text_encoder_as_it_was_trained() -> None:
@@ -227,24 +228,24 @@ def test_i2vgenxl_skips_a_layer_of_its_text_encoder_as_it_was_trained() -> None:
 def test_ltx_with_conditions_does_without_any() -> None:
     pipe, _ = joint_models.ltx_condition()
     request = Request(prompts=("a",), seed=1, num_frames=9, width=64, height=32)
-    assert complete(request, pipe).images == ()
-    assert complete(replace(request, images=(FIRST,)), pipe).images == (FIRST,)
+    assert check(request, pipe).inputs == {}
+    assert check(replace(request, images=(FIRST,)), pipe).inputs["images"].size == (64, 32)
     with pytest.raises(ByTheWayError, match="takes no video"):
-        complete(replace(request, video=footage(9)), pipe)
+        check(replace(request, video=footage(9)), pipe)
 
 
 def test_images_and_a_video_at_once() -> None:
     pipe, _ = family.video_to_video_controlnet()
     with pytest.raises(ByTheWayError, match="starts from images and a video at once"):
-        complete(replace(REQUEST, video=footage()), pipe)
+        check(replace(REQUEST, video=footage()), pipe)
 
 
 def test_defaults_of_calls_unlike_animatediffs() -> None:
     if "stable_video_diffusion" not in architectures.ARCHITECTURES:
         pytest.skip("this diffusers does not have it")
     pipe, _ = architectures.ARCHITECTURES["stable_video_diffusion"](frames=4)
-    asked = complete(Request(prompts=("a",), seed=1, images=(FIRST,)), pipe)
+    asked = check(Request(prompts=("a",), seed=1, images=(FIRST,)), pipe)
     assert (asked.num_frames, asked.width, asked.height, asked.steps) == (4, 1024, 576, 25)
     assert (asked.guidance_scale, asked.fps) == (3.0, 7.0)
     with pytest.raises(ByTheWayError, match="takes no negative prompt"):
-        complete(Request(prompts=("a",), seed=1, images=(FIRST,), negative_prompt="snow"), pipe)
+        check(Request(prompts=("a",), seed=1, images=(FIRST,), negative_prompt="snow"), pipe)

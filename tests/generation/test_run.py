@@ -14,9 +14,11 @@ from diffusers import HeunDiscreteScheduler
 
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
-from bytheway.generation.request import Request, complete, unknown_words
+from bytheway.generation.job import check
+from bytheway.generation.request import Request
 from bytheway.generation.run import generate
 from bytheway.generation.sample import Step, _own_randomness
+from bytheway.models import profile_of
 
 STRONG = ByTheWayConfig(alpha=0.6, beta=4.0, tau=7, active_steps=0.5)
 REQUEST = Request(prompts=("a red ball bounces",), seed=7, num_frames=6, width=16, height=16, steps=4)
@@ -99,10 +101,10 @@ def test_record(tiny_pipeline: Any) -> None:
 
 
 def test_model_defaults(tiny_pipeline: Any) -> None:
-    request = complete(Request(prompts=("a",), seed=1), tiny_pipeline)
-    assert (request.num_frames, request.width, request.height, request.steps) == (16, 16, 16, 25)
-    assert (request.guidance_scale, request.fps) == (7.5, 8.0)
-    assert complete(Request(prompts=("a",), seed=1, guidance_scale=0.0), tiny_pipeline).guidance_scale == 0
+    job = check(Request(prompts=("a",), seed=1), tiny_pipeline)
+    assert (job.num_frames, job.width, job.height, job.steps, job.steps_run) == (16, 16, 16, 25, 25)
+    assert (job.guidance_scale, job.fps) == (7.5, 8.0)
+    assert check(Request(prompts=("a",), seed=1, guidance_scale=0.0), tiny_pipeline).guidance_scale == 0
 
 
 def test_steps_tell_the_window(tiny_pipeline: Any) -> None:
@@ -200,7 +202,7 @@ def test_a_pipeline_that_makes_no_videos() -> None:
         def __call__(self, prompt: str, width: int) -> None: ...
 
     with pytest.raises(ByTheWayError, match=r"\(Painter\) is asked for neither frames nor a video"):
-        complete(REQUEST, Painter())
+        check(REQUEST, Painter())
 
 
 @pytest.mark.parametrize("setting", ["timestep_spacing", "prediction_type"])
@@ -222,16 +224,17 @@ def test_what_on_step_raises_stays_what_it_is(tiny_pipeline: Any) -> None:
 def test_a_schedule_without_steps(tiny_pipeline: Any) -> None:
     tiny_pipeline.scheduler.register_to_config(num_train_timesteps=0)
     with pytest.raises(ByTheWayError, match="schedule has 0"):
-        complete(REQUEST, tiny_pipeline)
+        check(REQUEST, tiny_pipeline)
 
 
 def test_unknown_words(tiny_pipeline: Any, tmp_path: Path, world: Callable[[Path], None]) -> None:
-    assert unknown_words(tiny_pipeline, "a galloping horse") == []
+    assert profile_of(tiny_pipeline).unknown_words("a galloping horse") == []
     world(tmp_path)
     tiny_pipeline.register_to_config(_name_or_path=str(tmp_path))
     prompt = "A red Ball, galloping on the moon's moon; red!"
-    assert unknown_words(tiny_pipeline, prompt) == ["galloping", "the", "moon's", "moon"]
-    assert unknown_words(tiny_pipeline, "A red ball.") == []
+    profile = profile_of(tiny_pipeline)
+    assert profile.unknown_words(prompt) == ["galloping", "the", "moon's", "moon"]
+    assert profile.unknown_words("A red ball.") == []
 
 
 @pytest.fixture

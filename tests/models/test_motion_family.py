@@ -19,8 +19,8 @@ from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from bytheway import ByTheWayError
-from bytheway.models import generation_defaults, known_models, load
-from bytheway.models.registry import model_of_parts
+from bytheway.models import known_models, load, profile_of
+from bytheway.models.registry import is_present, model_of_parts
 from tests.toys import family
 
 Publish = Callable[[str, Path], None]
@@ -34,12 +34,12 @@ def test_animatelcm_brings_its_scheduler_and_its_lora(
     copy(lora, adapter_folder / "AnimateLCM_sd15_t2v_lora.safetensors")
     publish("emilianJR/epiCRealism", image_folder)
     publish("wangfuyun/AnimateLCM", adapter_folder)
-    assert next(model for model in known_models() if model.name == "animatelcm").present
+    assert is_present(next(model for model in known_models() if model.name == "animatelcm"))
     pipe = load("animatelcm", lora=[f"{lora}=0.25"], device="cpu")
     assert isinstance(pipe.scheduler, LCMScheduler)
     assert pipe.scheduler.config.beta_schedule == "linear"
     assert pipe.scheduler.config.beta_end == 0.012  # the base model's
-    assert (generation_defaults(pipe).steps, generation_defaults(pipe).guidance_scale) == (6, 2.0)
+    assert (profile_of(pipe).defaults.steps, profile_of(pipe).defaults.guidance_scale) == (6, 2.0)
     weights = next(module.scaling for module in pipe.unet.modules() if hasattr(module, "lora_A"))
     assert list(weights.values()) == [0.8, 0.25]
 
@@ -66,7 +66,7 @@ def test_lightning_is_one_file_of_its_repository(
         assert isinstance(pipe.scheduler, EulerDiscreteScheduler)
         assert pipe.scheduler.config.timestep_spacing == "trailing"
         assert pipe.scheduler.config.beta_schedule == "linear"
-        assert (generation_defaults(pipe).steps, generation_defaults(pipe).guidance_scale) == (4, 1.0)
+        assert (profile_of(pipe).defaults.steps, profile_of(pipe).defaults.guidance_scale) == (4, 1.0)
     with pytest.raises(ByTheWayError, match="is not on this machine and the hub cannot be reached"):
         load("animatediff", motion_adapter="ByteDance/AnimateDiff-Lightning:other.safetensors", device="cpu")
 

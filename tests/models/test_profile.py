@@ -1,17 +1,21 @@
 """The settings a pipeline is run with where nothing is said."""
 
+import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from diffusers import DiffusionPipeline, HunyuanVideo15Pipeline, HunyuanVideo15Transformer3DModel
 
+import bytheway
 from bytheway import ByTheWayError
 from bytheway.families.known import preset_for, presets
 from bytheway.method import high_band
-from bytheway.models import GenerationDefaults, generation_defaults, load
-from tests.toys import joint_models
+from bytheway.models import GenerationDefaults, load, profile_of
+from bytheway.models.signature import call_signature
+from tests.toys import family, joint_models
 
 WORLD = {
     "defaults": {"num_frames": 12, "size": [64, 48], "steps": 20, "guidance_scale": 4.0, "fps": 6},
@@ -22,7 +26,7 @@ WORLD = {
 
 def test_world_of_the_folder(video_folder: Path) -> None:
     (video_folder / "world.json").write_text(json.dumps(WORLD))
-    assert generation_defaults(load(str(video_folder), device="cpu")) == GenerationDefaults(
+    assert profile_of(load(str(video_folder), device="cpu")).defaults == GenerationDefaults(
         num_frames=12,
         size=(64, 48),
         steps=20,
@@ -41,11 +45,11 @@ def test_damaged_world(video_folder: Path) -> None:
     for content in ("[" * 10**5, *map(json.dumps, wrong)):
         (video_folder / "world.json").write_text(content)
         with pytest.raises(ByTheWayError, match=r"world.json of .* is damaged"):
-            generation_defaults(pipe)
+            profile_of(pipe)
 
 
 def test_other_pipelines_have_animatediffs_at_the_size_of_their_unet(tiny_pipeline: Any) -> None:
-    assert generation_defaults(tiny_pipeline) == GenerationDefaults(
+    assert profile_of(tiny_pipeline).defaults == GenerationDefaults(
         num_frames=16, size=(16, 16), steps=25, guidance_scale=7.5, fps=8, vocabulary=None
     )
 
@@ -55,12 +59,12 @@ def test_world_of_the_current_folder_is_nobodys(
 ) -> None:
     (tmp_path / "world.json").write_text(json.dumps(WORLD))
     monkeypatch.chdir(tmp_path)
-    assert generation_defaults(tiny_pipeline).vocabulary is None
+    assert profile_of(tiny_pipeline).defaults.vocabulary is None
 
 
 def test_size_of_a_unet_that_is_not_square(tiny_pipeline: Any) -> None:
     tiny_pipeline.unet.register_to_config(sample_size=(40, 64))
-    assert generation_defaults(tiny_pipeline).size == (128, 80)
+    assert profile_of(tiny_pipeline).defaults.size == (128, 80)
 
 
 def test_preset_is_the_architectures(tiny_pipeline: Any) -> None:
@@ -86,7 +90,7 @@ def test_preset_of_the_packaged_model(video_folder: Path) -> None:
     ],
 )
 def test_defaults_are_the_makers(name: str, expected: tuple[Any, ...]) -> None:
-    made = generation_defaults(joint_models.FACTORIES[name]()[0])
+    made = profile_of(joint_models.FACTORIES[name]()[0]).defaults
     assert (made.num_frames, made.size, made.steps, made.guidance_scale, made.fps) == expected
 
 
@@ -102,7 +106,7 @@ class HunyuanVideo15WithoutVAE(HunyuanVideo15Pipeline):
 def test_sizes_of_hunyuanvideo_1_5(target: int, size: tuple[int, int]) -> None:
     config = {"num_layers": 1, "num_refiner_layers": 1, "num_attention_heads": 1, "attention_head_dim": 10}
     transformer = HunyuanVideo15Transformer3DModel(**config, rope_axes_dim=(2, 4, 4), target_size=target)
-    made = generation_defaults(HunyuanVideo15WithoutVAE(transformer))
+    made = profile_of(HunyuanVideo15WithoutVAE(transformer)).defaults
     assert (made.num_frames, made.size, made.fps) == (121, size, 24)
 
 
@@ -119,3 +123,58 @@ def test_sizes_of_hunyuanvideo_1_5(target: int, size: tuple[int, int]) -> None:
 def test_the_band_is_all_but_the_mean_of_usual_clips(preset: str, latent_frames: list[int]) -> None:
     for frames in latent_frames:
         assert high_band(frames, presets()[preset].config.tau).tolist() == [False] + [True] * (frames - 1)
+
+
+def test_what_a_pipeline_accepts_and_requires(tiny_pipeline: Any) -> None:
+    text, sparse, video = map(profile_of, (tiny_pipeline, family.sparse_controlnet()[0], family.video_to_video()[0]))
+    assert [one.accepts("images") for one in (text, sparse, video)] == [False, True, False]
+    assert [one.accepts("video") for one in (text, sparse, video)] == [False, False, True]
+    assert [(one.requires("images"), one.requires("video")) for one in (text, sparse, video)] == [
+        (False, False),
+        (True, False),
+        (False, True),
+    ]
+    assert video.call.defaults["strength"] == 0.8
+    assert text.call.arguments({"steps": 3, "video": [1], "negative_prompt": None}) == {"num_inference_steps": 3}
+    assert (text.family.name, text.preset.name, text.denoiser) == ("AnimateDiff", "animatediff", tiny_pipeline.unet)
+    assert (text.supports_free_init, text.has_temporal_maps, text.one_at_a_time) == (True, True, None)
+    assert (text.pixels_per_latent, text.size_unit, text.longest_clip, text.longest_schedule) == (2, 8, 32, 1000)
+
+
+def test_the_latent_frames_of_a_clip() -> None:
+    """CogVideoX 1.5: the first latent frame is one frame, the others are four, and a token has two of them."""
+    profile = profile_of(joint_models.FACTORIES["cogvideox_1_5"]()[0])
+    assert [profile.latent_frames(frames) for frames in (1, 5, 81)] == [1, 2, 21]
+    assert profile.lengths_from_video[:3] == range(5, 29, 8)
+    assert not profile.has_temporal_maps
+
+
+def test_a_setting_that_means_something_else() -> None:
+    """LTX's video is a condition beside the prompt, and its image need not be there."""
+    call = call_signature(joint_models.ltx_condition()[0])
+    assert {"video", "strength"} <= inspect.signature(type(joint_models.ltx_condition()[0]).__call__).parameters.keys()
+    assert not call.accepts("video")
+    assert call.accepts("images")
+    assert call.required == frozenset()
+
+
+def test_a_state_that_changes_what_is_possible(tiny_pipeline: Any) -> None:
+    tiny_pipeline.enable_free_noise(context_length=4, context_stride=4)
+    tiny_pipeline.enable_free_init(num_iters=2)
+    profile = profile_of(tiny_pipeline)
+    assert (profile.longest_clip, profile.one_at_a_time) == (None, "FreeNoise makes clips")
+    assert profile.free_init_iterations == 2
+
+
+def test_pipelines_have_a_type() -> None:
+    """Anything goes for a pipeline only where it is built, and where the stack is searched for one."""
+    package = Path(str(bytheway.__file__)).parent
+    untyped = re.compile(r"\b(pipe|pipeline|model)\s*:\s*Any\b")
+    found = [
+        f"{file.relative_to(package)}: {line.strip()}"
+        for file in sorted(package.rglob("*.py"))
+        if file.relative_to(package).parts[0] != "models" and file.relative_to(package) != Path("apply/caller.py")
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if untyped.search(line)
+    ]
+    assert found == []

@@ -17,9 +17,10 @@ from diffusers import (
 )
 
 from bytheway import ByTheWayError
-from bytheway.models import generation_defaults, load
-from bytheway.models.profile import known_model_of
-from bytheway.models.starts import Condition, conditioned
+from bytheway.families.family import Start
+from bytheway.models import load, profile_of
+from bytheway.models.registry import known_model_of
+from bytheway.models.starts import starting_from
 from tests.apply import joint_checks
 from tests.toys import family, joint_models
 
@@ -49,16 +50,16 @@ def text_folder(masters: Path, pipeline_factory: Callable[..., Any]) -> Path:
 def refused(tiny_pipeline: Any) -> Callable[..., None]:
     """Checks the sentence with which the tiny text-to-video pipeline is left as it is."""
 
-    def check(because: str, condition: Condition | None = None, controlnet: Path | str | None = None) -> None:
+    def check(because: str, start: Start | None = None, controlnet: Path | str | None = None) -> None:
         with pytest.raises(ByTheWayError, match=re.escape(because)) as refusal:
-            conditioned(tiny_pipeline, condition, None if controlnet is None else str(controlnet), torch.float32)
+            starting_from(tiny_pipeline, start, None if controlnet is None else str(controlnet), torch.float32)
         assert "\n" not in str(refusal.value)
 
     return check
 
 
 def test_images_bring_sparsectrl(text_folder: Path, controlnet_folder: Path, sparse_pipe: Any) -> None:
-    pipe = load(str(text_folder), condition="image", controlnet=str(controlnet_folder), device="cpu")
+    pipe = load(str(text_folder), start="image", controlnet=str(controlnet_folder), device="cpu")
     assert isinstance(pipe, AnimateDiffSparseControlNetPipeline)
     assert pipe.config._name_or_path == str(text_folder)
     pipe.set_progress_bar_config(disable=True)
@@ -81,7 +82,7 @@ def test_a_controlnet_of_the_hub(text_folder: Path, controlnet_folder: Path, pub
 
 
 def test_a_video_brings_video_to_video(text_folder: Path) -> None:
-    pipe = load(str(text_folder), condition="video", device="cpu")
+    pipe = load(str(text_folder), start="video", device="cpu")
     assert isinstance(pipe, AnimateDiffVideoToVideoPipeline)
     assert load(str(text_folder), device="cpu").__class__ is AnimateDiffPipeline
 
@@ -92,10 +93,10 @@ def test_a_video_brings_video_to_video(text_folder: Path) -> None:
 def test_a_video_for_joint_attention(name: str, made: str) -> None:
     """The same run as that of the pipeline that is built from a video."""
     pipe, expected = joint_models.FACTORIES[name]()[0], joint_models.FACTORIES[f"{name}_video2video"]()
-    built = conditioned(pipe, "video", None, torch.float32)
+    built = starting_from(pipe, "video", None, torch.float32)
     built.set_progress_bar_config(disable=True)
     assert type(built).__name__ == made
-    assert conditioned(built, "video", None, torch.float32) is built
+    assert starting_from(built, "video", None, torch.float32) is built
     torch.testing.assert_close(*(joint_checks.generate(one, expected[1]) for one in (built, expected[0])))
 
 
@@ -105,7 +106,7 @@ def test_wan_2_2_does_not_start_from_a_video(name: str) -> None:
     source = joint_models.FACTORIES[name]()[0]
     pipe = WanPipeline(**_parts_of(source, WanPipeline), expand_timesteps=source.config["expand_timesteps"])
     with pytest.raises(ByTheWayError, match=r"\(WanPipeline\) does not start from a video; leave it out"):
-        conditioned(pipe, "video", None, torch.float32)
+        starting_from(pipe, "video", None, torch.float32)
 
 
 def _parts_of(pipe: Any, pipeline_class: Any) -> dict[str, Any]:
@@ -118,13 +119,13 @@ def test_a_pipeline_that_takes_images_is_kept_and_given_no_sketch(
 ) -> None:
     pia = family.pia()[0]
     scribble = family.sparse_controlnet_scribble()[0]
-    assert conditioned(pia, "image", None, torch.float32) is pia
-    assert conditioned(scribble, "sketch", None, torch.float32) is scribble
+    assert starting_from(pia, "image", None, torch.float32) is pia
+    assert starting_from(scribble, "sketch", None, torch.float32) is scribble
     for pipe in (pia, sparse_pipe):
         with pytest.raises(ByTheWayError, match="takes images and no sketches"):
-            conditioned(pipe, "sketch", None, torch.float32)
+            starting_from(pipe, "sketch", None, torch.float32)
         with pytest.raises(ByTheWayError, match="takes no SparseCtrl; leave the ControlNet"):
-            conditioned(pipe, "image", str(controlnet_folder), torch.float32)
+            starting_from(pipe, "image", str(controlnet_folder), torch.float32)
 
 
 def test_refusals(refused: Callable[..., None], controlnet_folder: Path, tmp_path: Path) -> None:
@@ -167,4 +168,4 @@ def test_a_known_name_is_base_adapter_controlnet_and_lora(
     assert isinstance(pipe, AnimateDiffSparseControlNetPipeline)
     assert added[1] == ["guoyww/animatediff-motion-lora-v1-5-3", "mine=0.5"]
     assert known_model_of(pipe).name == "sparsectrl-rgb"
-    assert (generation_defaults(pipe).steps, generation_defaults(pipe).guidance_scale) == (25, 8.5)
+    assert (profile_of(pipe).defaults.steps, profile_of(pipe).defaults.guidance_scale) == (25, 8.5)

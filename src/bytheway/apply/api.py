@@ -1,11 +1,11 @@
 """Put the method on a pipeline, take it off again, or watch a pipeline as it is.
 
->>> apply_bytheway(pipe)                                     # settings chosen by the pipeline's architecture
->>> video = pipe("a horse galloping on a beach").frames[0]
->>> remove_bytheway(pipe)                                    # bit for bit the pipeline it was
->>> with enhanced(pipe, beta=2.0) as run:                    # the same, scoped and recorded
-...     video = pipe("a horse galloping on a beach").frames[0]
->>> run.record.save("horse.csv")
+apply_bytheway(pipe)                                     # settings chosen by the pipeline's architecture
+video = pipe("a horse galloping on a beach").frames[0]
+remove_bytheway(pipe)                                    # bit for bit the pipeline it was
+with enhanced(pipe, beta=2.0) as run:                    # the same, scoped and recorded
+    video = pipe("a horse galloping on a beach").frames[0]
+run.record.save("horse.csv")
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,6 +23,7 @@ from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.families.family import JointAttentions
 from bytheway.families.known import denoisers_of, family_of, preset_for
+from bytheway.families.pipeline import Model
 from bytheway.families.sites import TemporalAttention
 from bytheway.record import Record
 
@@ -48,7 +49,7 @@ class Run:
 
 
 def apply_bytheway(
-    model: Any,
+    model: Model,
     config: ByTheWayConfig | None = None,
     *,
     sites: Sequence[TemporalAttention] | None = None,
@@ -79,7 +80,7 @@ def apply_bytheway(
     _put(model, Applied(chosen, True, None, scheduler, classifier_free_guidance, sites))
 
 
-def remove_bytheway(model: Any) -> None:
+def remove_bytheway(model: Model) -> None:
     """Give back the pipeline as it was, bit for bit; nothing happens where nothing was applied.
 
     Given a bare denoiser, it is taken off every pipeline that uses it.
@@ -99,7 +100,7 @@ def remove_bytheway(model: Any) -> None:
 
 @contextmanager
 def enhanced(
-    model: Any,
+    model: Model,
     config: ByTheWayConfig | None = None,
     *,
     record: bool = True,
@@ -121,7 +122,7 @@ def enhanced(
 
 @contextmanager
 def observe(
-    model: Any,
+    model: Model,
     config: ByTheWayConfig | None = None,
     *,
     sites: Sequence[TemporalAttention] | None = None,
@@ -141,14 +142,14 @@ def observe(
         yield run
 
 
-def _config(model: Any, config: ByTheWayConfig | None, sites: Sequence[TemporalAttention] | None) -> ByTheWayConfig:
+def _config(model: Model, config: ByTheWayConfig | None, sites: Sequence[TemporalAttention] | None) -> ByTheWayConfig:
     if config is not None:
         return config
     return preset_for(model).config if sites is None else ByTheWayConfig()
 
 
 @contextmanager
-def _scoped(model: Any, applied: Applied) -> Iterator[Run]:
+def _scoped(model: Model, applied: Applied) -> Iterator[Run]:
     present = [Installation.on(denoiser) for denoiser in denoisers_of(model)]
     before = [None if installation is None else installation.applied_to(model) for installation in present]
     earlier = next((one for one in before if one is not None), None)
@@ -165,7 +166,7 @@ def _scoped(model: Any, applied: Applied) -> Iterator[Run]:
                     installation.drop(model)
 
 
-def _put(model: Any, applied: Applied) -> None:
+def _put(model: Model, applied: Applied) -> None:
     """Give a model something, all of its denoisers or none."""
     ready = []
     for denoiser in denoisers_of(model):

@@ -10,6 +10,7 @@ from weakref import ref
 
 from bytheway.apply.steps import StepTracker
 from bytheway.config import ByTheWayConfig
+from bytheway.families.pipeline import VideoPipeline
 from bytheway.families.sites import TemporalAttention
 from bytheway.record import Record
 
@@ -63,7 +64,7 @@ class Mark:
     them does.
     """
 
-    def __init__(self, pipeline: Any) -> None:
+    def __init__(self, pipeline: VideoPipeline) -> None:
         self._pipeline = ref(pipeline)
         vars(pipeline)[_MARK] = self
 
@@ -74,13 +75,13 @@ class Mark:
         return copy
 
     @classmethod
-    def of(cls, pipeline: Any) -> Mark | None:
+    def of(cls, pipeline: VideoPipeline) -> Mark | None:
         """The mark of a pipeline, if it has one."""
         mark: Mark | None = vars(pipeline).get(_MARK)
         return mark
 
     @classmethod
-    def take_off(cls, pipeline: Any) -> None:
+    def take_off(cls, pipeline: VideoPipeline) -> None:
         """A pipeline without a mark of its own stays as it is."""
         vars(pipeline).pop(_MARK, None)
 

@@ -5,12 +5,14 @@ Seen in torch 2.13, diffusers 0.42, accelerate 1.15 and transformers 5.23 (`test
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from diffusers.models.attention_processor import PAGCFGIdentitySelfAttnProcessor2_0, PAGIdentitySelfAttnProcessor2_0
 from diffusers.pipelines.free_noise_utils import SplitInferenceModule
 from torch import nn
 from torch._dynamo.eval_frame import OptimizedModule
+
+from bytheway.families.pipeline import Model, VideoPipeline
 
 # diffusers puts the registry of a module's hooks here, and a forward of its own over that of the class.
 REGISTRY_ATTRIBUTE: Final = "_diffusers_hook"
@@ -31,7 +33,7 @@ __all__ = [
 ]
 
 
-def is_compiled(denoiser: nn.Module, pipeline: Any | None) -> bool:
+def is_compiled(denoiser: nn.Module, pipeline: VideoPipeline | None) -> bool:
     """Whether torch.compile has the denoiser as a whole: in place, or around it as a component of the pipeline."""
     around = () if pipeline is None else pipeline.components.values()
     return denoiser._compiled_call_impl is not None or any(
@@ -39,7 +41,7 @@ def is_compiled(denoiser: nn.Module, pipeline: Any | None) -> bool:
     )
 
 
-def is_compiled_in_part(denoiser: nn.Module, model: Any) -> bool:
+def is_compiled_in_part(denoiser: nn.Module, model: Model) -> bool:
     """Whether torch.compile has anything of the denoiser, or of the pipeline that uses it."""
     outer = [model] if isinstance(model, nn.Module) else vars(model).values()
     return any(

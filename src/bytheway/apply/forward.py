@@ -14,7 +14,7 @@ from bytheway.apply.applied import Applied
 from bytheway.apply.foreign import PERTURBING_PROCESSORS
 from bytheway.attention.layout import Layout
 from bytheway.attention.measures import Anchor
-from bytheway.attention.site import enhanced_attention, observe_attention
+from bytheway.attention.projections import enhanced_attention, observe_attention
 from bytheway.errors import ByTheWayError
 from bytheway.families.sites import Site
 from bytheway.record import Entry

@@ -23,6 +23,7 @@ from bytheway.apply.hooks import Hook, SpareHooks, Turn, eager
 from bytheway.apply.steps import StepTracker
 from bytheway.errors import ByTheWayError
 from bytheway.families.family import Inputs
+from bytheway.families.pipeline import Model
 
 ATTRIBUTE: Final = "_bytheway"
 SPARE_HOOKS: Final = "_bytheway_spare_hooks"
@@ -93,7 +94,7 @@ class Installation(ABC, Generic[Fitted, Forward]):
             installation = vars(denoiser).get(ATTRIBUTE)
         return installation
 
-    def applied_to(self, model: Any) -> Applied | None:
+    def applied_to(self, model: Model) -> Applied | None:
         """What a pipeline, or the bare denoiser, was given."""
         if isinstance(model, nn.Module):
             return self._own
@@ -119,7 +120,7 @@ class Installation(ABC, Generic[Fitted, Forward]):
                 self._install()
             self._hook_missing()
 
-    def drop(self, model: Any) -> None:
+    def drop(self, model: Model) -> None:
         """Take away what a pipeline was given, or from a bare denoiser everybody's; with the last, the hooks go."""
         with self._changing:
             self.turn.forward = None

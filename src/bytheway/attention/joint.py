@@ -19,14 +19,14 @@ from torch import Tensor
 from bytheway.attention.layout import VideoTokens
 from bytheway.errors import ByTheWayError
 
-_PART: Final = 2**22  # elements of V that are filtered at once
+_CHUNK: Final = 2**22  # elements of V that are filtered at once
 
 
 def filter_frames_(value: Tensor, circulant: Tensor, video: VideoTokens, passed: Tensor | None = None) -> Tensor:
     """C V along the frames of the video tokens, in place, in float32 at least and rounded once.
 
     In V's own half precision the rows of C would not sum to 1, and what stands still would be scaled; the wide copy is
-    made part by part instead.
+    made in chunks instead.
 
     Args:
         value: (batch, tokens, channels); tokens that are not of the video keep their values, bit for bit.
@@ -39,18 +39,18 @@ def filter_frames_(value: Tensor, circulant: Tensor, video: VideoTokens, passed:
     if value.shape[1] < video.start + count:
         raise ByTheWayError(
             f"An attention is given {value.shape[1]} tokens where {video.frames} frames of {video.per_frame} should "
-            "be; bytheway does not serve sequences that are split between devices."
+            "be; bytheway does not support sequences that are split between devices."
         )
     frames = value[:, video.start : video.start + count].unflatten(1, (video.frames, -1))
     circulant = circulant.to(value.device)
-    places = max(1, _PART * video.per_frame // frames.numel())
+    places = max(1, _CHUNK * video.per_frame // frames.numel())
     for place in range(0, video.per_frame, places):
-        part = frames[:, :, place : place + places]
-        wide = part.to(circulant.dtype).flatten(2)
+        chunk = frames[:, :, place : place + places]
+        wide = chunk.to(circulant.dtype).flatten(2)
         # Autocast would round the filter, and so scale what it has to keep.
         with torch.autocast(value.device.type, enabled=False):
             filtered = circulant @ wide
         if passed is not None:
             filtered = torch.where(passed[:, None, None], wide, filtered)
-        part.copy_(filtered.unflatten(2, part.shape[2:]))
+        chunk.copy_(filtered.unflatten(2, chunk.shape[2:]))
     return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from jaxtyping import Shaped
     from torch import Tensor
 
 
@@ -21,8 +22,8 @@ class Layout(NamedTuple):
     conditional: int
     height_width: tuple[int, int]
 
-    def unfold(self, rows: Tensor) -> Tensor:
-        """(rows, ...) as (parts, videos, pixels, ...)."""
+    def unfold(self, rows: Shaped[Tensor, rows * rest]) -> Shaped[Tensor, "parts videos pixels *rest"]:
+        """The rows of a batch apart: (rows, ...) as (parts, videos, pixels, ...), a view where torch allows one."""
         height, width = self.height_width
         unfolded: Tensor = rows.unflatten(0, (self.parts, -1, height * width))
         return unfolded

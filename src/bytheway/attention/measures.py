@@ -1,20 +1,25 @@
-"""The maps that are kept of a site, and what is measured of them."""
+"""What comes of one attention: its output, the maps that are kept of it, and what is measured of them."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from bytheway import method
 from bytheway.attention.layout import Layout
+from bytheway.method import PerVideo
 
 
 class Anchor(NamedTuple):
-    """The softmax map of an anchor site, (rows, heads, F, F), and what its rows are."""
+    """The softmax maps of a site in the anchor block, by which later sites are guided.
 
-    attn: Tensor
+    Attributes:
+        attn: A_1, (rows, heads, F, F).
+        layout: what its rows are.
+    """
+
+    attn: Float[Tensor, "rows heads F F"]
     layout: Layout
 
 
@@ -28,15 +33,29 @@ class Measures(NamedTuple):
         beta: amplification of the high frequencies; 1 where the method is off.
     """
 
-    energy: Tensor
-    energy_after: Tensor
-    disparity: Tensor | None
-    beta: Tensor
+    energy: PerVideo
+    energy_after: PerVideo
+    disparity: PerVideo | None
+    beta: PerVideo
 
     def detach(self) -> "Measures":
         """The same numbers, without what gradients would need."""
         disparity = None if self.disparity is None else self.disparity.detach()
         return Measures(self.energy.detach(), self.energy_after.detach(), disparity, self.beta.detach())
+
+
+class Attended(NamedTuple):
+    """What an attention made.
+
+    Attributes:
+        output: (rows, heads, F, channels of a head); behind a module's own output projection (rows, F, channels).
+        anchor: the maps of the site, where they were to be kept for later sites.
+        measures: energies, disparity and beta, where they were asked for.
+    """
+
+    output: Tensor
+    anchor: Anchor | None
+    measures: Measures | None
 
 
 def join(measures: Sequence[Measures]) -> Measures:
@@ -48,16 +67,3 @@ def join(measures: Sequence[Measures]) -> Measures:
         torch.cat(disparities) if disparities else None,
         torch.cat([one.beta for one in measures]),
     )
-
-
-def only_dc_is_low(num_frames: int, tau: int) -> bool:
-    """Whether the high band is everything but DC, as at 16 frames with the paper's tau: then A P = A - 1/F."""
-    return num_frames / 2 - tau <= 1
-
-
-@lru_cache(maxsize=32)
-def projector(num_frames: int, tau: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """P, (F, F): keeps the high band and nothing else. Made once, so that no step waits for a copy."""
-    with torch.inference_mode(False):
-        identity = torch.eye(num_frames, dtype=dtype, device=device)
-        return identity - method.frequency_filter(num_frames, tau, 0.0, dtype=dtype, device=device)

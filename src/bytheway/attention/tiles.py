@@ -12,17 +12,16 @@ tensors), the precision that any module may ask of its softmax, and written in p
 """
 
 import threading
-from functools import lru_cache
-from math import floor, prod
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from bytheway import method
+from bytheway.attention.feature_map import Tile, tiles_of
 from bytheway.attention.layout import Layout
-from bytheway.attention.measures import Anchor, Measures, join, only_dc_is_low, projector
+from bytheway.attention.measures import Anchor, Attended, Measures, join
 from bytheway.config import ByTheWayConfig
 
 # What one thread works on at a time: the maps of a tile, and two of its query, key, value and output.
@@ -30,35 +29,46 @@ TILE_BYTES = 4 << 20
 # More threads share what this many have: their memory stays for the life of the thread that calls.
 MOST_SHARES = 8
 
-Size = tuple[int, int]
-
 _thread = threading.local()
 
 
-def serves(*tensors: Tensor) -> bool:
+def supports(*tensors: Tensor) -> bool:
     """Whether a site with this query, key and value can be attended to in tiles."""
     gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     return tensors[0].device.type == "cpu" and not gradient
 
 
-class _Tile(NamedTuple):
-    """Whole rows of a feature map, or a piece of one row.
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: Layout,
+    anchor: Anchor | None,
+    scale: float,
+    config: ByTheWayConfig,
+    *,
+    keep_map: bool,
+    measure: bool,
+) -> Attended:
+    """Attention of a site, guided where there is an anchor and config.alpha > 0.
 
-    Attributes:
-        start, length: its pixels.
-        down, across: weights of the anchor's rows and columns, (rows, anchor rows) and (columns, anchor columns).
-        anchor_rows, anchor_columns: those of the anchor that have any.
+    Args:
+        query, key, value: (rows, heads, F, channels of a head).
+        anchor: guides the maps, and is what their disparity refers to.
+        scale: of the scores.
+        keep_map: hand back the softmax maps.
+        measure: hand back energies, disparity and beta.
+
+    Returns:
+        the output in memory with the heads next to their channels.
     """
-
-    start: int
-    length: int
-    down: Tensor
-    across: Tensor
-    anchor_rows: slice
-    anchor_columns: slice
+    site = TiledSite(query, key, value, layout, anchor, scale, config, measure=measure)
+    maps = query.new_empty(*query.shape[:-1], key.shape[-2]) if keep_map else None
+    measures = site.attend(maps)
+    return Attended(site.output, None if maps is None else Anchor(maps, layout), measures)
 
 
-class _Block(NamedTuple):
+class _Batch(NamedTuple):
     """Some videos in one part of the batch, or in all of them.
 
     Attributes:
@@ -88,7 +98,7 @@ class _Seen:
 
 
 class TiledSite:
-    """One call of one site.
+    """One call of one site, of which `attend` tells the arguments.
 
     Attributes:
         output: (rows, heads, F, channels of a head), in memory with the heads next to their channels.
@@ -100,27 +110,20 @@ class TiledSite:
         key: Tensor,
         value: Tensor,
         layout: Layout,
+        anchor: Anchor | None,
         scale: float,
         config: ByTheWayConfig,
-        anchor: Anchor | None = None,
         *,
         measure: bool = False,
     ) -> None:
-        """
-        Args:
-            query, key, value: (rows, heads, F, channels of a head).
-            scale: of the scores.
-            anchor: guides the maps where config.alpha > 0, and is what their disparity refers to.
-            measure: whether measures are wanted.
-        """
         rows, self.heads, self.frames, channels = query.shape
         self.query, self.key, self.value, self.layout = query, key, value, layout
         self.scale, self.config, self.measure = scale, config, measure
-        self.dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
+        self.dtype = torch.promote_types(query.dtype, torch.float32)
         self.output = value.new_empty(rows, self.frames, self.heads, value.shape[-1]).transpose(1, 2)
         self.projector: Tensor | None = None
-        if not only_dc_is_low(self.frames, config.tau):
-            self.projector = projector(self.frames, config.tau, self.dtype, query.device)
+        if not method.only_dc_is_low(self.frames, config.tau):
+            self.projector = method.projector(self.frames, config.tau, dtype=self.dtype, device=query.device)
         self.guides = anchor is not None and config.alpha > 0
         self.anchor = anchor if self.guides or measure else None
 
@@ -131,7 +134,7 @@ class TiledSite:
         capacity = max(1, min(torch.get_num_threads(), MOST_SHARES) * TILE_BYTES // bytes_per_pixel)
         self.videos_per_tile = capacity // (layout.parts * self.pixels)
         anchor_size = (1, 1) if self.anchor is None else self.anchor.layout.height_width
-        self.tiles = _tiles(layout.height_width, anchor_size, min(capacity, self.pixels), self.dtype)
+        self.tiles = tiles_of(layout.height_width, anchor_size, min(capacity, self.pixels), self.dtype)
         self._memories: dict[tuple[str, tuple[int, ...]], Tensor] = {}
 
     def attend(self, keep: Tensor | None = None) -> Measures | None:
@@ -144,7 +147,7 @@ class TiledSite:
         query, key, value, output = (
             tensor.view(*shape, *tensor.shape[1:]) for tensor in (self.query, self.key, self.value, self.output)
         )
-        everything = _Block(
+        everything = _Batch(
             query,
             key,
             value,
@@ -163,57 +166,57 @@ class TiledSite:
             return None
         return join([self._measures(seen, beta) for seen, beta in measures])
 
-    def _attend_videos(self, block: _Block) -> tuple[_Seen, Tensor]:
+    def _attend_videos(self, batch: _Batch) -> tuple[_Seen, Tensor]:
         """Attend with the maps of as many videos as a tile holds, or of one; returns their beta."""
         seen = _Seen()
         beta = (
-            None if self.guides else block.query.new_full((block.query.shape[1],), self.config.beta, dtype=self.dtype)
+            None if self.guides else batch.query.new_full((batch.query.shape[1],), self.config.beta, dtype=self.dtype)
         )
         if self.videos_per_tile:
-            return seen, self._attend_block(block, seen, beta)
-        parts = [_narrow(block, slice(part, part + 1), slice(None)) for part in range(self.layout.parts)]
+            return seen, self._attend_batch(batch, seen, beta)
+        parts = [_narrow(batch, slice(part, part + 1), slice(None)) for part in range(self.layout.parts)]
         if beta is None:
             beta = self._attend_conditional(parts.pop(self.layout.conditional), seen)
         for part in parts:
-            self._attend_block(part, seen, beta)
+            self._attend_batch(part, seen, beta)
         return seen, beta
 
-    def _attend_block(self, block: _Block, seen: _Seen, beta: Tensor | None) -> Tensor:
-        """Attend with the maps of a block; beta may be unknown where they are a single tile."""
+    def _attend_batch(self, batch: _Batch, seen: _Seen, beta: Tensor | None) -> Tensor:
+        """Attend to some videos; beta may be unknown where they are a single tile."""
         for tile in self.tiles:
-            attn = self._softmax_maps(block, tile)
-            if block.kept is not None:
-                _pixels(block.kept, tile).copy_(attn.view(*block.kept.shape[:2], tile.length, *block.kept.shape[3:]))
-            self._guide(attn, block, tile, seen)
-            low, high = self._split(attn, block, seen)
+            attn = self._softmax_maps(batch, tile)
+            if batch.kept is not None:
+                _pixels(batch.kept, tile).copy_(attn.view(*batch.kept.shape[:2], tile.length, *batch.kept.shape[3:]))
+            self._guide(attn, batch, tile, seen)
+            low, high = self._split(attn, batch, seen)
             if beta is None:
                 beta = self._beta(seen)
-            by_video = high.view(*block.query.shape[:2], -1)
+            by_video = high.view(*batch.query.shape[:2], -1)
             by_video.mul_(beta[:, None]).add_(low if isinstance(low, float) else low.view_as(by_video))
-            output = _pixels(block.output, tile)
-            output.copy_(self._product(high, self._gather(block.value, tile, "left")).view(output.shape))
+            output = _pixels(batch.output, tile)
+            output.copy_(self._product(high, self._gather(batch.value, tile, "left")).view(output.shape))
         assert beta is not None
         return beta
 
-    def _attend_conditional(self, block: _Block, seen: _Seen) -> Tensor:
+    def _attend_conditional(self, batch: _Batch, seen: _Seen) -> Tensor:
         """Attend with the conditional maps of a video, whose beta, (1,), is known only after all of them."""
-        shape = list(block.value.shape)
+        shape = list(batch.value.shape)
         shape[-2] = 1 if self.projector is None else self.frames
         lows = self.value.new_empty(shape)
         for tile in self.tiles:
-            attn = self._softmax_maps(block, tile)
-            self._guide(attn, block, tile, seen)
-            low, high = self._split(attn, block, seen)
-            values = self._gather(block.value, tile, "left")
-            output, low_output = _pixels(block.output, tile), _pixels(lows, tile)
+            attn = self._softmax_maps(batch, tile)
+            self._guide(attn, batch, tile, seen)
+            low, high = self._split(attn, batch, seen)
+            values = self._gather(batch.value, tile, "left")
+            output, low_output = _pixels(batch.output, tile), _pixels(lows, tile)
             output.copy_(self._product(high, values).view(output.shape))
             low_values = values.mean(-2) if isinstance(low, float) else self._product(low, values)
             low_output.copy_(low_values.view(low_output.shape))
         beta = self._beta(seen)
         if lows.dtype == self.dtype:
-            torch.addcmul(lows, block.output, beta, out=block.output)
+            torch.addcmul(lows, batch.output, beta, out=batch.output)
         else:
-            self._add_up(lows, block.output, beta)
+            self._add_up(lows, batch.output, beta)
         return beta
 
     def _add_up(self, lows: Tensor, output: Tensor, beta: Tensor) -> None:
@@ -223,15 +226,15 @@ class TiledSite:
             wide = self._memory("rows", rows.shape).copy_(rows)
             rows.copy_(wide.mul_(beta).add_(_pixels(lows, tile).transpose(-3, -2)))
 
-    def _softmax_maps(self, block: _Block, tile: _Tile) -> Tensor:
+    def _softmax_maps(self, batch: _Batch, tile: Tile) -> Tensor:
         """A, (maps, F, F)."""
-        query, key = self._gather(block.query, tile, "left"), self._gather(block.key, tile, "right")
+        query, key = self._gather(batch.query, tile, "left"), self._gather(batch.key, tile, "right")
         attn = self._memory("maps", (query.shape[0], self.frames, self.frames))
         # Nothing of what was in the memory gets into it with beta=0.
         attn.baddbmm_(query, key.mT, beta=0, alpha=self.scale)
         return torch.softmax(attn, -1, out=attn)
 
-    def _gather(self, tensor: Tensor, tile: _Tile, name: str) -> Tensor:
+    def _gather(self, tensor: Tensor, tile: Tile, name: str) -> Tensor:
         """The rows of a tile in the precision of the arithmetic, (maps, F, channels of a head)."""
         rows = _pixels(tensor, tile)
         *outer, frames, channels = rows.shape
@@ -249,28 +252,28 @@ class TiledSite:
     def _product(self, attn: Tensor, values: Tensor) -> Tensor:
         return torch.bmm(attn, values, out=self._memory("right", tuple(values.shape)))
 
-    def _guide(self, attn: Tensor, block: _Block, tile: _Tile, seen: _Seen) -> None:
+    def _guide(self, attn: Tensor, batch: _Batch, tile: Tile, seen: _Seen) -> None:
         """From A to A2, in place."""
-        if block.measured is not None:
-            seen.energy = seen.energy + self._squares(attn, block)
-        if block.anchors is None:
+        if batch.measured is not None:
+            seen.energy = seen.energy + self._squares(attn, batch)
+        if batch.anchors is None:
             return
-        anchors = block.anchors[:, :, tile.anchor_rows, tile.anchor_columns].to(self.dtype)
+        anchors = batch.anchors[:, :, tile.anchor_rows, tile.anchor_columns].to(self.dtype)
         anchors = anchors.reshape(-1, tile.down.shape[1], anchors.shape[3] * anchors.shape[4])
         rows = self._memory("upsampled", (anchors.shape[0], tile.down.shape[0], anchors.shape[2]))
         torch.bmm(tile.down.expand(anchors.shape[0], -1, -1), anchors, out=rows)
-        rows = rows.view(-1, tile.across.shape[1], block.anchors.shape[-1])
+        rows = rows.view(-1, tile.across.shape[1], batch.anchors.shape[-1])
         maps = attn.view(rows.shape[0], tile.across.shape[0], -1)
         across = tile.across.expand(rows.shape[0], -1, -1)
-        if self.measure and block.measured is not None:
+        if self.measure and batch.measured is not None:
             difference = self._memory("difference", tuple(maps.shape)).copy_(maps)
             difference.baddbmm_(across, rows, beta=-1)
-            by_map = difference.view(*block.query.shape[:2], -1, self.frames**2)[block.measured]
+            by_map = difference.view(*batch.query.shape[:2], -1, self.frames**2)[batch.measured]
             seen.disparity = seen.disparity + torch.linalg.vector_norm(by_map, dim=-1).sum(-1)
         if self.guides:
             maps.baddbmm_(across, rows, beta=1 - self.config.alpha, alpha=self.config.alpha)
 
-    def _split(self, attn: Tensor, block: _Block, seen: _Seen) -> tuple[Tensor | float, Tensor]:
+    def _split(self, attn: Tensor, batch: _Batch, seen: _Seen) -> tuple[Tensor | float, Tensor]:
         """The low and the high band of A2, in its memory."""
         if self.projector is None:
             low: Tensor | float = 1 / self.frames
@@ -279,15 +282,15 @@ class TiledSite:
             high = self._memory("high", tuple(attn.shape))
             torch.mm(attn.view(-1, self.frames), self.projector, out=high.view(-1, self.frames))
             low = attn.sub_(high)
-        if block.measured is not None:
-            seen.high = seen.high + self._squares(high, block)
+        if batch.measured is not None:
+            seen.high = seen.high + self._squares(high, batch)
             if isinstance(low, Tensor):
-                seen.low = seen.low + self._squares(low, block)
+                seen.low = seen.low + self._squares(low, batch)
         return low, high
 
-    def _squares(self, maps: Tensor, block: _Block) -> Tensor:
+    def _squares(self, maps: Tensor, batch: _Batch) -> Tensor:
         """The sums of the squares of the conditional maps, (videos,)."""
-        norms: Tensor = torch.linalg.vector_norm(maps.view(*block.query.shape[:2], -1)[block.measured], dim=-1)
+        norms: Tensor = torch.linalg.vector_norm(maps.view(*batch.query.shape[:2], -1)[batch.measured], dim=-1)
         return norms.square()
 
     def _beta(self, seen: _Seen) -> Tensor:
@@ -336,52 +339,17 @@ def _memory(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return view
 
 
-def _narrow(block: _Block, parts: slice, videos: slice) -> _Block:
-    """Some parts, of some videos, of a block of all parts."""
-    query, key, value, output = (tensor[parts, videos] for tensor in block[:4])
-    kept, anchors = (None if tensor is None else tensor[parts, videos] for tensor in (block.kept, block.anchors))
-    measured = block.measured
+def _narrow(batch: _Batch, parts: slice, videos: slice) -> _Batch:
+    """Some parts of some videos of a batch."""
+    query, key, value, output = (tensor[parts, videos] for tensor in batch[:4])
+    kept, anchors = (None if tensor is None else tensor[parts, videos] for tensor in (batch.kept, batch.anchors))
+    measured = batch.measured
     if measured is not None:
-        held = range(len(block.query))[parts]
+        held = range(len(batch.query))[parts]
         measured = measured - held.start if measured in held else None
-    return _Block(query, key, value, output, kept, anchors, measured)
+    return _Batch(query, key, value, output, kept, anchors, measured)
 
 
-def _pixels(tensor: Tensor, tile: _Tile) -> Tensor:
+def _pixels(tensor: Tensor, tile: Tile) -> Tensor:
     """The pixels of a tile in (parts, videos, pixels, ...)."""
     return tensor if tile.length == tensor.shape[2] else tensor.narrow(2, tile.start, tile.length)
-
-
-@lru_cache(maxsize=64)
-def _tiles(size: Size, anchor_size: Size, capacity: int, dtype: torch.dtype) -> tuple[_Tile, ...]:
-    """A feature map in tiles of so many pixels at most."""
-    (height, width), (anchor_height, anchor_width) = size, anchor_size
-    down, across = _bilinear(anchor_height, height, dtype), _bilinear(anchor_width, width, dtype)
-    tiles = []
-    for rows in _spans(height, max(1, capacity // width)):
-        for columns in _spans(width, capacity):
-            start, stop = rows.start * width + columns.start, (rows.stop - 1) * width + columns.stop
-            sources = _sources(rows, anchor_height, height), _sources(columns, anchor_width, width)
-            weights = down[rows, sources[0]], across[columns, sources[1]]
-            tiles.append(_Tile(start, stop - start, *weights, *sources))
-    return tuple(tiles)
-
-
-def _spans(length: int, longest: int) -> list[slice]:
-    """An axis in as few pieces as can be, of about the same length."""
-    count = -(-length // longest)
-    return [slice(i * length // count, (i + 1) * length // count) for i in range(count)]
-
-
-def _sources(positions: slice, size: int, new_size: int) -> slice:
-    """The pixels of an axis that are neighbours of these positions of the resampled one."""
-    first, last = ((position + 0.5) * size / new_size - 0.5 for position in (positions.start, positions.stop - 1))
-    return slice(max(0, floor(first)), min(size, floor(last) + 2))
-
-
-def _bilinear(size: int, new_size: int, dtype: torch.dtype) -> Tensor:
-    """The weights that resample an axis as `method.resample_map` does, (new_size, size)."""
-    with torch.inference_mode(False):
-        identity = torch.eye(size, dtype=dtype, device="cpu")[None]
-        weights: Tensor = F.interpolate(identity, size=new_size, mode="linear", align_corners=False)[0]
-        return weights.T.contiguous()

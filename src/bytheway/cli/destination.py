@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bytheway.clips.sheets import enlarge, factor_to_reach
-from bytheway.clips.write import check_output, save_video
+from bytheway.clips.write import check_output
 from bytheway.errors import ByTheWayError
 from bytheway.files import check_file
-from bytheway.generation.run import Clip
+from bytheway.generation.clip import Clip, comfortable_scale
 
-COMFORTABLE = 256  # pixels; smaller videos are unpleasant to watch
 LONGEST_NAME = 160  # bytes of a prompt; file systems take 255, seed and ending included
 
 
@@ -40,23 +38,17 @@ class Destination:
             raise ByTheWayError(f"{self.record} is no name for a record; let it end in .csv or .jsonl.")
         for index in range(self.count):
             path = self._place(index) or Path("clip.mp4")
-            scale = self._scale_for(path, min(size))
+            scale = self.scale or comfortable_scale(path, min(size))
             check_output(path, 8.0 if fps is None else fps, (scale * size[0], scale * size[1]))
             if self.record is not None:
                 check_file(self._numbered(self.record, index))
 
-    def save(self, clip: Clip, index: int, settings: Mapping[str, Any]) -> Path:
+    def save(self, clip: Clip, index: int) -> Path:
         """Write a clip, and its record where one is wanted; returns where the clip is."""
-        path = self._place(index) or _named_after(clip.settings)
-        frames = clip.shown()
-        scale = self._scale_for(path, min(frames.shape[1:3]))
-        save_video(enlarge(frames, scale), path, clip.fps, {**settings, "scale": scale})
+        path = clip.save(self._place(index) or _named_after(clip.settings), scale=self.scale)
         if self.record is not None and clip.record is not None:
             clip.record.save(self._numbered(self.record, index))
         return path
-
-    def _scale_for(self, path: Path, shorter_side: int) -> int:
-        return self.scale or (factor_to_reach(COMFORTABLE, shorter_side) if path.suffix else 1)
 
     def _place(self, index: int) -> Path | None:
         if self.output is None:

@@ -13,6 +13,7 @@ from typing import Never
 
 import typer
 
+from bytheway.cli.words import sentence_of
 from bytheway.errors import ByTheWayError, is_out_of_memory
 
 EXIT_BAD_INPUT = 2
@@ -72,7 +73,7 @@ def _interrupt(number: int, frame: FrameType | None) -> Never:
 def sentence_for(error: BaseException) -> str | None:
     """What to tell the user about an error; None for one that is no fault of theirs."""
     if isinstance(error, ByTheWayError):
-        return " ".join(str(error).split())
+        return sentence_of(error)
     if is_out_of_memory(error):
         return "There is not enough memory; try fewer --frames, a smaller --size or --dtype float16."
     if _is_network(error):

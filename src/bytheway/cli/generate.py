@@ -10,7 +10,14 @@ import typer
 
 from bytheway.cli.errors import reported
 
-OUTPUT, MODEL, START, METHOD, SAMPLING = "Output", "Model", "Start", "Method", "SchedulerSettings"
+OUTPUT, MODEL, START, METHOD, SAMPLING = "Output", "Model", "Start", "Method", "Sampling"
+
+
+def _presets() -> list[str]:
+    """What a shell completes --preset to."""
+    from bytheway.families.known import presets
+
+    return list(presets())
 
 
 def command(
@@ -140,7 +147,10 @@ def command(
     preset: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Settings for another architecture than the model's.", rich_help_panel=METHOD
+            metavar="NAME",
+            help="Settings of another model's (see bytheway models).",
+            autocompletion=_presets,
+            rich_help_panel=METHOD,
         ),
     ] = None,
     config: Annotated[
@@ -173,13 +183,9 @@ def command(
     ] = None,
     num_videos: Annotated[int, typer.Option(metavar="N", help="Clips for every prompt.", rich_help_panel=SAMPLING)] = 1,
     batch_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Clips made at once. Default: several where that is faster and fits the memory.",
-            rich_help_panel=SAMPLING,
-        ),
-    ] = None,
+        int,
+        typer.Option(metavar="N", help="Clips made at once; each needs memory of its own.", rich_help_panel=SAMPLING),
+    ] = 1,
     steps: Annotated[
         int | None,
         typer.Option(metavar="N", help="Denoising steps.", rich_help_panel=SAMPLING, show_default="the model's"),
@@ -210,10 +216,11 @@ def command(
     with reported():
         from bytheway.cli.destination import Destination
         from bytheway.cli.prompts import read_prompts
-        from bytheway.cli.run import ModelChoice, condition_of, drawn_seed, method_settings, run, size_of
+        from bytheway.cli.run import ModelChoice, method_settings, run, size_of, start_of
+        from bytheway.cli.tables import note
         from bytheway.clips.inputs import read_image, read_video
         from bytheway.errors import ByTheWayError
-        from bytheway.generation.request import Request
+        from bytheway.generation.request import Request, drawn_seed
 
         if bool(prompts) == (prompts_file is not None):
             raise ByTheWayError("Give either prompts or a file of them (--prompts-file).")
@@ -222,9 +229,12 @@ def command(
         chosen = {"alpha": alpha, "beta": beta, "tau": tau, "active_steps": active_steps}
         settings_for = partial(method_settings, preset, config, chosen, not no_enhance)
         width, height = size_of(size)
+        if seed is None:
+            seed = drawn_seed()
+            note(f"Seed {seed} (drawn; --seed {seed} makes the same clip again)")
         request = Request(
             prompts=tuple(prompts or ()),
-            seed=drawn_seed() if seed is None else seed,
+            seed=seed,
             config=settings_for(None),
             negative_prompt=negative_prompt,
             num_videos=num_videos,
@@ -248,5 +258,5 @@ def command(
         count = len(request.prompts) * num_videos
         destination = Destination(output, record, scale, count, folder=prompts_file is not None)
         destination.check(fps, (width or 1, height or 1))
-        choice = ModelChoice(model, motion_adapter, tuple(lora or ()), device, dtype, condition_of(request), controlnet)
+        choice = ModelChoice(model, motion_adapter, tuple(lora or ()), device, dtype, start_of(request), controlnet)
         run(choice, request, settings_for, destination)

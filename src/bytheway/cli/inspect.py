@@ -14,8 +14,9 @@ from bytheway.cli.errors import reported
 
 if TYPE_CHECKING:
     from bytheway.families.family import Family
+    from bytheway.families.pipeline import VideoPipeline
     from bytheway.families.sites import Site
-    from bytheway.models import GenerationDefaults
+    from bytheway.models.profile import Profile
 
 
 def command(
@@ -28,35 +29,31 @@ def command(
     with reported():
         from bytheway.cli.run import ModelChoice, in_words
         from bytheway.cli.tables import print_settings, print_table
-        from bytheway.families.family import JointAttentions
-        from bytheway.families.known import denoiser_of, family_of, preset_for
         from bytheway.families.sites import find_sites
-        from bytheway.models import generation_defaults
+        from bytheway.models.profile import profile_of
 
         pipe = ModelChoice(model, motion_adapter, (), "cpu", None).load()
-        preset = preset_for(pipe)
-        denoiser = denoiser_of(pipe)
-        family = family_of(denoiser)
-        defaults = generation_defaults(pipe)
+        profile = profile_of(pipe)
+        preset, defaults = profile.preset, profile.defaults
         summary = {
-            "family": f"{family.name} ({type(denoiser).__name__})",
+            "family": f"{profile.family.name} ({type(profile.denoiser).__name__})",
             "preset": f"{preset.name}: {in_words(preset.config)}",
             "clip": f"{defaults.num_frames} frames of {defaults.size[0]}x{defaults.size[1]}, {defaults.fps:g} a second",
             "sampling": f"{defaults.steps} steps, guidance {defaults.guidance_scale:g}",
         }
-        if isinstance(family.attentions, JointAttentions):
-            frames, width, height = _grid(pipe, defaults)
-            rows = _layers(pipe, family, f"{width}x{height}")
-            summary["tokens"] = f"{frames * width * height} of the video, {frames} latent frames of {width}x{height}"
+        if profile.has_temporal_maps:
+            rows = _blocks(find_sites(profile.denoiser, preset.config), profile)
         else:
-            rows = _blocks(find_sites(denoiser, preset.config), defaults.size, pipe)
+            frames, width, height = _grid(profile)
+            rows = _layers(pipe, profile.family, f"{width}x{height}")
+            summary["tokens"] = f"{frames * width * height} of the video, {frames} latent frames of {width}x{height}"
         print_table(("block", "sites", "resolution", "heads", "role"), rows)
         if defaults.vocabulary is not None:
             summary["words"] = ", ".join(sorted(defaults.vocabulary))
         print_settings(model, summary)
 
 
-def _layers(pipe: Any, family: Family, resolution: str) -> Iterator[tuple[object, ...]]:
+def _layers(pipe: VideoPipeline, family: Family, resolution: str) -> Iterator[tuple[object, ...]]:
     """A row for each list of blocks whose attention is joint: there are dozens of them, all alike."""
     from bytheway.families.known import denoisers_of
     from bytheway.families.tokens import self_attentions
@@ -68,23 +65,19 @@ def _layers(pipe: Any, family: Family, resolution: str) -> Iterator[tuple[object
             yield kind, count, resolution, heads, "motion"
 
 
-def _grid(pipe: Any, defaults: GenerationDefaults) -> tuple[int, int, int]:
+def _grid(profile: Profile) -> tuple[int, int, int]:
     """Frames, width and height of the usual clip in tokens."""
-    from bytheway.families.known import denoiser_of
-    from bytheway.families.tokens import patch_size
-    from bytheway.models.profile import latent_frames, pixels_per_latent
-
-    patch = patch_size(denoiser_of(pipe).config)
-    frames, scale = latent_frames(pipe, defaults.num_frames), pixels_per_latent(pipe)
-    width, height = defaults.size
-    return math.ceil(frames / patch[0]), width // scale // patch[2], height // scale // patch[1]
+    frames, scale = profile.latent_frames(profile.defaults.num_frames), profile.pixels_per_latent
+    width, height = profile.defaults.size
+    per_frame, rows, columns = profile.patch
+    return math.ceil(frames / per_frame), width // scale // columns, height // scale // rows
 
 
-def _blocks(sites: list[Site], size: tuple[int, int], pipe: Any) -> Iterator[tuple[object, ...]]:
+def _blocks(sites: list[Site], profile: Profile) -> Iterator[tuple[object, ...]]:
     """A row for each block: what its sites have in common, at the size of frames that suits the model."""
-    from bytheway.models.profile import pixels_per_latent
-
     for block, group in groupby(sites, key=lambda site: site.block):
         first, *others = group
-        width, height = (math.ceil(side / pixels_per_latent(pipe) / first.downscale) for side in size)
+        width, height = (
+            math.ceil(side / profile.pixels_per_latent / first.downscale) for side in profile.defaults.size
+        )
         yield block, 1 + len(others), f"{width}x{height}", first.heads, first.role

@@ -4,23 +4,21 @@ from bytheway.cli.errors import reported
 
 
 def command() -> None:
-    """List the models known by name: family, preset, source, whether they are here, and what they are."""
+    """List the models known by name: family, preset and what was measured with it, source, and what they are."""
     with reported():
         from bytheway.cli.tables import print_settings, print_table
-        from bytheway.families.known import family_of_model, known_models, preset_of_model
+        from bytheway.cli.words import with_option
+        from bytheway.families.known import family_of_model, figure_of_model, known_models, preset_of_model
         from bytheway.models.registry import is_present, source_of
 
+        models = known_models()
         print_table(
-            ("name", "family", "preset", "present", "comes from"),
-            (
-                (
-                    m.name,
-                    family_of_model(m).name,
-                    preset_of_model(m).name + ("" if m.measured else " (starting point)"),
-                    "yes" if is_present(m) else "no",
-                    source_of(m),
-                )
-                for m in known_models()
-            ),
+            ("name", "family", "present", "comes from"),
+            ((m.name, family_of_model(m).name, "yes" if is_present(m) else "no", source_of(m)) for m in models),
         )
-        print_settings("what they are", {m.name: m.description for m in known_models()})
+        presets = [(m.name, preset_of_model(m), figure_of_model(m)) for m in models]
+        print_table(
+            ("name", "preset", "settings of", "measured"),
+            ((name, preset.name, preset.source, figure) for name, preset, figure in presets),
+        )
+        print_settings("what they are", {m.name: with_option(m.description, m.start) for m in models})

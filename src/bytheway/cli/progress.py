@@ -10,7 +10,8 @@ from bytheway.cli.tables import note
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn, TaskID
 
-    from bytheway.generation.sample import Step, Take
+    from bytheway.generation.job import PlannedClip
+    from bytheway.generation.sample import Step
     from bytheway.models.videocrafter.convert import Written
 
 
@@ -56,20 +57,20 @@ class RunProgress(_Progress):
     def __call__(self, step: Step) -> None:
         """Show one more step."""
         done, total = step.iteration * step.steps + step.done, step.steps * step.iterations
-        clips = self._numbers(step.takes)
+        clips = self._numbers(step.clips)
         name = clips + step.variant
         if name not in self._tasks:
             self._set_aside(clips)
             self._tasks[name] = self._bars.add_task(name, phase="")
             if not self._drawn:
-                for take in step.takes:
-                    said = self._numbers((take,)) + step.variant
-                    note(f"{said}: {take.prompt} (seed {take.seed}, {total} steps)")
+                for clip in step.clips:
+                    said = self._numbers((clip,)) + step.variant
+                    note(f"{said}: {clip.prompt} (seed {clip.seed}, {total} steps)")
         self._bars.update(self._tasks[name], completed=done, total=total, phase=_phase(step))
 
-    def _numbers(self, takes: tuple[Take, ...]) -> str:
+    def _numbers(self, planned: tuple[PlannedClip, ...]) -> str:
         """Which of all the clips these are, in words; nothing where there is one clip only."""
-        first, last = takes[0].index + 1, takes[-1].index + 1
+        first, last = planned[0].index + 1, planned[-1].index + 1
         if self._clips == 1:
             return ""
         return f"clip {first}/{self._clips} " if first == last else f"clips {first}-{last}/{self._clips} "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import re
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,12 +15,14 @@ from bytheway.cli.progress import RunProgress
 from bytheway.cli.tables import note, print_settings, print_table
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
-from bytheway.families.known import preset_for, presets
-from bytheway.generation.request import Request, changes_to_inputs, complete, unknown_words
-from bytheway.generation.run import generate, shown_size
+from bytheway.families.family import Start
+from bytheway.families.known import presets
+from bytheway.families.pipeline import VideoPipeline
+from bytheway.generation.job import changes_to_inputs, check
+from bytheway.generation.request import Request
+from bytheway.generation.run import make_clips, shown_size
 from bytheway.models import load
-from bytheway.models.signature import takes
-from bytheway.models.starts import Condition
+from bytheway.models.profile import Profile, profile_of
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ class ModelChoice:
     lora: tuple[str, ...]
     device: str | None
     dtype: str | None
-    condition: Condition | None = None
+    start: Start | None = None
     controlnet: str | None = None
 
-    def load(self) -> Any:
+    def load(self) -> VideoPipeline:
         """The pipeline, on its device, without progress bars of its own."""
         note(f"Loading {self.model}")
         with _kept_to_the_end():
@@ -45,7 +46,7 @@ class ModelChoice:
                 self.model,
                 motion_adapter=self.motion_adapter,
                 lora=self.lora,
-                condition=self.condition,
+                start=self.start,
                 controlnet=self.controlnet,
                 device=self.device,
                 dtype=self.dtype,
@@ -59,7 +60,7 @@ class ModelChoice:
             "model": self.model,
             "motion_adapter": self.motion_adapter,
             "lora": list(self.lora),
-            "condition": self.condition,
+            "start": self.start,
             "controlnet": self.controlnet,
         }
 
@@ -77,24 +78,25 @@ class Made:
 def run(
     choice: ModelChoice,
     request: Request,
-    settings_for: Callable[[Any], ByTheWayConfig | None],
+    settings_for: Callable[[Profile | None], ByTheWayConfig | None],
     destination: Destination,
 ) -> None:
     """Load the model, make the clips, save each as soon as it is there, and say what was made.
 
-    `settings_for` gives the method's settings for the loaded pipeline.
+    `settings_for` gives the method's settings for the profile of the loaded pipeline.
     """
     pipe = choice.load()
-    request = complete(replace(request, config=settings_for(pipe)), pipe)
-    destination.check(request.fps, shown_size(request))
-    for change in changes_to_inputs(request):
+    profile = profile_of(pipe)
+    job = check(replace(request, config=settings_for(profile)), profile)
+    destination.check(job.fps, shown_size(job))
+    for change in changes_to_inputs(job):
         note(change)
-    _warn_of_unknown_words(pipe, choice.model, request.prompts)
+    _warn_of_unknown_words(profile, choice.model, request.prompts)
     made: list[Made] = []
     try:
         with RunProgress(destination.count) as progress:
-            for index, clip in enumerate(generate(pipe, request, progress)):
-                path = destination.save(clip, index, choice.settings() | clip.settings)
+            for index, clip in enumerate(make_clips(pipe, job, progress)):
+                path = destination.save(replace(clip, settings=choice.settings() | clip.settings), index)
                 made.append(Made(path, clip.settings, clip.seconds, clip.frames.shape))
     finally:  # the clips that were finished before an interruption are there to be seen
         if made:
@@ -102,11 +104,11 @@ def run(
 
 
 def method_settings(
-    preset: str | None, file: Path | None, chosen: Mapping[str, Any], enhance: bool, pipe: Any | None
+    preset: str | None, file: Path | None, chosen: Mapping[str, Any], enhance: bool, profile: Profile | None
 ) -> ByTheWayConfig | None:
-    """The method's settings: a file's, a preset's or those that suit the pipeline, then the values chosen one by one.
+    """The method's settings: a file's, a preset's or those that suit the model, then the values chosen one by one.
 
-    Without a pipeline (None) only checks what was given. Returns None where the method is to be left out.
+    Without a profile of the model (None) only checks what was given. Returns None where the method is to be left out.
     """
     changes = {name: value for name, value in chosen.items() if value is not None}
     if not enhance:
@@ -119,8 +121,10 @@ def method_settings(
         raise ByTheWayError(f"There is no preset {preset!r}; the presets are {', '.join(presets())}.")
     if file:
         base = ByTheWayConfig.load(file)
-    elif preset or pipe:
-        base = (presets()[preset] if preset else preset_for(pipe)).config
+    elif preset:
+        base = presets()[preset].config
+    elif profile is not None:
+        base = profile.preset.config
     else:
         base = ByTheWayConfig()
     return base.replace(**changes)
@@ -136,14 +140,7 @@ def size_of(text: str | None) -> tuple[int | None, int | None]:
     return int(match[1]), int(match[2])
 
 
-def drawn_seed() -> int:
-    """A seed for a run that was given none; torch's global generator stays as it is."""
-    seed = secrets.randbelow(2**32)
-    note(f"Seed {seed} (drawn; --seed {seed} makes the same clip again)")
-    return seed
-
-
-def condition_of(request: Request) -> Condition | None:
+def start_of(request: Request) -> Start | None:
     """What the clips start from beside the prompt.
 
     Raises:
@@ -151,16 +148,16 @@ def condition_of(request: Request) -> Condition | None:
     """
     if request.video is not None:
         return "video"
-    kinds: set[Condition] = {"sketch" if still.sketch else "image" for still in request.images}
+    kinds: set[Start] = {"sketch" if still.sketch else "image" for still in request.images}
     if len(kinds) > 1:
         raise ByTheWayError("A clip starts from images or from sketches, not from both; leave one kind out.")
     return kinds.pop() if kinds else None
 
 
-def _warn_of_unknown_words(pipe: Any, model: str, prompts: tuple[str, ...]) -> None:
-    if not takes(pipe, "prompt"):
+def _warn_of_unknown_words(profile: Profile, model: str, prompts: tuple[str, ...]) -> None:
+    if not profile.accepts("prompt"):
         note(f"Warning: {model} reads no prompts; the clip is only named after it.", "yellow")
-    words = dict.fromkeys(word for prompt in prompts for word in unknown_words(pipe, prompt))
+    words = dict.fromkeys(word for prompt in prompts for word in profile.unknown_words(prompt))
     if words:
         note(
             f"Warning: {model} has never read: {', '.join(words)}. bytheway inspect {model} lists its words.", "yellow"

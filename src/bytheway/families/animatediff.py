@@ -13,6 +13,7 @@ from bytheway.families.family import (
     KnownModel,
     Preset,
     SchedulerSettings,
+    Start,
     TemporalAttentions,
 )
 
@@ -49,11 +50,12 @@ def _lightning(steps: int) -> KnownModel:
     )
 
 
-def _sparsectrl(form: str, controlnet: str, description: str) -> KnownModel:
+def _sparsectrl(form: str, controlnet: str, start: Start, description: str) -> KnownModel:
     """SparseCtrl (Guo et al., arXiv 2311.16933); steps and guidance of its authors' configs/prompts/3_sparsectrl."""
     return KnownModel(
         name=f"sparsectrl-{form}",
         description=description,
+        start=start,
         base=_REALISTIC_VISION,
         motion_adapter=_V3,
         controlnet=controlnet,
@@ -116,16 +118,19 @@ _MODELS: Final = (
     _sparsectrl(
         "rgb",
         "guoyww/animatediff-sparsectrl-rgb",
-        "AnimateDiff v3 with SparseCtrl: images for any of the frames (--image)",
+        "image",
+        "AnimateDiff v3 with SparseCtrl: images for any of the frames",
     ),
     _sparsectrl(
         "scribble",
         "guoyww/animatediff-sparsectrl-scribble",
-        "AnimateDiff v3 with SparseCtrl: sketches for any of the frames (--sketch)",
+        "sketch",
+        "AnimateDiff v3 with SparseCtrl: sketches for any of the frames",
     ),
     KnownModel(
         name="pia",
-        description="PIA (Zhang et al., arXiv 2312.13964) on Realistic Vision 6.0: animates an image (--image)",
+        description="PIA (Zhang et al., arXiv 2312.13964) on Realistic Vision 6.0: animates an image",
+        start="image",
         base="SG161222/Realistic_Vision_V6.0_B1_noVAE",
         motion_adapter="openmmlab/PIA-condition-adapter",
     ),

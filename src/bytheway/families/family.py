@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from bytheway.attention.layout import VideoTokens
 from bytheway.config import ByTheWayConfig
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 # The arguments of a call of a denoiser, by the names in its forward.
 Inputs: TypeAlias = Mapping[str, Any]
+
+# What clips start from beside the prompt.
+Start: TypeAlias = Literal["image", "sketch", "video"]
 
 UNMEASURED: Final = "unmeasured"
 
@@ -28,7 +31,7 @@ class Preset:
     """Settings of the method, and how much is known of them.
 
     Attributes:
-        name: what `--preset` takes.
+        name: by which people choose it.
         config: the settings.
         source: who found them, and where it is written.
         figure: what was measured with them, in words; "unmeasured" where nothing was.
@@ -98,7 +101,7 @@ class MakersDefaults:
     """What the makers of a model use, where its pipeline's call and its denoiser say nothing of it or something else.
 
     Attributes:
-        settings: fields of `bytheway.models.GenerationDefaults`.
+        settings: fields of `bytheway.models.GenerationDefaults`, by name.
         pipelines: how the names of the pipelines begin that they are for; "" for all of the family.
         applies: from the configurations of pipeline and denoiser, whether this is the model they are for.
     """
@@ -140,8 +143,9 @@ class KnownModel:
     vocabulary.
 
     Attributes:
-        name: what `--model` takes.
+        name: by which people choose it.
         description: what it is, in a line.
+        start: what its clips start from beside the prompt, where it needs that.
         preset: name of its preset; None: the first of the family.
         measured: whether the preset's figure is of this model; else the settings are a starting point for it.
         controlnet: SparseCtrl's weights, for a model that is given images.
@@ -152,6 +156,7 @@ class KnownModel:
 
     name: str
     description: str
+    start: Start | None = None
     preset: str | None = None
     measured: bool = False
     base: str | None = None

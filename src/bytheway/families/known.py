@@ -20,7 +20,8 @@ from bytheway.families import (
     videocrafter,
     wan,
 )
-from bytheway.families.family import Family, KnownModel, Preset
+from bytheway.families.family import UNMEASURED, Family, KnownModel, Preset
+from bytheway.families.pipeline import Model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,7 +66,7 @@ def withdraw(family: Family) -> None:
     _FAMILIES.remove(family)
 
 
-def denoisers_of(model: Any) -> list[nn.Module]:
+def denoisers_of(model: Model) -> list[nn.Module]:
     """The denoisers of a pipeline, of which some have two, or the model itself where it is one; none is compiled.
 
     Raises:
@@ -83,7 +84,7 @@ def denoisers_of(model: Any) -> list[nn.Module]:
     return [getattr(denoiser, "_orig_mod", denoiser) for denoiser in found]
 
 
-def denoiser_of(model: Any) -> nn.Module:
+def denoiser_of(model: Model) -> nn.Module:
     """The first of `denoisers_of`, which tells the family."""
     return denoisers_of(model)[0]
 
@@ -112,7 +113,7 @@ def presets() -> Mapping[str, Preset]:
     return {preset.name: preset for family in _FAMILIES for preset in family.presets}
 
 
-def preset_for(model: Any) -> Preset:
+def preset_for(model: Model) -> Preset:
     """The preset for a pipeline or a bare denoiser: the one that the model's own folder names, else its family's.
 
     Raises:
@@ -142,13 +143,18 @@ def preset_of_model(model: KnownModel) -> Preset:
     return family_of_model(model).presets[0] if model.preset is None else presets()[model.preset]
 
 
-def folder_of(model: Any) -> Path | None:
+def figure_of_model(model: KnownModel) -> str:
+    """What was measured of a known model with its preset, in words; "unmeasured" where nothing was."""
+    return preset_of_model(model).figure if model.measured else UNMEASURED
+
+
+def folder_of(model: Model) -> Path | None:
     """The local folder that a pipeline was loaded from; None where it came from elsewhere."""
     name = getattr(model, "config", {}).get("_name_or_path")
     return Path(name) if name and Path(name).is_dir() else None
 
 
-def world_of(model: Any) -> dict[str, Any] | None:
+def world_of(model: Model) -> dict[str, Any] | None:
     """What the folder of a pipeline says of the model (`world.json`); None where it says nothing.
 
     Raises:

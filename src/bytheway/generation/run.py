@@ -1,4 +1,4 @@
-"""A run from prompts to clips: what is asked of it is a `Request`. The command line and others build on it.
+"""From prompts to clips, on a loaded pipeline. The command line and others build on it.
 
 Importing this does not import torch.
 """
@@ -7,123 +7,151 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
-from itertools import product
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import Any, Final, TypeAlias
+from weakref import WeakSet
 
 import numpy as np
 
 import bytheway
 from bytheway.clips.frames import Frames
-from bytheway.clips.sheets import side_by_side
-from bytheway.errors import is_out_of_memory
-from bytheway.generation.batches import clips_at_once
-from bytheway.generation.request import Request, complete, shape
-from bytheway.generation.sample import Sampler, Step, Take, has_free_init
+from bytheway.errors import ByTheWayError, is_out_of_memory
+from bytheway.families.pipeline import VideoPipeline
+from bytheway.generation.clip import Clip, compared
+from bytheway.generation.job import Job, PlannedClip, check
+from bytheway.generation.request import Request
+from bytheway.generation.sample import Sampler, Step
+from bytheway.models.profile import profile_of
 
-if TYPE_CHECKING:
-    from bytheway.record import Record
+OnStep: TypeAlias = Callable[[Step], None]
+
+# Pipelines that a batch is being made with, and who may change that.
+_AT_WORK: Final[WeakSet[VideoPipeline]] = WeakSet()
+_ONE_BY_ONE: Final = Lock()
 
 
-@dataclass(frozen=True)
-class Clip:
-    """A finished clip, and everything that is needed to make it again (`settings`, ready for JSON).
+def generate(
+    pipe: VideoPipeline, request: Request | str | Sequence[str], on_step: OnStep | None = None, **settings: Any
+) -> Iterator[Clip]:
+    """Make clips with a loaded pipeline, each handed out as soon as the batch that it is in is finished.
 
-    `seconds` is how long it took; of clips made at once, each one's share.
+    The pipeline is left as it was, also when the run is broken off. It can be at work in one thread at a time:
+    diffusers' schedulers keep the state of a run.
+
+    Args:
+        pipe: a diffusers pipeline of a family that is known, such as `bytheway.load` returns.
+        request: a `Request`, or one prompt or several.
+        on_step: hears of every denoising step; what it raises ends the run.
+        settings: with prompts, the other fields of the request. The method's settings, `config`, are those of the
+            pipeline's preset where they are not given; None leaves the method out.
+
+    Raises:
+        ByTheWayError: the request cannot be met; while the clips are made, also for a pipeline that is at work.
+
+    >>> pipe = load("diorama")  # doctest: +SKIP
+    >>> for clip in generate(pipe, "a red ball bouncing on grass", seed=1):  # doctest: +SKIP
+    ...     clip.save("ball.mp4")
     """
-
-    frames: Frames
-    vanilla: Frames | None  # the same seed without the method, where asked for
-    record: Record | None
-    fps: float
-    seconds: float
-    settings: dict[str, Any]
-
-    def shown(self) -> Frames:
-        """The clip itself, or both variants side by side."""
-        return self.frames if self.vanilla is None else _compared(self.vanilla, self.frames)
+    profile = profile_of(pipe)
+    if not isinstance(request, Request):
+        prompts = (request,) if isinstance(request, str) else tuple(request)
+        request = Request(prompts, **{"config": profile.preset.config, **settings})
+    elif settings:
+        raise ByTheWayError(f"The request says everything; put {', '.join(settings)} into it.")
+    return make_clips(pipe, check(request, profile), on_step)
 
 
-def generate(pipe: Any, request: Request, on_step: Callable[[Step], None] = lambda step: None) -> Iterator[Clip]:
-    """Make the clips, as many at once as pay and fit, each handed out as soon as those made with it are finished.
+def make_clips(pipe: VideoPipeline, job: Job, on_step: OnStep | None = None) -> Iterator[Clip]:
+    """Make the clips of a job, at most `batch_size` at once; a batch that does not fit the memory is made in halves.
 
-    A batch that needs more memory than there is is made again in halves. `pipe` is a loaded diffusers pipeline; it is
-    left as it was, also when the run is broken off. `on_step` hears of every denoising step; what it raises ends the
-    run. Raises ByTheWayError for a request that cannot be met.
+    `pipe` and `on_step` are those of `generate`.
     """
-    request = complete(request, pipe)
-    seeds = range(request.seed, request.seed + request.num_videos)
-    waiting = [Take(index, *each) for index, each in enumerate(product(request.prompts, seeds))]
-    size = clips_at_once(pipe, request)
+    waiting, size = list(job.clips), job.request.batch_size
     while waiting:
-        takes = tuple(waiting[:size])
-        clips = _batch(pipe, request, takes, on_step)
+        planned = tuple(waiting[:size])
+        clips = _batch(pipe, job, planned, on_step or (lambda step: None))
         if clips is None:
-            size = len(takes) // 2
+            size = len(planned) // 2
             continue
         yield from clips
-        del waiting[: len(takes)]
+        del waiting[: len(planned)]
 
 
-def shown_size(request: Request) -> tuple[int, int]:
-    """Width and height, in pixels, of what is shown of the clips of a complete request."""
-    _, width, height = shape(request)
-    if request.compare:
-        still = np.zeros((1, height, width, 3), dtype=np.uint8)
-        height, width = _compared(still, still).shape[1:3]
+def shown_size(job: Job) -> tuple[int, int]:
+    """Width and height, in pixels, of what is shown of the clips of a job."""
+    if not job.request.compare:
+        return job.width, job.height
+    still = np.zeros((1, job.height, job.width, 3), dtype=np.uint8)
+    height, width = compared(still, still).shape[1:3]
     return width, height
 
 
-def _compared(vanilla: Frames, enhanced: Frames) -> Frames:
-    return side_by_side([("vanilla", vanilla), ("enhanced", enhanced)])
-
-
-def _batch(pipe: Any, request: Request, takes: tuple[Take, ...], on_step: Callable[[Step], None]) -> list[Clip] | None:
+def _batch(pipe: VideoPipeline, job: Job, planned: tuple[PlannedClip, ...], on_step: OnStep) -> list[Clip] | None:
     """The clips of a batch; None where several need more memory than there is."""
     import torch
 
     try:
-        return _clips(pipe, request, takes, on_step)
+        with _at_work(pipe):
+            return _clips(pipe, job, planned, on_step)
     except Exception as error:
-        if len(takes) == 1 or not is_out_of_memory(error):
+        if len(planned) == 1 or not is_out_of_memory(error):
             raise
     torch.cuda.empty_cache()
     return None
 
 
-def _clips(pipe: Any, request: Request, takes: tuple[Take, ...], on_step: Callable[[Step], None]) -> list[Clip]:
-    sample = Sampler(pipe, request, takes, on_step)
+@contextmanager
+def _at_work(pipe: VideoPipeline) -> Iterator[None]:
+    """Has the pipeline to itself, or refuses: two runs at once would go through one scheduler and both go wrong."""
+    with _ONE_BY_ONE:
+        if pipe in _AT_WORK:
+            raise ByTheWayError(
+                "This pipeline is making other clips at the moment; wait until they are finished, or load the model "
+                "once more."
+            )
+        _AT_WORK.add(pipe)
+    try:
+        yield
+    finally:
+        with _ONE_BY_ONE:
+            _AT_WORK.discard(pipe)
+
+
+def _clips(pipe: VideoPipeline, job: Job, planned: tuple[PlannedClip, ...], on_step: OnStep) -> list[Clip]:
+    sample = Sampler(pipe, job, planned, on_step)
     start = time.perf_counter()
-    vanilla = sample(None)[0] if request.compare else [None] * len(takes)
-    enhanced, record = sample(request.config)
-    seconds = (time.perf_counter() - start) / len(takes)
-    settings = [_settings(pipe, request, take, len(takes)) for take in takes]
+    vanilla: Sequence[Frames | None] = sample(None)[0] if job.request.compare else [None] * len(planned)
+    enhanced, record = sample(job.request.config)
+    seconds = (time.perf_counter() - start) / len(planned)
     return [
-        Clip(frames, beside, record, own["fps"], seconds, own)
-        for frames, beside, own in zip(enhanced, vanilla, settings, strict=True)
+        Clip(frames, beside, record, job.fps, seconds, _settings(pipe, job, clip, len(planned)))
+        for frames, beside, clip in zip(enhanced, vanilla, planned, strict=True)
     ]
 
 
-def _settings(pipe: Any, request: Request, take: Take, batch_size: int) -> dict[str, Any]:
+def _settings(pipe: VideoPipeline, job: Job, clip: PlannedClip, batch_size: int) -> dict[str, Any]:
+    """What makes a clip again, ready for JSON."""
     import torch
 
+    request = job.request
     return {
-        "prompt": take.prompt,
+        "prompt": clip.prompt,
         "negative_prompt": request.negative_prompt,
-        "seed": take.seed,
-        "num_frames": request.num_frames,
-        "width": request.width,
-        "height": request.height,
-        "steps": request.steps,
-        "guidance_scale": request.guidance_scale,
-        "fps": request.fps,
+        "seed": clip.seed,
+        "num_frames": job.num_frames,
+        "width": job.width,
+        "height": job.height,
+        "steps": job.steps,
+        "guidance_scale": job.guidance_scale,
+        "fps": job.fps,
         "scheduler": type(pipe.scheduler).__name__,
-        "free_init": request.free_init or has_free_init(pipe),
-        "images": [f"{still.name}@{still.index(shape(request)[0])}" for still in request.images],
-        "video": request.video.name if request.video else None,
-        "strength": request.strength,
+        "free_init": job.free_init_iterations is not None,
+        "images": [f"{still.name}@{still.index(job.num_frames)}" for still in request.images],
+        "video": job.video.name if job.video else None,
+        "strength": job.strength,
         "compare": request.compare,
         "batch_size": batch_size,  # rounding differs with it
         "config": request.config.to_dict() if request.config else None,

@@ -8,104 +8,104 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from bytheway.clips.frames import Frames, as_frames
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
-from bytheway.generation.request import Request, conditions
-from bytheway.models.signature import arguments
+from bytheway.families.pipeline import VideoPipeline
+from bytheway.generation.free_init import free_init
+from bytheway.generation.job import Job, PlannedClip
 from bytheway.models.sources import first_line
 
 if TYPE_CHECKING:
     from bytheway.apply.api import Run
     from bytheway.record import Record
 
-Variant = Literal["vanilla", "enhanced"]
-
-FREE_INIT_ITERATIONS: Final = 3
-
-
-@dataclass(frozen=True)
-class Take:
-    """A clip to be made: its number in the run, from 0, its prompt and its seed."""
-
-    index: int
-    prompt: str
-    seed: int
+Variant: TypeAlias = Literal["vanilla", "enhanced"]
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where a run is: `done` of `steps` denoising steps of an iteration of one variant of the clips made at once."""
+    """Where a run is.
 
-    takes: tuple[Take, ...]
+    Attributes:
+        clips: those that are made at once.
+        variant: which of the two variants of them.
+        done: denoising steps of this iteration that are finished.
+        steps: all of its denoising steps.
+        active: how many of them, from the first on, the method acts in.
+        iteration: of FreeInit, from 0; without it there is one.
+        iterations: how many there are.
+    """
+
+    clips: tuple[PlannedClip, ...]
     variant: Variant
     done: int
     steps: int
-    active: int  # the method acts in this many steps from the first on
-    iteration: int  # of FreeInit, from 0; without it there is one
+    active: int
+    iteration: int
     iterations: int
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """Calls the pipeline for a batch of clips of a complete request; the steps are told to `on_step`."""
+    """Calls the pipeline for some clips of a job at once; the steps are told to `on_step`."""
 
-    pipe: Any
-    request: Request
-    takes: tuple[Take, ...]
+    pipe: VideoPipeline
+    job: Job
+    clips: tuple[PlannedClip, ...]
     on_step: Callable[[Step], None]
 
     def __call__(self, config: ByTheWayConfig | None) -> tuple[list[Frames], Record | None]:
         """The clips, with the method's settings or without the method, and the record where one is kept."""
         import torch
 
-        request, takes = self.request, self.takes
-        negative = request.negative_prompt is not None
+        job, clips = self.job, self.clips
+        negative = job.request.negative_prompt
         with (
-            free_init(self.pipe) if request.free_init else nullcontext(),
-            _own_randomness(self.pipe, takes[0].seed),
+            free_init(self.pipe) if job.request.free_init else nullcontext(),
+            _own_randomness(self.pipe, clips[0].seed),
             _text_model(self.pipe),
             self._method(config) as run,
             _refusals_said(self.pipe),
         ):
             settings = {
-                "prompt": _each([take.prompt for take in takes]),
-                "negative_prompt": _each([request.negative_prompt] * len(takes)) if negative else None,
-                "num_frames": request.num_frames,
-                "height": request.height,
-                "width": request.width,
-                "steps": request.steps,
-                "guidance_scale": request.guidance_scale,
-                "frame_rate": request.fps,
-                "generator": _each([torch.Generator("cpu").manual_seed(take.seed) for take in takes]),
+                "prompt": _each([clip.prompt for clip in clips]),
+                "negative_prompt": None if negative is None else _each([negative] * len(clips)),
+                "num_frames": job.num_frames,
+                "height": job.height,
+                "width": job.width,
+                "steps": job.steps,
+                "guidance_scale": job.guidance_scale,
+                "frame_rate": job.fps,
+                "generator": _each([torch.Generator("cpu").manual_seed(clip.seed) for clip in clips]),
                 "output_type": "np",
-                **conditions(request, self.pipe),
-                **self._callbacks(config, _iterations(self.pipe)),
+                **job.inputs,
+                **self._callbacks(config),
             }
-            result = self.pipe(**arguments(self.pipe, settings))
-        return [as_frames(video) for video in result.frames[: len(takes)]], run.record if run else None
+            result = self.pipe(**job.profile.call.arguments(settings))
+        return [as_frames(video) for video in result.frames[: len(clips)]], run.record if run else None
 
     def _method(self, config: ByTheWayConfig | None) -> AbstractContextManager[Run | None]:
         from bytheway.apply.api import enhanced, observe
 
         if config is not None:
-            return enhanced(self.pipe, config, record=self.request.record)
-        return observe(self.pipe) if self.request.record and not self.request.compare else nullcontext()
+            return enhanced(self.pipe, config, record=self.job.request.record)
+        return observe(self.pipe) if self.job.request.record and not self.job.request.compare else nullcontext()
 
-    def _callbacks(self, config: ByTheWayConfig | None, iterations: int) -> dict[str, Callable[..., Any]]:
+    def _callbacks(self, config: ByTheWayConfig | None) -> dict[str, Callable[..., Any]]:
         """What the pipeline calls after its steps, in the new way or the old one; some call nothing."""
         from bytheway.apply.steps import count_active
 
         variant: Variant = "enhanced" if config else "vanilla"
-        iteration = -1
+        iteration, iterations = -1, self.job.free_init_iterations or 1
 
         def tell(done: int, steps: int) -> None:
             active = count_active(config.active_steps, steps) if config else 0
-            self.on_step(Step(self.takes, variant, done, steps, active, max(iteration, 0), iterations))
+            self.on_step(Step(self.clips, variant, done, steps, active, max(iteration, 0), iterations))
 
-        def on_step_end(pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        def on_step_end(pipe: VideoPipeline, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             nonlocal iteration
             iteration += index == 0
             calls, order = pipe.num_timesteps, pipe.scheduler.order
@@ -114,9 +114,9 @@ class Sampler:
             return tensors
 
         def on_step(step: int, timestep: Any, latents: Any) -> None:
-            tell(step + 1, self.request.steps_run)
+            tell(step + 1, self.job.steps_run)
 
-        tell(0, self.request.steps_run)
+        tell(0, self.job.steps_run)
         return {"on_step_end": on_step_end, "on_step": on_step}
 
 
@@ -126,7 +126,7 @@ def _each(values: list[Any]) -> Any:
 
 
 @contextmanager
-def _own_randomness(pipe: Any, seed: int) -> Iterator[None]:
+def _own_randomness(pipe: VideoPipeline, seed: int) -> Iterator[None]:
     """What a pipeline draws without its generator (SparseCtrl's latents of the images) depends on the seed as well.
 
     It is another stream than the generator's, and torch's own is left as it was.
@@ -144,7 +144,7 @@ def _own_randomness(pipe: Any, seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _text_model(pipe: Any) -> Iterator[None]:
+def _text_model(pipe: VideoPipeline) -> Iterator[None]:
     """CLIP's text encoder under the name that pipelines look in for its last norm, where transformers has it no more.
 
     I2VGenXL's skips a layer by default and then needs that norm. The name is none of a submodule: nothing else sees it.
@@ -161,7 +161,7 @@ def _text_model(pipe: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _refusals_said(pipe: Any) -> Iterator[None]:
+def _refusals_said(pipe: VideoPipeline) -> Iterator[None]:
     """Turns what diffusers says in a run of settings or a configuration that it does not take into a `ByTheWayError`.
 
     Errors that it does not raise by a statement of its own, and those of its callbacks, stay what they are.
@@ -174,26 +174,3 @@ def _refusals_said(pipe: Any) -> Iterator[None]:
         if not (frame.f_globals.get("__name__", "").startswith("diffusers.") and statement.startswith("raise ")):
             raise
         raise ByTheWayError(f"This model ({type(pipe).__name__}) cannot be run so: {first_line(error)}") from error
-
-
-@contextmanager
-def free_init(pipe: Any, iterations: int = FREE_INIT_ITERATIONS) -> Iterator[None]:
-    """FreeInit switched on for a while; a pipeline that has it on already keeps its own."""
-    if has_free_init(pipe):
-        yield
-        return
-    pipe.enable_free_init(num_iters=iterations)
-    try:
-        yield
-    finally:
-        pipe.disable_free_init()
-
-
-def has_free_init(pipe: Any) -> bool:
-    """Whether FreeInit is on."""
-    return getattr(pipe, "free_init_enabled", False)
-
-
-def _iterations(pipe: Any) -> int:
-    """How often the denoising is run."""
-    return pipe._free_init_num_iters if has_free_init(pipe) else 1

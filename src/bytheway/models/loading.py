@@ -11,23 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 from bytheway.errors import ByTheWayError
 from bytheway.families.animatediff import EARLY
+from bytheway.families.family import Start
 from bytheway.families.known import families, known_models
+from bytheway.families.pipeline import VideoPipeline
 from bytheway.models.checkpoints import kind_of, read_tensors
 from bytheway.models.lora import add_loras
 from bytheway.models.motion import animate, load_motion_adapter
 from bytheway.models.placement import resolve_device, resolve_dtype
-from bytheway.models.profile import known_model_of
-from bytheway.models.registry import close_names, early_adapter_folder, find_model, packaged_files, packaged_folder
+from bytheway.models.registry import (
+    close_names,
+    early_adapter_folder,
+    find_model,
+    known_model_of,
+    packaged_files,
+    packaged_folder,
+)
 from bytheway.models.sources import downloaded, existing_path, is_hub_id, read_json, reading
-from bytheway.models.starts import Condition, conditioned
+from bytheway.models.starts import starting_from
 
 if TYPE_CHECKING:
     import torch
     from diffusers import DiffusionPipeline
 
-_GIVE_MOTION = (
-    "give it motion with a motion adapter (--motion-adapter), for example guoyww/animatediff-motion-adapter-v1-5-3."
-)
+_GIVE_MOTION = "give it motion with a motion adapter, for example guoyww/animatediff-motion-adapter-v1-5-3."
 _WITH_MOTION = "{model} is a video model already; leave the motion adapter {motion_adapter} out."
 # It is a gigabyte that AnimateDiff's pipeline has no place for.
 _WITHOUT_SAFETY_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
@@ -38,11 +44,11 @@ def load(
     *,
     motion_adapter: str | None = None,
     lora: Sequence[str] = (),
-    condition: Condition | None = None,
+    start: Start | None = None,
     controlnet: str | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
-) -> DiffusionPipeline:
+) -> VideoPipeline:
     """The text-to-video pipeline of a name, a diffusers folder, a hub id or a checkpoint file.
 
     Args:
@@ -52,7 +58,7 @@ def load(
             repository is `owner/name:file`.
         lora: folders, hub ids or files of LoRAs, each optionally followed by `=weight`; they come on top of those that
             belong to the motion adapter.
-        condition: what clips start from beside the prompt: "image", "sketch" or "video".
+        start: what clips start from beside the prompt: "image", "sketch" or "video".
         controlnet: for images and sketches: SparseCtrl's weights, a known name, folder or hub id.
         device: where to put it; by default the accelerator of this machine, else the CPU.
         dtype: float32, float16 or bfloat16; by default float16 on CUDA and float32 elsewhere.
@@ -69,11 +75,12 @@ def load(
     named = find_model(model)
     pipe = _pipeline(model, motion_adapter, precision)
     _check_pipeline(pipe, model)
-    pipe = conditioned(pipe, condition, controlnet or (named.controlnet if named else None), precision)
+    pipe = starting_from(pipe, start, controlnet or (named.controlnet if named else None), precision)
     known = known_model_of(pipe)
     add_loras(pipe, [*(known.lora if known else ()), *lora])
     with reading(model):  # parts whose weights were not all there have nothing to be moved
-        return pipe.to(target)
+        moved: VideoPipeline = pipe.to(target)
+    return moved
 
 
 def _pipeline(model: str, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:
@@ -91,7 +98,7 @@ def _pipeline(model: str, motion_adapter: str | None, dtype: torch.dtype) -> Dif
         return _from_diffusers(str(path), motion_adapter, dtype)
     if is_hub_id(model):
         return _from_diffusers(model, motion_adapter, dtype)
-    raise ByTheWayError(_unknown(model))
+    raise ByTheWayError(_unknown(model), setting="model")
 
 
 def _check_pipeline(pipe: Any, model: str) -> None:
@@ -150,7 +157,7 @@ def _from_diffusers(location: str, motion_adapter: str | None, dtype: torch.dtyp
     """A folder or hub repository in diffusers' layout."""
     index = read_json(location, "model_index.json")
     if index is None:
-        raise ByTheWayError(_no_index(location))
+        raise _no_index(location)
     if _is_video(index):
         if motion_adapter is not None:
             raise ByTheWayError(_WITH_MOTION.format(model=location, motion_adapter=motion_adapter))
@@ -161,15 +168,20 @@ def _from_diffusers(location: str, motion_adapter: str | None, dtype: torch.dtyp
             "Stable Diffusion 1.5 or XL model with a motion adapter."
         )
     if motion_adapter is None:
-        raise ByTheWayError(f"{location} holds an image model ({index.get('_class_name')}); {_GIVE_MOTION}")
+        raise ByTheWayError(
+            f"{location} holds an image model ({index.get('_class_name')}); {_GIVE_MOTION}", setting="motion_adapter"
+        )
     return _animate(location, "text_encoder_2" in index, motion_adapter, dtype)
 
 
-def _no_index(location: str) -> str:
+def _no_index(location: str) -> ByTheWayError:
     config = read_json(location, "config.json") or {}
     if config.get("_class_name") == "MotionAdapter":
-        return f"{location} is a motion adapter; give it as the motion adapter (--motion-adapter) of an image model."
-    return f"{location} holds no diffusers pipeline: it has no model_index.json."
+        return ByTheWayError(
+            f"{location} is a motion adapter; give it as the motion adapter of an image model.",
+            setting="motion_adapter",
+        )
+    return ByTheWayError(f"{location} holds no diffusers pipeline: it has no model_index.json.", setting="model")
 
 
 def _is_video(index: dict[str, Any]) -> bool:
@@ -229,14 +241,14 @@ def _from_checkpoint(path: Path, motion_adapter: str | None, dtype: torch.dtype)
         return _videocrafter(path, motion_adapter, dtype)
     if kind == "motion":
         raise ByTheWayError(
-            f"{path} holds motion modules; give it as the motion adapter (--motion-adapter) of a model."
+            f"{path} holds motion modules; give it as the motion adapter of a model.", setting="motion_adapter"
         )
     if kind == "lora":
-        raise ByTheWayError(f"{path} holds a LoRA; give it as one (--lora), on top of a model.")
+        raise ByTheWayError(f"{path} holds a LoRA; give it as one, on top of a model.", setting="lora")
     if kind == "other" or not any(name.startswith("cond_stage_model.transformer.") for name in names):
         raise ByTheWayError(f"{path} is no checkpoint of a Stable Diffusion 1.5 model with its text encoder.")
     if motion_adapter is None:
-        raise ByTheWayError(f"{path} holds an image model; {_GIVE_MOTION}")
+        raise ByTheWayError(f"{path} holds an image model; {_GIVE_MOTION}", setting="motion_adapter")
     adapter = load_motion_adapter(motion_adapter, dtype)
     with reading(f"{path} (whose tokenizer and configuration come from the hub)"):
         image = StableDiffusionPipeline.from_single_file(str(path), dtype=dtype, **_WITHOUT_SAFETY_CHECKER)

@@ -1,28 +1,38 @@
-"""What a pipeline is best run with where nothing else is said, and the preset of the method's settings for it."""
+"""Everything that is asked of a pipeline, read off it once."""
 
 from __future__ import annotations
 
 import math
+import re
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bytheway.errors import ByTheWayError
-from bytheway.families.family import KnownModel, SchedulerSettings
-from bytheway.families.known import denoiser_of, family_of, folder_of, world_of
-from bytheway.models.registry import model_of_parts
-from bytheway.models.signature import call_default
+from bytheway.families.family import Family, JointAttentions, Preset, SchedulerSettings
+from bytheway.families.known import denoiser_of, family_of, folder_of, preset_for, world_of
+from bytheway.families.pipeline import VideoPipeline
+from bytheway.families.tokens import patch_size
+from bytheway.models.registry import known_model_of
+from bytheway.models.signature import CallSignature, call_signature
 
 if TYPE_CHECKING:
-    from diffusers import DiffusionPipeline
+    from torch import nn
 
 
 @dataclass(frozen=True)
 class GenerationDefaults:
-    """Settings of a run: frames, (width, height) in pixels, denoising steps, guidance scale, frames per second.
+    """The settings that suit a model best where nothing else is asked for.
 
-    `vocabulary` holds the words (lower case) that the model was trained on, None where it is a whole language.
+    Attributes:
+        num_frames: of a clip.
+        size: width and height in pixels.
+        steps: denoising steps.
+        guidance_scale: of the prompt; 1 is no guidance.
+        fps: frames a second.
+        vocabulary: the words (lower case) that the model was trained on; None where it is a whole language.
     """
 
     num_frames: int = 16
@@ -31,6 +41,83 @@ class GenerationDefaults:
     guidance_scale: float = 7.5
     fps: int = 8
     vocabulary: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a pipeline is and what it can be asked for.
+
+    Attributes:
+        pipeline: name of its class.
+        family: the family that it belongs to.
+        denoiser: its first denoiser; none is compiled.
+        preset: the method's settings for it.
+        defaults: the settings that suit it best.
+        call: what its call accepts and requires.
+        pixels_per_latent: how many pixels a latent is wide and high.
+        frames_per_latent: how many frames a latent one stands for, all but the first.
+        patch: latent frames, rows and columns in a token of its denoiser; (1, 1, 1) for a UNet.
+        longest_clip: how many frames it can make at most; None where it sets no limit, as with FreeNoise's windows.
+        longest_schedule: how many steps it can run at most; None where its scheduler does not say.
+        supports_free_init: whether it can be run with FreeInit.
+        free_init_iterations: of the FreeInit that is on already; None where it is off.
+        one_at_a_time: why its clips have to be made one after the other, as the beginning of a sentence; None where
+            several can be made at once.
+    """
+
+    pipeline: str
+    family: Family
+    denoiser: nn.Module
+    preset: Preset
+    defaults: GenerationDefaults
+    call: CallSignature
+    pixels_per_latent: int
+    frames_per_latent: int
+    patch: tuple[int, int, int]
+    longest_clip: int | None
+    longest_schedule: int | None
+    supports_free_init: bool
+    free_init_iterations: int | None
+    one_at_a_time: str | None
+
+    def accepts(self, setting: str) -> bool:
+        """Whether its call has an argument for a setting, such as "negative_prompt", "images" or "video"."""
+        return self.call.accepts(setting)
+
+    def requires(self, start: str) -> bool:
+        """Whether it cannot do without what its clips start from, "images" or "video"."""
+        return start in self.call.required
+
+    @property
+    def has_temporal_maps(self) -> bool:
+        """Whether it has maps of temporal attention, which can be recorded; joint attention has none."""
+        return not isinstance(self.family.attentions, JointAttentions)
+
+    @property
+    def size_unit(self) -> int:
+        """What width and height in pixels must be multiples of: latents, in the denoiser's patches, and of 8."""
+        return math.lcm(8, self.pixels_per_latent * self.patch[-1])
+
+    @property
+    def lengths_from_video(self) -> range:
+        """How many frames a clip that is made from a video can have.
+
+        CogVideoX 1.5 fills the last patch of latent frames up where it makes a clip of nothing, and not here.
+        """
+        frames, scale = self.patch[0], self.frames_per_latent
+        return range(1, sys.maxsize) if frames == 1 else range((frames - 1) * scale + 1, sys.maxsize, frames * scale)
+
+    def latent_frames(self, num_frames: int) -> int:
+        """How many latent frames a clip of so many frames has."""
+        return (num_frames - 1) // self.frames_per_latent + 1
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """The words of a prompt that the model has never read; none for a model that knows a whole language."""
+        known = self.defaults.vocabulary
+        if known is None:
+            return []
+        words = re.findall(r"\w+(?:[\u2019']\w+)*", prompt.lower())
+        return [word for word in dict.fromkeys(words) if word not in known]
 
 
 # Under these names pipelines keep how many pixels a latent is wide.
@@ -42,40 +129,83 @@ _SCALES: Final = (
 )
 # And under these, how many frames a latent one stands for.
 _FRAME_SCALES: Final = ("vae_scale_factor_temporal", "vae_temporal_scale_factor", "vae_temporal_compression_ratio")
+# Schedulers that draw the noise of all clips of a batch from one generator, which gives other clips than alone.
+_OF_ONE_CLIP: Final = ("DPMSolverSDEScheduler",)
 
 
-def generation_defaults(pipe: DiffusionPipeline) -> GenerationDefaults:
+def profile_of(pipe: VideoPipeline) -> Profile:
+    """Read everything off a pipeline that is asked of it: its family, its defaults, what its call accepts.
+
+    Raises:
+        ByTheWayError: it makes no videos, its family is not known, or the `world.json` in its folder is damaged.
+
+    >>> profile = profile_of(load("diorama"))  # doctest: +SKIP
+    >>> profile.family.name, profile.defaults.size, profile.accepts("video")  # doctest: +SKIP
+    ('AnimateDiff', (64, 64), False)
+    """
+    call, pipeline = call_signature(pipe), type(pipe).__name__
+    if not (call.accepts("num_frames") or call.accepts("video")):
+        raise ByTheWayError(
+            f"This model ({pipeline}) is asked for neither frames nor a video; give a video pipeline.", setting="model"
+        )
+    denoiser = denoiser_of(pipe)
+    config: Mapping[str, Any] = denoiser.config  # type: ignore[assignment]
+    family = family_of(denoiser)
+    pixels_per_latent = _first(pipe, _SCALES)
+    if pixels_per_latent is None:
+        raise ByTheWayError(f"This model ({pipeline}) does not say how many pixels a latent is wide; use it in Python.")
+    has_windows = getattr(pipe, "free_noise_enabled", False)
+    return Profile(
+        pipeline=pipeline,
+        family=family,
+        denoiser=denoiser,
+        preset=preset_for(pipe),
+        defaults=_defaults(pipe, family, config, call, pixels_per_latent),
+        call=call,
+        pixels_per_latent=pixels_per_latent,
+        frames_per_latent=_first(pipe, _FRAME_SCALES) or 1,
+        patch=patch_size(config) if "patch_size" in config else (1, 1, 1),
+        longest_clip=None if has_windows else config.get("motion_max_seq_length"),
+        longest_schedule=getattr(getattr(pipe, "scheduler", None), "config", {}).get("num_train_timesteps"),
+        supports_free_init=hasattr(pipe, "enable_free_init"),
+        free_init_iterations=pipe._free_init_num_iters if getattr(pipe, "free_init_enabled", False) else None,
+        one_at_a_time=_one_at_a_time(pipe, family, call),
+    )
+
+
+def _first(pipe: VideoPipeline, names: Sequence[str]) -> int | None:
+    """The whole number under the first of these names that the pipeline has; None where it has none of them."""
+    return next((int(getattr(pipe, name)) for name in names if hasattr(pipe, name)), None)
+
+
+def _defaults(
+    pipe: VideoPipeline, family: Family, config: Mapping[str, Any], call: CallSignature, pixels_per_latent: int
+) -> GenerationDefaults:
     """The settings that suit a pipeline best, from whoever knows them.
 
     These are the `world.json` in the folder the pipeline came from; the makers of its motion modules, at the size that
     the UNet is made for; for models of other kinds, what their makers use, else the defaults of the pipeline's call and
     its denoiser.
-
-    Raises:
-        ByTheWayError: `world.json` is damaged.
     """
     world = world_of(pipe)
     if world is not None:
         return _of_world(world, folder_of(pipe))
-    size = _size(pipe)
+    size = _size(config, call, pixels_per_latent)
     if "motion_adapter" in pipe.config:
         known = known_model_of(pipe)
         sampling = known.sampling if known is not None else SchedulerSettings()
         return GenerationDefaults(size=size, steps=sampling.steps, guidance_scale=sampling.guidance_scale)
-    plain = GenerationDefaults()
-    trained = _denoiser_config(pipe)
+    plain, said = GenerationDefaults(), call.defaults
     called = GenerationDefaults(
-        num_frames=call_default(pipe, "num_frames") or trained.get("num_frames") or trained.get("sample_frames") or 16,
+        num_frames=said.get("num_frames") or config.get("num_frames") or config.get("sample_frames") or 16,
         size=size,
-        steps=call_default(pipe, "steps") or plain.steps,
-        guidance_scale=call_default(pipe, "guidance_scale") or plain.guidance_scale,
-        fps=int(call_default(pipe, "frame_rate") or plain.fps),
+        steps=said.get("steps") or plain.steps,
+        guidance_scale=said.get("guidance_scale") or plain.guidance_scale,
+        fps=int(said.get("frame_rate") or plain.fps),
     )
-    name, trained = type(pipe).__name__, _denoiser_config(pipe)
+    name = type(pipe).__name__
     makers = (
-        one.settings
-        for one in family_of(denoiser_of(pipe)).defaults
-        if name.startswith(one.pipelines) and one.applies(pipe.config, trained)
+        one.settings for one in family.defaults if name.startswith(one.pipelines) and one.applies(pipe.config, config)
     )
     return replace(called, **next(makers, {}))
 
@@ -94,68 +224,29 @@ def _of_world(world: dict[str, Any], folder: Path | None) -> GenerationDefaults:
     return made
 
 
-def known_model_of(pipe: Any) -> KnownModel | None:
-    """The known model whose motion adapter and ControlNet the pipeline has, None for one that is not known."""
-    adapter, controlnet = (_origin(getattr(pipe, part, None)) for part in ("motion_adapter", "controlnet"))
-    return None if adapter is None else model_of_parts(adapter, controlnet)
-
-
-def pixels_per_latent(pipe: Any) -> int:
-    """How many pixels a latent of the pipeline's VAE is wide and high."""
-    return next(int(getattr(pipe, name)) for name in _SCALES if hasattr(pipe, name))
-
-
-def latent_frames(pipe: Any, num_frames: int) -> int:
-    """How many latent frames a clip has; all but the first stand for several each, where the VAE compresses time."""
-    return (num_frames - 1) // _frame_scale(pipe) + 1
-
-
-def lengths_from_video(pipe: Any) -> range:
-    """How many frames a clip that is made from a video can have.
-
-    CogVideoX 1.5 fills the last patch of latent frames up where it makes a clip of nothing, and not here.
-    """
-    patch, scale = _denoiser_config(pipe).get("patch_size_t") or 1, _frame_scale(pipe)
-    return range(1, sys.maxsize) if patch == 1 else range((patch - 1) * scale + 1, sys.maxsize, patch * scale)
-
-
-def size_unit(pipe: Any) -> int:
-    """What width and height in pixels must be multiples of: latents, in the patches of a transformer, and of 8."""
-    patch = _denoiser_config(pipe).get("patch_size", 1)
-    return math.lcm(8, pixels_per_latent(pipe) * (patch if isinstance(patch, int) else patch[-1]))
-
-
-def longest_clip(pipe: Any) -> int | None:
-    """How many frames the model can make at most; None where it sets no limit, as with FreeNoise's windows."""
-    windows = getattr(pipe, "free_noise_enabled", False)
-    return None if windows else _denoiser_config(pipe).get("motion_max_seq_length")
-
-
-def _size(pipe: Any) -> tuple[int, int]:
+def _size(config: Mapping[str, Any], call: CallSignature, scale: int) -> tuple[int, int]:
     """Width and height in pixels.
 
     A denoiser that tells both is made for them; one number is often left from the class it was derived from, so that
     the pipeline's own default goes first.
     """
-    config, scale = _denoiser_config(pipe), pixels_per_latent(pipe)
     sample = config.get("sample_size")
     sides = sample if isinstance(sample, (list, tuple)) else (config.get("sample_height"), config.get("sample_width"))
     if all(sides):
         height, width = sides
         return width * scale, height * scale
-    width, height = call_default(pipe, "width"), call_default(pipe, "height")
+    width, height = call.defaults.get("width"), call.defaults.get("height")
     if width and height:
         return width, height
     return (sample * scale, sample * scale) if sample else GenerationDefaults().size
 
 
-def _frame_scale(pipe: Any) -> int:
-    return next((int(getattr(pipe, name)) for name in _FRAME_SCALES if hasattr(pipe, name)), 1)
-
-
-def _denoiser_config(pipe: Any) -> Any:
-    return denoiser_of(pipe).config
-
-
-def _origin(component: Any) -> str | None:
-    return None if component is None else component.config.get("_name_or_path")
+def _one_at_a_time(pipe: VideoPipeline, family: Family, call: CallSignature) -> str | None:
+    model, scheduler = type(pipe).__name__, type(getattr(pipe, "scheduler", None)).__name__
+    if getattr(pipe, "free_noise_enabled", False):
+        return "FreeNoise makes clips"
+    if scheduler in _OF_ONE_CLIP:
+        return f"{scheduler} makes clips"
+    if model in family.one_at_a_time or not call.accepts("prompt"):
+        return f"This model ({model}) makes clips"
+    return None

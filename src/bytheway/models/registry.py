@@ -10,6 +10,7 @@ from typing import Final
 from bytheway.families.animatediff import EARLY, PACKAGED
 from bytheway.families.family import KnownModel
 from bytheway.families.known import known_models
+from bytheway.families.pipeline import VideoPipeline
 from bytheway.models.sources import hub_file_of
 
 # CLIP's, which OpenCLIP has too.
@@ -57,6 +58,13 @@ def model_of_parts(motion_adapter: str, controlnet: str | None = None) -> KnownM
     with_adapter = [m for m in known_models() if m.motion_adapter == motion_adapter or file in m.adapter_files]
     exact = [model for model in with_adapter if model.controlnet == controlnet]
     return next(iter(exact + with_adapter), None)
+
+
+def known_model_of(pipe: VideoPipeline) -> KnownModel | None:
+    """The known model whose motion adapter and ControlNet a pipeline has; None for one that is not known."""
+    parts = (getattr(pipe, part, None) for part in ("motion_adapter", "controlnet"))
+    adapter, controlnet = (None if part is None else part.config.get("_name_or_path") for part in parts)
+    return None if adapter is None else model_of_parts(adapter, controlnet)
 
 
 def close_names(name: str) -> list[str]:

@@ -3,71 +3,73 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from bytheway.errors import ByTheWayError
+from bytheway.families.family import Start
 from bytheway.families.known import families, known_models
 from bytheway.models.registry import find_model
-from bytheway.models.signature import takes
+from bytheway.models.signature import call_signature
 from bytheway.models.sources import existing_path, is_hub_id, read_json, reading
 
 if TYPE_CHECKING:
     import torch
     from diffusers import DiffusionPipeline
 
-Condition = Literal["image", "sketch", "video"]
-
-_DEFAULT_CONTROLNET: Final = {"image": "sparsectrl-rgb", "sketch": "sparsectrl-scribble"}
+_DEFAULT_CONTROLNET: Final[Mapping[Start, str]] = {"image": "sparsectrl-rgb", "sketch": "sparsectrl-scribble"}
 # Of Stable Diffusion 1.5, which the published ControlNets are made for.
 _WIDTHS: Final = [320, 640, 1280, 1280]
 
 
-def conditioned(
-    pipe: DiffusionPipeline, condition: Condition | None, controlnet: str | None, dtype: torch.dtype
+def starting_from(
+    pipe: DiffusionPipeline, start: Start | None, controlnet: str | None, dtype: torch.dtype
 ) -> DiffusionPipeline:
     """The pipeline that starts from what is wanted; where this one does already, it is kept.
 
     Args:
-        condition: what is there beside the prompt: images for some frames, sketches of them, or a video.
+        pipe: a pipeline that starts from a prompt, or from more.
+        start: what is there beside the prompt: images for some frames, sketches of them, or a video.
         controlnet: SparseCtrl's weights for images and sketches: a known name, folder or hub id; by default, those
             that SparseCtrl's authors published for the one or the other.
+        dtype: the precision of the ControlNet.
 
     Raises:
         ByTheWayError: the model cannot start from it, or the ControlNet cannot be read or does not fit the model.
     """
-    if condition == "video":
+    call = call_signature(pipe)
+    if start == "video":
         if controlnet is not None:
-            raise ByTheWayError(f"A run from a video takes no SparseCtrl; leave the ControlNet {controlnet} out.")
-        return pipe if takes(pipe, "video") else _rebuilt(pipe, _from_video(), "a video")
-    if controlnet is None and (condition is None or takes(pipe, "images")):
-        if condition == "sketch":
-            _check_takes_sketches(pipe)
-        return pipe
-    if controlnet is None:
-        widths = list(getattr(getattr(pipe, "unet", None), "config", {}).get("block_out_channels", []))
-        if type(pipe).__name__ not in _with_sparse_controlnet() or widths != _WIDTHS:
-            raise ByTheWayError(_no_start(pipe, "an image"))
-        controlnet = _DEFAULT_CONTROLNET[condition or "image"]
-    elif type(pipe).__name__ not in _with_sparse_controlnet():
-        raise ByTheWayError(
-            f"This model ({type(pipe).__name__}) takes no SparseCtrl; leave the ControlNet {controlnet} out."
-        )
-    loaded = _load_controlnet(pipe, controlnet, dtype)
-    made = _rebuilt(pipe, _with_sparse_controlnet(), "an image", controlnet=loaded)
-    if condition == "sketch":
-        _check_takes_sketches(made)
+            raise ByTheWayError(
+                f"A run from a video takes no SparseCtrl; leave the ControlNet {controlnet} out.", setting="controlnet"
+            )
+        classes = {one: other for family in families() for one, other in family.from_video.items()}
+        return pipe if call.accepts("video") else _rebuilt(pipe, classes, start)
+    if controlnet is None and (start is None or call.accepts("images")):
+        made = pipe
+    else:
+        made = _with_controlnet(pipe, start or "image", controlnet, dtype)
+    if start == "sketch":
+        _check_sketches(made)
     return made
 
 
-def _from_video() -> dict[str, str]:
-    return {one: other for family in families() for one, other in family.from_video.items()}
+def _with_controlnet(pipe: Any, start: Start, controlnet: str | None, dtype: torch.dtype) -> DiffusionPipeline:
+    classes = {one: other for family in families() for one, other in family.with_sparse_controlnet.items()}
+    name = type(pipe).__name__
+    if controlnet is None:
+        widths = list(getattr(getattr(pipe, "unet", None), "config", {}).get("block_out_channels", []))
+        if name not in classes or widths != _WIDTHS:
+            raise _no_start(pipe, start)
+        controlnet = _DEFAULT_CONTROLNET[start]
+    elif name not in classes:
+        raise ByTheWayError(
+            f"This model ({name}) takes no SparseCtrl; leave the ControlNet {controlnet} out.", setting="controlnet"
+        )
+    return _rebuilt(pipe, classes, start, controlnet=_load_controlnet(pipe, controlnet, dtype))
 
 
-def _with_sparse_controlnet() -> dict[str, str]:
-    return {one: other for family in families() for one, other in family.with_sparse_controlnet.items()}
-
-
-def _check_takes_sketches(pipe: Any) -> None:
+def _check_sketches(pipe: Any) -> None:
     """Raise ByTheWayError for a model that would take lines for a picture.
 
     SparseCtrl's form for images sees latents of the VAE, which makes nothing of lines; that for sketches sees pixels.
@@ -75,20 +77,21 @@ def _check_takes_sketches(pipe: Any) -> None:
     controlnet = getattr(pipe, "controlnet", None)
     if controlnet is None or getattr(controlnet, "config", {}).get("use_simplified_condition_embedding", False):
         raise ByTheWayError(
-            f"This model ({type(pipe).__name__}) takes images and no sketches; give images (--image), or take "
-            f"SparseCtrl's ControlNet for sketches ({_DEFAULT_CONTROLNET['sketch']})."
+            f"This model ({type(pipe).__name__}) takes images and no sketches; give images, or take SparseCtrl's "
+            f"ControlNet for sketches, {_DEFAULT_CONTROLNET['sketch']}.",
+            setting="controlnet",
         )
 
 
-def _rebuilt(pipe: Any, classes: dict[str, str], start: str, **parts: Any) -> DiffusionPipeline:
+def _rebuilt(pipe: Any, classes: dict[str, str], start: Start, **parts: Any) -> DiffusionPipeline:
     """The parts of a pipeline in one of another class."""
     import diffusers
 
     pipeline_class = getattr(diffusers, classes.get(type(pipe).__name__, ""), None)
     if pipeline_class is None or not _fits(pipe, pipeline_class):
-        raise ByTheWayError(_no_start(pipe, start))
-    taken = inspect.signature(pipeline_class).parameters
-    made = pipeline_class(**{name: part for name, part in (pipe.components | parts).items() if name in taken})
+        raise _no_start(pipe, start)
+    known = inspect.signature(pipeline_class).parameters
+    made = pipeline_class(**{name: part for name, part in (pipe.components | parts).items() if name in known})
     made.register_to_config(_name_or_path=pipe.config.get("_name_or_path"))
     return made
 
@@ -104,10 +107,12 @@ def _fits(pipe: Any, pipeline_class: type) -> bool:
     return all(name in known for name in (*parts, *settings))
 
 
-def _no_start(pipe: Any, start: str) -> str:
-    return (
-        f"This model ({type(pipe).__name__}) does not start from {start}; leave it out, or choose a model that does, "
-        "such as animatediff."
+def _no_start(pipe: Any, start: Start) -> ByTheWayError:
+    what = "a video" if start == "video" else "an image"
+    return ByTheWayError(
+        f"This model ({type(pipe).__name__}) does not start from {what}; leave it out, or choose a model that does, "
+        "such as animatediff.",
+        setting="model",
     )
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from bytheway import ByTheWayError
 from bytheway.families.known import preset_for
-from bytheway.models import generation_defaults, load, sources
+from bytheway.models import load, profile_of, sources
 from bytheway.models.checkpoints import read_tensors
 from bytheway.models.registry import VOCABULARY
 from bytheway.models.videocrafter import VideoCrafterPipeline
@@ -96,7 +96,7 @@ def test_a_converted_folder_brings_the_models_settings(model: Path, tokenizer: P
     pipe = load(str(tmp_path / "out"), device="cpu", dtype="bfloat16")
     assert {getattr(pipe, component).dtype for component in COMPONENTS} == {torch.bfloat16}
     assert preset_for(pipe).name == "videocrafter2"
-    defaults = generation_defaults(pipe)
+    defaults = profile_of(pipe).defaults
     assert (defaults.steps, defaults.guidance_scale, defaults.fps, defaults.num_frames) == (50, 12, 10, 16)
     assert defaults.size == (16, 16)
 
@@ -312,7 +312,7 @@ def test_a_pickle_with_code_runs_nothing(container: str, tensors: Tensors, tmp_p
 
 def test_a_vocabulary_that_cannot_be_had(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begins = f"VideoCrafter2's checkpoint holds no vocabulary, and {VOCABULARY}"
-    ends = "or convert it with CLIP's in a folder (bytheway convert videocrafter2 --tokenizer FOLDER)."
+    ends = "or convert it with CLIP's in a folder."
     refused(model, f"{begins} is not on this machine and the hub cannot be reached; check the network, {ends}")
     refused(model, "There is no tokenizer words", tokenizer="words")
     (tmp_path / "empty").mkdir()

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from bytheway import ByTheWayError, apply_bytheway, enhanced, remove_bytheway
 from bytheway.families.known import preset_for
-from bytheway.models import GenerationDefaults, generation_defaults
+from bytheway.models import GenerationDefaults, profile_of
 from bytheway.models.lora import add_loras
 from bytheway.models.videocrafter import VideoCrafterPipeline, VideoCrafterScheduler, VideoCrafterUNet
 
@@ -87,9 +87,9 @@ def test_commands_run_it_with_the_same_defaults(make_pipeline):
     pipe = make_pipeline()
     pipe.unet.register_to_config(sample_size=None)
     expected = GenerationDefaults(num_frames=16, size=(512, 320), steps=50, guidance_scale=12.0, fps=10)
-    assert generation_defaults(pipe) == expected
+    assert profile_of(pipe).defaults == expected
     pipe.unet.register_to_config(sample_size=(8, 12))
-    assert generation_defaults(pipe) == replace(expected, size=(24, 16))
+    assert profile_of(pipe).defaults == replace(expected, size=(24, 16))
 
 
 def test_a_batch_is_its_videos_made_one_by_one(pipe):

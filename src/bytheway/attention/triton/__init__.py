@@ -17,7 +17,7 @@ MAX_FRAMES = 64
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
-def serves(query: Tensor, key: Tensor, value: Tensor, anchor_map: Tensor) -> bool:
+def supports(query: Tensor, key: Tensor, value: Tensor, anchor_map: Tensor) -> bool:
     """Whether `guided` can attend to a guided site: an NVIDIA GPU from Ampere on, and Triton on it.
 
     With TRITON_INTERPRET=1 in the environment it is the interpreter that runs, on the CPU as well. No gradient flows

@@ -24,10 +24,10 @@ import triton.language as tl
 from torch import Tensor
 
 from bytheway.attention.layout import Layout
-from bytheway.attention.measures import Anchor, Measures, projector
+from bytheway.attention.measures import Anchor, Measures
 from bytheway.attention.triton.registers import load_projector, map_and_difference
 from bytheway.config import ByTheWayConfig
-from bytheway.method import match_heads
+from bytheway.method import match_heads, projector
 
 
 @triton.jit(do_not_specialize=["first_image", "pixels", "width", "anchor_height", "anchor_width"])
@@ -248,13 +248,13 @@ def guided_attention(
     pixels = height * width
     videos = rows // pixels // layout.parts
     maps = match_heads(anchor.attn, heads, config.head_rule).expand(-1, heads, -1, -1)
-    block = max(16, triton.next_power_of_2(frames))
-    run, warps = _shape_of_program(block)
+    side = max(16, triton.next_power_of_2(frames))
+    run, warps = _shape_of_program(side)
     programs = heads * triton.cdiv(pixels, run)
     output = value.new_empty(rows, frames, heads, channels)
     sums = query.new_empty(videos, 4, programs, dtype=torch.float32)
     measures = query.new_empty(4, videos, dtype=torch.float32)
-    band = projector(frames, config.tau, torch.float32, query.device)
+    band = projector(frames, config.tau, device=query.device)
     where = (width, anchor_height, anchor_width, anchor_height / height, anchor_width / width)
     constants = {
         "QUERY_STRIDES": query.stride()[:3],
@@ -263,7 +263,7 @@ def guided_attention(
         "HEADS": heads,
         "FRAMES": frames,
         "CHANNELS": channels,
-        "BLOCK_F": block,
+        "BLOCK_F": side,
         "BLOCK_C": min(128 // query.itemsize, max(16, triton.next_power_of_2(channels))),
         "RUN": run,
         "num_warps": warps,
@@ -307,9 +307,9 @@ def guided_attention(
     return output.transpose(1, 2), Measures(energy, energy_after, disparity, beta)
 
 
-def _shape_of_program(block: int) -> tuple[int, int]:
-    """Pixels and warps of a program whose maps are tiles of block x block.
+def _shape_of_program(side: int) -> tuple[int, int]:
+    """Pixels and warps of a program whose maps are tiles of side x side.
 
     The tensor cores take 16 rows of a tile from each warp; warps beyond the last row repeat what others do.
     """
-    return 128 // block, block // 16
+    return 128 // side, side // 16

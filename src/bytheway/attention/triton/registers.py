@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
-"""Parts of Triton kernels: the map of one pixel and head, its anchor, and the projector, each made in registers.
+"""Pieces of Triton kernels: the map of one pixel and head, its anchor, and the projector, each made in registers.
 
 Tiles are (BLOCK_F, BLOCK_F), BLOCK_F being a power of two of at least 16, in float32 and 0 beyond the frames.
 """

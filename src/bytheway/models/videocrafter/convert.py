@@ -160,8 +160,8 @@ def _tokenizer(source: str | None, text_encoder: Any) -> CLIPTokenizer:
             raise
         said = str(error).removesuffix(".")
         raise ByTheWayError(
-            f"VideoCrafter2's checkpoint holds no vocabulary, and {said}, or convert it with CLIP's in a folder "
-            "(bytheway convert videocrafter2 --tokenizer FOLDER)."
+            f"VideoCrafter2's checkpoint holds no vocabulary, and {said}, or convert it with CLIP's in a folder.",
+            setting="tokenizer",
         ) from error
 
 
