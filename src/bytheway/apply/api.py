@@ -1,6 +1,6 @@
 """Put the method on a pipeline, take it off again, or watch a pipeline as it is.
 
-apply_bytheway(pipe)                                     # settings chosen by the pipeline's architecture
+apply_bytheway(pipe)                                     # settings chosen by the family of the model
 video = pipe("a horse galloping on a beach").frames[0]
 remove_bytheway(pipe)                                    # bit for bit the pipeline it was
 with enhanced(pipe, beta=2.0) as run:                    # the same, scoped and recorded
@@ -63,8 +63,8 @@ def apply_bytheway(
     enhanced, and so are loops of one's own that call it; these have to tell what a pipeline knows by itself.
 
     Args:
-        model: a diffusers pipeline of a known architecture, or its denoiser.
-        config: None takes the preset of the architecture, the paper's for AnimateDiff where `sites` are given.
+        model: a diffusers pipeline of a known family, or its denoiser.
+        config: None takes the preset of the family, the paper's for AnimateDiff where `sites` are given.
         sites: of a denoiser of one's own: where its temporal self-attentions are, in the order in which they run, the
             anchor block first. Its forward takes the batch first, and the timestep second or as `timestep`.
         scheduler: for a loop of one's own: the scheduler whose timesteps it runs through.
@@ -74,7 +74,7 @@ def apply_bytheway(
         overrides: single settings by name, such as beta=2.0, in place of those of `config`.
 
     Raises:
-        ByTheWayError: the architecture is not known, has no temporal attention, or the settings do not fit it.
+        ByTheWayError: the family is not known, the denoiser has no temporal attention, or the settings do not fit it.
     """
     chosen = _config(model, config, sites).replace(**overrides)
     _put(model, Applied(chosen, True, None, scheduler, classifier_free_guidance, sites))

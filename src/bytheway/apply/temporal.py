@@ -95,7 +95,7 @@ class SiteHook(Hook[Forward]):
     """Runs the enhanced attention in place of a site's own.
 
     Where the denoiser is compiled as a whole it is traced, without a break in the graph. A graph of less than that
-    would serve one site alone, and one that held the step of a record no other step.
+    would be of use to one site alone, and one that held the step of a record no other step.
     """
 
     def new_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How one attention is computed, on ready-made query, key and value. May import `method`, `config` and `errors`.
+"""How one attention is computed, on ready-made query, key and value. May import `method` and below.
 
 `attend` is temporal attention enhanced by ByTheWay, for any network: it needs torch and no diffusers. Names that need
 torch are loaded on first use, so that whoever describes models does not wait for it.

@@ -1,6 +1,7 @@
 """The command line: thin, parse, call, show, and say which option mends an error.
 
-Nothing heavy is imported before a command asks for it. May import `generation` and below.
+Nothing heavy is imported before a command asks for it. Public: `main`, the console script. May import `generation` and
+below.
 """
 
 import io

@@ -1,6 +1,6 @@
 """Names, folders, hub ids and checkpoint files, turned into pipelines, and what is asked of a pipeline (`Profile`).
 
-Importing this does not import torch. May import `families` and below.
+Importing this does not import torch. Public is what it exports. May import `families` and below.
 """
 
 from bytheway.families.family import KnownModel
