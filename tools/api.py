@@ -124,7 +124,7 @@ def _rendered(docstring: str) -> Iterator[str]:
             section = heading[1]
             yield from (f"**{section}**", "")
         elif example or not section:
-            yield line
+            yield line.removesuffix("  # doctest: +SKIP")
         elif section != "Returns" and (item := _ITEM.fullmatch(line)):
             yield f"- `{item[1]}`: {item[2]}"
         else:
