@@ -158,9 +158,15 @@ def test_two_runs_of_one_pipeline_at_once(tiny_pipeline: Any) -> None:
     (alone,) = generate(tiny_pipeline, REQUEST)
     meeting = Meeting(tiny_pipeline, tiny_pipeline)
     refusal = meeting()
-    assert "This pipeline is making other clips at the moment; wait" in str(refusal)
+    assert "is making other clips at the moment; wait" in str(refusal)
     np.testing.assert_array_equal(meeting.made[0].frames, alone.frames)
     np.testing.assert_array_equal(next(generate(tiny_pipeline, REQUEST)).frames, alone.frames)
+
+
+def test_two_pipelines_with_one_scheduler_at_once(tiny_pipeline: Any) -> None:
+    other = AnimateDiffPipeline(**tiny_pipeline.components)
+    meeting = Meeting(tiny_pipeline, other)
+    assert "another with the same scheduler" in str(meeting())
 
 
 def test_pipelines_that_share_a_unet_are_two(tiny_pipeline: Any) -> None:

@@ -1,8 +1,9 @@
-"""Put the method on a pipeline, take it off again, or watch a pipeline as it is.
+"""Put the method on a pipeline, take it off again, or watch a pipeline as it is::
 
-apply_bytheway(pipe)                                     # settings chosen by the family of the model
+apply_bytheway(pipe)                                     # the preset of the pipeline's family
 video = pipe("a horse galloping on a beach").frames[0]
 remove_bytheway(pipe)                                    # bit for bit the pipeline it was
+
 with enhanced(pipe, beta=2.0) as run:                    # the same, scoped and recorded
     video = pipe("a horse galloping on a beach").frames[0]
 run.record.save("horse.csv")
@@ -32,9 +33,9 @@ class Run:
     """What `enhanced` and `observe` hand out.
 
     Attributes:
-        config: the settings in use.
+        config: the one in use.
         record: what was recorded so far; None if nothing is to be. It stays empty for models with joint space-time
-            attention: they have no temporal maps to measure, and beta is that of the settings.
+            attention: they have no temporal maps to measure, and beta is that of the config.
     """
 
     def __init__(self, applied: Applied) -> None:
@@ -57,7 +58,7 @@ def apply_bytheway(
     classifier_free_guidance: bool | None = None,
     **overrides: Any,
 ) -> None:
-    """Enhance every run of a video pipeline from now on; applying again replaces the settings.
+    """Enhance every run of a video pipeline from now on; applying again replaces the config.
 
     Other pipelines that share the denoiser stay as they are. Given a bare denoiser, all pipelines that use it are
     enhanced, and so are loops of one's own that call it; these have to tell what a pipeline knows by itself.
@@ -71,10 +72,10 @@ def apply_bytheway(
         classifier_free_guidance: for a loop of one's own, or a pipeline that does it in a way of its own: whether each
             batch is an unconditional half followed by a conditional one. Halves sent in two calls (False) are enhanced
             each by their own energies. None: as the pipeline says.
-        overrides: single settings by name, such as beta=2.0, in place of those of `config`.
+        overrides: single fields of the config by name, such as beta=2.0.
 
     Raises:
-        ByTheWayError: the family is not known, the denoiser has no temporal attention, or the settings do not fit it.
+        ByTheWayError: the family is not known, has no temporal attention, or the config does not fit it.
     """
     chosen = _config(model, config, sites).replace(**overrides)
     _put(model, Applied(chosen, True, None, scheduler, classifier_free_guidance, sites))
@@ -88,6 +89,8 @@ def remove_bytheway(model: Model) -> None:
     Raises:
         ByTheWayError: it was applied to the denoiser, and the pipeline is not to decide for others that use it.
     """
+    if not isinstance(model, nn.Module):
+        Mark.take_off(model)  # also where its denoiser is another by now
     for denoiser in denoisers_of(model):
         installation = Installation.on(denoiser)
         if installation is not None:
@@ -113,7 +116,7 @@ def enhanced(
 
     Args:
         record: whether to record energies, disparity and beta of the active steps, where there are temporal maps.
-        overrides: single settings by name, such as beta=2.0, in place of those of `config`.
+        overrides: single fields of the config by name, such as beta=2.0.
     """
     chosen, kept = _config(model, config, sites).replace(**overrides), Record() if record else None
     with _scoped(model, Applied(chosen, True, kept, scheduler, classifier_free_guidance, sites)) as run:

@@ -22,7 +22,7 @@ class Applied:
     """What a pipeline, or a bare denoiser, was given.
 
     Attributes:
-        config: the method's settings.
+        config: of the method.
         enhance: False: the method is off and every site of every step is only recorded.
         record: where measures go; None: none are made.
         scheduler, classifier_free_guidance: for a loop of one's own; a pipeline that runs tells both itself.
@@ -60,8 +60,8 @@ class Applied:
 class Mark:
     """Says in the attributes of a pipeline that the method was put on it.
 
-    Whoever has the mark is enhanced: the pipeline itself, and shallow copies of it. The settings last as long as one of
-    them does.
+    Whoever has the mark is enhanced: the pipeline itself, and shallow copies of it. What was applied lasts as long as
+    one of them does.
     """
 
     def __init__(self, pipeline: VideoPipeline) -> None:

@@ -8,7 +8,7 @@ anything to V between its projection and the attention (norms and rotary embeddi
 right behind the projection.
 
 There are no decoder levels of which one could guide another, so this is all of the method here: alpha is 0, and beta is
-the one of the settings, for nothing takes energy away that an adaptive rule would have to give back.
+the one of the config, for nothing takes energy away that an adaptive rule would have to give back.
 """
 
 from typing import Final

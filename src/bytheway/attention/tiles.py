@@ -138,7 +138,7 @@ class TiledSite:
         self._memories: dict[tuple[str, tuple[int, ...]], Tensor] = {}
 
     def attend(self, keep: Tensor | None = None) -> Measures | None:
-        """Fill the output, with the beta of the settings, or where the anchor guides with that of each video.
+        """Fill the output, with the beta of the config, or where the anchor guides with that of each video.
 
         Args:
             keep: (rows, heads, F, F), where to put the softmax maps.

@@ -85,7 +85,7 @@ def measure_maps(
     *,
     softmax: Softmax | None = None,
 ) -> Measures:
-    """What is seen at a site that is not guided, whose beta is that of the settings.
+    """What is seen at a site that is not guided, whose beta is that of the config.
 
     Args:
         query, key: (rows, heads, F, channels of a head).

@@ -28,13 +28,13 @@ UNET_BLOCK: Final = r"down_blocks\.\d+|mid_block|up_blocks\.\d+"
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of the method, and how much is known of them.
+    """A config of the method, and how much is known of it.
 
     Attributes:
         name: by which people choose it.
-        config: the settings.
-        source: who found them, and where it is written.
-        figure: what was measured with them, in words; "unmeasured" where nothing was.
+        config: the config itself.
+        source: who found it, and where that is written.
+        figure: what was measured with it, in words; "unmeasured" where nothing was.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Preset:
 
     @property
     def measured(self) -> bool:
-        """Whether anybody has measured what these settings do; else they are a starting point."""
+        """Whether anybody has measured what it does; else it is a starting point."""
         return self.figure != UNMEASURED
 
 
@@ -147,7 +147,7 @@ class KnownModel:
         description: what it is, in a line.
         start: what its clips start from beside the prompt, where it needs that.
         preset: name of its preset; None: the first of the family.
-        measured: whether the preset's figure is of this model; else the settings are a starting point for it.
+        measured: whether the preset's figure is of this model; else it is a starting point for this one.
         controlnet: SparseCtrl's weights, for a model that is given images.
         lora: LoRAs that belong to the adapter and the ControlNet, each as `bytheway.load` takes it.
         sampling: of an image model with a motion adapter.
@@ -176,7 +176,7 @@ class Family:
         name: as people write it.
         denoisers: class names of its denoisers.
         attentions: where they attend over time.
-        presets: its settings, the one for the family first.
+        presets: its configs, the one for the family first.
         pipelines: its pipelines' class names, and what people call the models that each runs.
         defaults: what its makers use; the first entry that applies counts.
         models: those known by name.

@@ -72,11 +72,11 @@ def find_sites(
 
     Args:
         attentions: where they are, in the order in which they run; None: as the family declares. Of a list the
-            first block is the anchor, where the settings name no other.
+            first block is the anchor, where the config names no other.
 
     Raises:
-        ByTheWayError: the class is not known, there are no temporal self-attentions, or the blocks that the settings
-            name are not there or do not run in the order the method needs.
+        ByTheWayError: the class is not known, there are no temporal self-attentions, or the blocks that the config
+            names are not there or do not run in the order the method needs.
     """
     if attentions is None:
         family = family_of(denoiser)
@@ -206,7 +206,7 @@ def _downscale(block: str, denoiser: Any, where: TemporalAttentions) -> int:
 def _anchor_block(
     downscales: Mapping[str, int], config: ByTheWayConfig, family: Family, where: TemporalAttentions
 ) -> str | None:
-    """The settings' choice, else the decoder block at a quarter of the latents' resolution, else the coarsest one."""
+    """The config's choice, else the decoder block at a quarter of the latents' resolution, else the coarsest one."""
     if not where.has_levels:
         _refuse_guidance(config, family)
         return None
@@ -247,7 +247,7 @@ def _roles(blocks: list[str], anchor: str | None, config: ByTheWayConfig) -> dic
 
 
 def _later_blocks(blocks: list[str], anchor: str | None, config: ByTheWayConfig) -> list[str]:
-    """The blocks that take part beside the anchor: the settings' choice, else all that run after it."""
+    """The blocks that take part beside the anchor: the config's choice, else all that run after it."""
     later = blocks if anchor is None else blocks[blocks.index(anchor) + 1 :]
     if config.guided_blocks is None:
         return later

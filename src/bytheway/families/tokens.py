@@ -92,10 +92,10 @@ def joint_attentions(family: Family) -> JointAttentions:
 
 
 def check_settings(family: Family, config: ByTheWayConfig) -> None:
-    """Refuse settings that a joint attention cannot have.
+    """Refuse a config that a joint attention cannot have.
 
     Raises:
-        ByTheWayError: the settings ask for self-guidance, or name blocks for it.
+        ByTheWayError: it asks for self-guidance, or names blocks for it.
     """
     if config.alpha > 0:
         raise ByTheWayError(

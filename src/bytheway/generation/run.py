@@ -28,8 +28,8 @@ from bytheway.models.profile import profile_of
 
 OnStep: TypeAlias = Callable[[Step], None]
 
-# Pipelines that a batch is being made with, and who may change that.
-_AT_WORK: Final[WeakSet[VideoPipeline]] = WeakSet()
+# Pipelines that a batch is being made with, and their schedulers; and who may change that.
+_AT_WORK: Final[WeakSet[Any]] = WeakSet()
 _ONE_BY_ONE: Final = Lock()
 
 
@@ -38,8 +38,8 @@ def generate(
 ) -> Iterator[Clip]:
     """Make clips with a loaded pipeline, each handed out as soon as the batch that it is in is finished.
 
-    The pipeline is left as it was, also when the run is broken off. It can be at work in one thread at a time:
-    diffusers' schedulers keep the state of a run.
+    The pipeline is left as it was, also when the run is broken off. Pipelines may be at work at once, each in a thread,
+    also around one denoiser, but each with a scheduler of its own: that keeps the state of a run.
 
     Args:
         pipe: a diffusers pipeline of a family that is known, such as `bytheway.load` returns.
@@ -106,18 +106,19 @@ def _batch(pipe: VideoPipeline, job: Job, planned: tuple[PlannedClip, ...], on_s
 @contextmanager
 def _at_work(pipe: VideoPipeline) -> Iterator[None]:
     """Has the pipeline to itself, or refuses: two runs at once would go through one scheduler and both go wrong."""
+    used = {pipe, pipe.scheduler}
     with _ONE_BY_ONE:
-        if pipe in _AT_WORK:
+        if not used.isdisjoint(_AT_WORK):
             raise ByTheWayError(
-                "This pipeline is making other clips at the moment; wait until they are finished, or load the model "
-                "once more."
+                "This pipeline, or another with the same scheduler, is making other clips at the moment; wait until "
+                "they are finished, or give each a scheduler of its own."
             )
-        _AT_WORK.add(pipe)
+        _AT_WORK.update(used)
     try:
         yield
     finally:
         with _ONE_BY_ONE:
-            _AT_WORK.discard(pipe)
+            _AT_WORK.difference_update(used)
 
 
 def _clips(pipe: VideoPipeline, job: Job, planned: tuple[PlannedClip, ...], on_step: OnStep) -> list[Clip]:

@@ -6,9 +6,10 @@ import linecache
 import math
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from threading import Lock, RLock
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from bytheway.clips.frames import Frames, as_frames
 from bytheway.config import ByTheWayConfig
@@ -48,6 +49,12 @@ class Step:
     iterations: int
 
 
+# Tokenizers keep how they pad from one call to the next, and pipelines that are at work at once may share one.
+_PREPARING: Final = Lock()
+# Torch's global generator, and the attributes of text encoders that pipelines may share.
+_PROCESS_WIDE: Final = RLock()
+
+
 @dataclass(frozen=True)
 class Sampler:
     """Calls the pipeline for some clips of a job at once; the steps are told to `on_step`."""
@@ -65,10 +72,10 @@ class Sampler:
         negative = job.request.negative_prompt
         with (
             free_init(self.pipe) if job.request.free_init else nullcontext(),
-            _own_randomness(self.pipe, clips[0].seed),
-            _text_model(self.pipe),
+            self._process_wide_state(),
             self._method(config) as run,
             _refusals_said(self.pipe),
+            ExitStack() as preparing,
         ):
             settings = {
                 "prompt": _each([clip.prompt for clip in clips]),
@@ -82,10 +89,20 @@ class Sampler:
                 "generator": _each([torch.Generator("cpu").manual_seed(clip.seed) for clip in clips]),
                 "output_type": "np",
                 **job.inputs,
-                **self._callbacks(config),
+                **self._callbacks(config, preparing.close),
             }
+            preparing.enter_context(_PREPARING)
             result = self.pipe(**job.profile.call.arguments(settings))
         return [as_frames(video) for video in result.frames[: len(clips)]], run.record if run else None
+
+    @contextmanager
+    def _process_wide_state(self) -> Iterator[None]:
+        """What some pipelines need of the whole process, which one thread has at a time; most need nothing of it."""
+        if not self.job.inputs and self.job.profile.one_at_a_time is None:
+            yield
+            return
+        with _PROCESS_WIDE, _own_randomness(self.pipe, self.clips[0].seed), _text_model(self.pipe):
+            yield
 
     def _method(self, config: ByTheWayConfig | None) -> AbstractContextManager[Run | None]:
         from bytheway.apply.api import enhanced, observe
@@ -94,8 +111,11 @@ class Sampler:
             return enhanced(self.pipe, config, record=self.job.request.record)
         return observe(self.pipe) if self.job.request.record and not self.job.request.compare else nullcontext()
 
-    def _callbacks(self, config: ByTheWayConfig | None) -> dict[str, Callable[..., Any]]:
-        """What the pipeline calls after its steps, in the new way or the old one; some call nothing."""
+    def _callbacks(self, config: ByTheWayConfig | None, prepared: Callable[[], None]) -> dict[str, Callable[..., Any]]:
+        """What the pipeline calls after its steps, in the new way or the old one; some call nothing.
+
+        With the first of these calls everything before the steps is `prepared`.
+        """
         from bytheway.apply.steps import count_active
 
         variant: Variant = "enhanced" if config else "vanilla"
@@ -107,6 +127,7 @@ class Sampler:
 
         def on_step_end(pipe: VideoPipeline, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             nonlocal iteration
+            prepared()
             iteration += index == 0
             calls, order = pipe.num_timesteps, pipe.scheduler.order
             steps = math.ceil(calls / order)
@@ -114,6 +135,7 @@ class Sampler:
             return tensors
 
         def on_step(step: int, timestep: Any, latents: Any) -> None:
+            prepared()
             tell(step + 1, self.job.steps_run)
 
         tell(0, self.job.steps_run)
