@@ -71,9 +71,7 @@ def test_the_rooms_are_those_of_the_test() -> None:
     assert {room.removeprefix("[`").partition("`")[0]: may for room, may in named.items()} == ARROWS
 
 
-@pytest.mark.parametrize(
-    ("page", "heading"), [("README.md", "## Settings"), ("docs/joint_attention.md", "## Settings")]
-)
+@pytest.mark.parametrize(("page", "heading"), [("README.md", "## Config"), ("docs/joint_attention.md", "## Settings")])
 def test_presets_are_the_declared_ones(page: str, heading: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8").partition(f"\n{heading}\n")[2]
     rows = re.findall(r"^\| `(\w+)`[^|]* \| ([\d.]+) \| ([\d.]+) \| (\d+) \|", text, re.MULTILINE)
