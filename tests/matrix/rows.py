@@ -1,4 +1,4 @@
-"""The architectures of the matrix: each family that bytheway serves, by its pipeline, at toy size."""
+"""The rows of the matrix: each pipeline of each family that bytheway supports, at toy size."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ def _guidance_scale(scale: float) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Row:
-    """One architecture.
+    """One pipeline.
 
     Attributes:
         name: in the names of tests.

@@ -1,4 +1,4 @@
-"""One architecture of the matrix, ready to be run."""
+"""One pipeline of the matrix, ready to be run."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ GUIDANCE = 5.0
 
 
 class Subject:
-    """A tiny pipeline of one architecture, which every test leaves as it found it, and what it makes.
+    """A tiny pipeline of one row, which every test leaves as it found it, and what it makes.
 
     Runs have two steps, of which the method takes part in the first.
     """

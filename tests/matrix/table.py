@@ -28,7 +28,7 @@ for both devices, so that hooks and their order are tested, and no bytes move.
 """
 
 _REMAKE: Final = """\
-The tests are in `tests/matrix`, named `architecture-feature`; `python -m tests.matrix` runs them and writes this page.
+The tests are in `tests/matrix`, named `pipeline-feature`; `python -m tests.matrix` runs them and writes this page.
 """
 
 

@@ -1,4 +1,4 @@
-"""docs/matrix.md has the architectures, features and reasons that the code declares, and no cell that fails."""
+"""docs/matrix.md has the pipelines, features and reasons that the code declares, and no cell that fails."""
 
 import re
 
