@@ -161,3 +161,20 @@ def test_caching_that_came_later_stays_when_it_goes(pipe):
     remove_bytheway(pipe)
     assert 0 < count() < vanilla
     projection.remove()
+
+
+def test_a_block_on_the_denoiser_leaves_what_its_pipelines_have(pipe):
+    apply_bytheway(pipe, HALF)
+    video = run(pipe)
+    with enhanced(pipe.unet, HALF, beta=9.0):
+        pass
+    assert torch.equal(run(pipe), video)
+
+
+def test_off_the_denoiser_is_off_its_pipelines(pipe):
+    vanilla, attributes = run(pipe), set(vars(pipe))
+    apply_bytheway(pipe, HALF)
+    remove_bytheway(pipe.unet)
+    assert torch.equal(run(pipe), vanilla)
+    assert set(vars(pipe)) == attributes
+    assert hooks_left(pipe.unet) == []

@@ -93,9 +93,11 @@ def remove_bytheway(model: Model) -> None:
         Mark.take_off(model)  # also where its denoiser is another by now
     for denoiser in denoisers_of(model):
         installation = Installation.on(denoiser)
-        if installation is not None:
+        if installation is not None and isinstance(model, nn.Module):
+            installation.drop_all(model)
+        elif installation is not None:
             installation.drop(model)
-            if not isinstance(model, nn.Module) and installation.applied_to(denoiser) is not None:
+            if installation.applied_to(denoiser) is not None:
                 raise ByTheWayError(
                     "bytheway was applied to the denoiser itself, and still is; give remove_bytheway the denoiser."
                 )

@@ -85,6 +85,12 @@ class Mark:
         """A pipeline without a mark of its own stays as it is."""
         vars(pipeline).pop(_MARK, None)
 
+    def erase(self) -> None:
+        """Take it off the pipeline that was marked, if that has it still."""
+        pipeline = self._pipeline()
+        if pipeline is not None and vars(pipeline).get(_MARK) is self:
+            del vars(pipeline)[_MARK]
+
     @property
     def scheduler(self) -> Any:
         """Of the pipeline that was marked, while there is one."""

@@ -121,18 +121,25 @@ class Installation(ABC, Generic[Fitted, Forward]):
             self._hook_missing()
 
     def drop(self, model: Model) -> None:
-        """Take away what a pipeline was given, or from a bare denoiser everybody's; with the last, the hooks go."""
+        """Take away what a pipeline, or the bare denoiser, was given; with the last, the hooks go."""
         with self._changing:
             self.turn.forward = None
             if isinstance(model, nn.Module):
                 self._own = None
-                self._by_mark.clear()
             else:
                 Mark.take_off(model)
             if self._own is None and not self._by_mark:
                 self._uninstall()
                 if self._spare and is_compiled_in_part(self.denoiser, model):
                     setattr(self.denoiser, SPARE_HOOKS, self._spare)
+
+    def drop_all(self, denoiser: nn.Module) -> None:
+        """Take away what the bare denoiser and all pipelines that use it were given."""
+        with self._changing:
+            for mark in list(self._by_mark):
+                mark.erase()
+            self._by_mark.clear()
+            self.drop(denoiser)
 
     def _everyone(self) -> list[Applied]:
         return [*self._by_mark.values(), *([] if self._own is None else [self._own])]
