@@ -19,7 +19,7 @@ SECTIONS: Final[dict[str, str]] = {
     "bytheway.models": "",
     "bytheway.generation": "generate Request Job check Clip Step",
     "bytheway.families": "TemporalAttention Family TemporalAttentions JointAttentions Preset MakersDefaults "
-    "SchedulerSettings families declare withdraw family_of presets preset_for",
+    "SamplerDefaults families declare withdraw family_of presets preset_for",
     "bytheway.clips": "",
     "bytheway.attention": "",
     "bytheway.method": "high_band projector frequency_filter attention_energy band_energy disparity resample_map "

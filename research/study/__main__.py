@@ -21,7 +21,7 @@ from research.study.plan import Extent, Part, plan
 from research.study.reading import open_judge
 from research.study.report import swaps, write
 from research.study.results import Results
-from research.study.sampling import SchedulerSettings
+from research.study.sampling import Sampling
 from research.study.store import check, count_unread
 from research.study.work import Study, run
 
@@ -74,13 +74,13 @@ def run_command(
     clips: Annotated[int, typer.Option(min=1, help="Clips of each cell.")] = Extent.clips,
     subset: Annotated[int, typer.Option(min=1, help="Of these, for bands and sweeps.")] = Extent.subset,
     pairs: Annotated[int, typer.Option(min=1, help="Pairs of prompts to swap.")] = Extent.pairs,
-    seed: Seed = SchedulerSettings.seed,
-    steps: Steps = SchedulerSettings.steps,
+    seed: Seed = Sampling.seed,
+    steps: Steps = Sampling.steps,
     minutes: Minutes = float("inf"),
     processes: Processes = 2,
 ) -> None:
     """Make clips and read them."""
-    study = Study(out, judge, _named(models), SchedulerSettings(seed=seed, steps=steps))
+    study = Study(out, judge, _named(models), Sampling(seed=seed, steps=steps))
     _run(study, part or list(Part), Extent(clips, subset, pairs), minutes, processes)
 
 
@@ -106,15 +106,15 @@ def swap_command(
     judge: JudgeFolder = JUDGE,
     models: Models = None,
     pairs: Annotated[int, typer.Option(min=1, help="Pairs of prompts.")] = Extent.pairs,
-    seed: Seed = SchedulerSettings.seed,
-    steps: Steps = SchedulerSettings.steps,
+    seed: Seed = Sampling.seed,
+    steps: Steps = Sampling.steps,
     minutes: Minutes = float("inf"),
     processes: Processes = 2,
     to: To = EVIDENCE,
 ) -> None:
     """When layout and motion are decided: swap prompts after k steps; writes swap.md and its curves, swap.png."""
     check_file(to / "swap.md")
-    study = Study(out, judge, _named(models), SchedulerSettings(seed=seed, steps=steps))
+    study = Study(out, judge, _named(models), Sampling(seed=seed, steps=steps))
     _run(study, [Part.SWAP], Extent(pairs=pairs), minutes, processes)
     found = swaps(Results(out, open_judge(judge)[1]), to)
     if found:

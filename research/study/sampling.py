@@ -27,7 +27,7 @@ RECORDED = ("energy", "energy_after", "disparity", "beta")
 
 
 @dataclass(frozen=True)
-class SchedulerSettings:
+class Sampling:
     """What is the same for every clip; clip i has seed + i."""
 
     seed: int = 20_000
@@ -45,7 +45,7 @@ def open_pipeline(source: str, device: torch.device) -> AnimateDiffPipeline:
     return pipe
 
 
-def denoise(pipe: AnimateDiffPipeline, texts: Sequence[str], sampling: SchedulerSettings, **settings: Any) -> Tensor:
+def denoise(pipe: AnimateDiffPipeline, texts: Sequence[str], sampling: Sampling, **settings: Any) -> Tensor:
     """Latents (n, C, F, h, w), under bfloat16 autocast for speed; `settings` go to the pipeline."""
     with torch.autocast(pipe.device.type, torch.bfloat16):
         latents: Tensor = pipe(
@@ -59,9 +59,7 @@ def denoise(pipe: AnimateDiffPipeline, texts: Sequence[str], sampling: Scheduler
     return latents
 
 
-def sample(
-    pipe: AnimateDiffPipeline, variant: Variant, texts: Sequence[str], first: int, sampling: SchedulerSettings
-) -> Tensor:
+def sample(pipe: AnimateDiffPipeline, variant: Variant, texts: Sequence[str], first: int, sampling: Sampling) -> Tensor:
     """The latents of the prompts numbered from `first` on, each from its own seed."""
     generators = sampling.generators(first, first + len(texts))
     with _treated(pipe, variant, record=False):
@@ -69,7 +67,7 @@ def sample(
 
 
 def sample_recorded(
-    pipe: AnimateDiffPipeline, variant: Variant, texts: Sequence[str], first: int, sampling: SchedulerSettings
+    pipe: AnimateDiffPipeline, variant: Variant, texts: Sequence[str], first: int, sampling: Sampling
 ) -> tuple[Tensor, Arrays]:
     """The same with what was measured on the way: see `as_arrays`. Vanilla is observed in all steps."""
     generators = sampling.generators(first, first + len(texts))

@@ -19,7 +19,7 @@ from bytheway.errors import ByTheWayError
 from bytheway.files import check_file, write_text, written
 from bytheway.models import load
 from bytheway.models.sources import read_json
-from research.study.sampling import RECORDED, Arrays, SchedulerSettings
+from research.study.sampling import RECORDED, Arrays, Sampling
 
 SAMPLES = "npz"
 STUDY = "study.json"
@@ -98,7 +98,7 @@ def count_unread(out: Path, judge: str) -> int:
     return sum(not path.with_suffix(f".{judge}.npz").exists() for path in samples)
 
 
-def claim(out: Path, models: Mapping[str, str], sampling: SchedulerSettings) -> None:
+def claim(out: Path, models: Mapping[str, str], sampling: Sampling) -> None:
     """Note how clips are sampled, and the weights and schedules of the models, in `study.json`.
 
     Raises:
@@ -131,12 +131,12 @@ def _prints(models: Mapping[str, str]) -> dict[str, Any]:
     return {f"weights of {name}": _fingerprint(source) for name, source in models.items()}
 
 
-def sampling_of(out: Path) -> SchedulerSettings:
+def sampling_of(out: Path) -> Sampling:
     """How the stored clips were sampled."""
     noted = _noted(out)
     if not noted:
         raise ByTheWayError(f"{out} holds no results; python -m research.study run makes them.")
-    return SchedulerSettings(**{field.name: noted[field.name] for field in fields(SchedulerSettings)})
+    return Sampling(**{field.name: noted[field.name] for field in fields(Sampling)})
 
 
 def _fingerprint(source: str) -> str:

@@ -13,7 +13,7 @@ from diffusers import AnimateDiffPipeline
 from torch import Tensor
 
 from research.diorama.world import Scene, all_scenes, caption, split
-from research.study.sampling import SchedulerSettings, denoise
+from research.study.sampling import Sampling, denoise
 
 Prompt = tuple[Scene, str]
 
@@ -35,7 +35,7 @@ def _all_differ(one: Scene, other: Scene) -> bool:
 
 
 def sample_swaps(
-    pipe: AnimateDiffPipeline, pairs: Sequence[tuple[Prompt, Prompt]], first: int, sampling: SchedulerSettings
+    pipe: AnimateDiffPipeline, pairs: Sequence[tuple[Prompt, Prompt]], first: int, sampling: Sampling
 ) -> Tensor:
     """Latents (pairs, steps + 1, C, F, h, w): [:, k] has had k steps under the first prompt, then the second one's.
 

@@ -20,7 +20,7 @@ from research.study import store
 from research.study.history import note_run
 from research.study.plan import Unit
 from research.study.reading import open_judge, read
-from research.study.sampling import Arrays, SchedulerSettings, decode, open_pipeline, sample, sample_recorded
+from research.study.sampling import Arrays, Sampling, decode, open_pipeline, sample, sample_recorded
 from research.study.swap import prompt_pairs, sample_swaps
 from research.study.variants import Renders, Swap, Variant
 
@@ -38,7 +38,7 @@ class Study:
     out: Path
     judge: Path
     models: Mapping[str, str]
-    sampling: SchedulerSettings
+    sampling: Sampling
     command: str = "python -m research.study run"
 
     def scenes(self, unit: Unit) -> list[Scene]:

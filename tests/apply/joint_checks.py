@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from bytheway import ByTheWayConfig
 from bytheway.families.known import denoisers_of
-from tests.toys.joint_models import FACTORIES
+from tests.toys.joint import FACTORIES
 
 ALWAYS = ByTheWayConfig(alpha=0, beta=2.5, tau=1, active_steps=1.0)
 # Of each run: tokens before the video, latent frames, tokens of a frame; at 32x48 pixels, LTX-Video at 32x64.

@@ -20,7 +20,7 @@ from bytheway.generation.job import check
 from bytheway.generation.request import Request
 from bytheway.method import frequency_filter
 from tests.apply.joint_checks import ALWAYS, TOKENS, Watch, dense, first_layer, generate, tiny, traces
-from tests.toys.joint_models import FACTORIES, embeddings, seeded
+from tests.toys.joint import FACTORIES, embeddings, seeded
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:In CPU autocast"),

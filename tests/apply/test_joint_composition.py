@@ -8,7 +8,7 @@ from peft import LoraConfig
 
 from bytheway import apply_bytheway, enhanced, remove_bytheway
 from tests.apply.joint_checks import ALWAYS, Watch, generate, tiny, traces
-from tests.toys.joint_models import FACTORIES
+from tests.toys.joint import FACTORIES
 
 
 @pytest.mark.parametrize("name", ["cogvideox", "wan", "wan_image2video", "hunyuanvideo", "ltx"])

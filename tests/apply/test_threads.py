@@ -11,7 +11,7 @@ from diffusers import AnimateDiffPipeline, DDIMScheduler, FlowMatchEulerDiscrete
 
 from bytheway import ByTheWayConfig, apply_bytheway, enhanced, remove_bytheway
 from tests.apply.joint_checks import generate as generate_joint
-from tests.toys import joint_models
+from tests.toys import joint
 from tests.toys.tiny import generate, make_pipeline, make_tokenizer
 
 HALF = ByTheWayConfig(active_steps=0.5)
@@ -47,7 +47,7 @@ def animatediff():
 
 def wan():
     """The same around one transformer."""
-    pipe, call = joint_models.FACTORIES["wan"]()
+    pipe, call = joint.FACTORIES["wan"]()
     other = WanPipeline(**pipe.components)
     other.scheduler = FlowMatchEulerDiscreteScheduler(shift=5.0)
     other.set_progress_bar_config(disable=True)

@@ -10,7 +10,7 @@ from benchmarks.cases import Block
 from benchmarks.columns import COLUMNS, OURS, PLAIN, VANILLA
 from bytheway import ByTheWayConfig
 from bytheway.attention.layout import VideoTokens
-from tests.toys import joint_models, tiny
+from tests.toys import joint, tiny
 
 CPU = torch.device("cpu")
 
@@ -23,7 +23,7 @@ def run(pipe: Any, call: dict[str, Any], column: str, steps: int = 2) -> torch.T
 
 def subject(name: str) -> tuple[Any, dict[str, Any]]:
     if name == "cogvideox":
-        return joint_models.cogvideox()
+        return joint.cogvideox()
     call = {"prompt": "a red ball bounces", "num_frames": 8, "height": 16, "width": 16, "guidance_scale": 5.0}
     return tiny.make_pipeline(), call | {"output_type": "latent"}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.toys.joint_models import FACTORIES
+from tests.toys.joint import FACTORIES
 
 
 def rows_and_settings(lines):

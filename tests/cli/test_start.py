@@ -11,7 +11,7 @@ from typer.testing import Result
 
 from bytheway.clips.read import load_video, read_metadata
 from bytheway.clips.write import save_video
-from tests.toys import family
+from tests.toys import animatediff
 
 Command = Callable[..., Result]
 
@@ -19,8 +19,8 @@ Command = Callable[..., Result]
 @pytest.fixture(scope="module")
 def pipes() -> dict[str | None, Any]:
     """By what they start from."""
-    sparse = family.sparse_controlnet()[0]
-    return {"image": sparse, "sketch": sparse, "video": family.video_to_video()[0]}
+    sparse = animatediff.sparse_controlnet()[0]
+    return {"image": sparse, "sketch": sparse, "video": animatediff.video_to_video()[0]}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 from bytheway import ByTheWayConfig, apply_bytheway, enhanced, remove_bytheway
 from bytheway.families.sites import find_sites
 from tests.apply.explicit import Watch, check_enhanced_sites, own_output
-from tests.toys.family import FAMILY, ONE_PROMPT
+from tests.toys.animatediff import FACTORIES, ONE_PROMPT
 
 # The first of the two steps that each run has.
 HALF = ByTheWayConfig(active_steps=0.5)
@@ -44,9 +44,9 @@ def run(pipe: Any, call: dict[str, Any], first: int = 0, guidance_scale: float =
         return pipe(**call, guidance_scale=guidance_scale, generator=generators).frames
 
 
-@pytest.fixture(scope="module", params=FAMILY)
+@pytest.fixture(scope="module", params=FACTORIES)
 def runs(request: pytest.FixtureRequest) -> Runs:
-    pipe, call = FAMILY[request.param](1 if request.param in ONE_PROMPT else 2)
+    pipe, call = FACTORIES[request.param](1 if request.param in ONE_PROMPT else 2)
     vanilla = run(pipe, call)
     with Watch(pipe.unet) as watch, enhanced(pipe, HALF) as running:
         active = run(pipe, call)
@@ -116,7 +116,7 @@ def test_motion_modules_of_the_controlnet_are_left_alone(name: str) -> None:
 
     SparseCtrl looks at its images and the timestep, never at the latents, so that holds for every step.
     """
-    pipe, call = FAMILY[name]()
+    pipe, call = FACTORIES[name]()
     said: list[torch.Tensor] = []
     pipe.controlnet.register_forward_hook(lambda module, args, output: said.append(output[1]))
     run(pipe, call)
@@ -133,7 +133,7 @@ def test_motion_modules_of_the_controlnet_are_left_alone(name: str) -> None:
 @pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
 def test_pag_may_perturb_the_temporal_attention_itself(guidance_scale: float) -> None:
     """Then the perturbed part's map stays the identity; the others are enhanced as ever."""
-    pipe, call = FAMILY["pag"]()
+    pipe, call = FACTORIES["pag"]()
     pipe.set_pag_applied_layers("up_blocks.2.motion_modules")
     with Watch(pipe.unet) as watch, enhanced(pipe, HALF):
         run(pipe, call | {"num_inference_steps": 1}, guidance_scale=guidance_scale)
@@ -152,7 +152,7 @@ def test_pag_may_perturb_the_temporal_attention_itself(guidance_scale: float) ->
 
 def test_free_init_of_a_video_to_video_run() -> None:
     """diffusers cuts the steps by the strength at the start and in each iteration: of 16, it runs 4 and then 2."""
-    pipe, call = FAMILY["video_to_video"]()
+    pipe, call = FACTORIES["video_to_video"]()
     pipe.enable_free_init(num_iters=2)
     with enhanced(pipe, HALF) as running:
         run(pipe, call | {"num_inference_steps": 16})

@@ -11,7 +11,7 @@ from bytheway.families.family import Family, KnownModel, MakersDefaults, Preset,
 from bytheway.families.known import declare, family_of, known_models, preset_for, preset_of_model, presets, withdraw
 from bytheway.families.sites import find_sites
 from bytheway.models import profile_of
-from tests.toys.architectures import run, text_to_video
+from tests.toys.temporal import run, text_to_video
 
 
 class StrollUNet(UNet3DConditionModel):

@@ -17,7 +17,7 @@ from bytheway.generation.request import Request
 from bytheway.generation.run import Clip, generate
 from bytheway.generation.sample import Step
 from bytheway.models import profile_of
-from tests.toys import architectures, family, joint_models, tiny, videocrafter
+from tests.toys import animatediff, joint, temporal, tiny, videocrafter
 
 STRONG = ByTheWayConfig(alpha=0.6, beta=4.0, tau=7, active_steps=0.5)
 REQUEST = Request(("a red ball", "a star on snow"), seed=7, num_frames=6, width=16, height=16, steps=2, num_videos=2)
@@ -51,7 +51,7 @@ def test_clips_are_the_same_as_alone(pipe: Any, changes: dict[str, Any]) -> None
     assert min(differences) > 5
 
 
-@pytest.mark.parametrize("make", [lambda: architectures.text_to_video()[0], videocrafter.make_pipeline])
+@pytest.mark.parametrize("make", [lambda: temporal.text_to_video()[0], videocrafter.make_pipeline])
 def test_so_are_those_of_other_pipelines(make: Callable[[], Any]) -> None:
     """ModelScope's, and VideoCrafter2's with noise in every step."""
     other = make()
@@ -104,7 +104,7 @@ def refused(pipe: Any, said: str, **changes: Any) -> None:
 
 def test_one_after_the_other(pipe: Any) -> None:
     still = ImageInput(Image.new("RGB", (16, 16)), "cat.png")
-    refused(family.sparse_controlnet()[0], "start from images", images=(still,))
+    refused(animatediff.sparse_controlnet()[0], "start from images", images=(still,))
     refused(pipe, "are recorded", record=True)
     pipe.enable_free_noise(context_length=4, context_stride=4)
     try:
@@ -125,15 +125,15 @@ def test_one_after_the_other_where_a_batch_would_change_them(pipe: Any, monkeypa
 
 
 def test_models_that_read_no_prompts_make_one_clip_at_a_time() -> None:
-    if "stable_video_diffusion" not in architectures.ARCHITECTURES:
+    if "stable_video_diffusion" not in temporal.FACTORIES:
         pytest.skip("this diffusers does not have it")
     still = ImageInput(Image.new("RGB", (16, 16)), "cat.png")
-    svd, _ = architectures.ARCHITECTURES["stable_video_diffusion"](frames=4)
+    svd, _ = temporal.FACTORIES["stable_video_diffusion"](frames=4)
     refused(svd, "Clips that start from images", images=(still,))
     assert profile_of(svd).one_at_a_time == "This model (StableVideoDiffusionPipeline) makes clips"
 
 
 def test_transformers_make_several_where_they_are_told_to() -> None:
-    ltx, _ = joint_models.ltx_condition()
+    ltx, _ = joint.ltx_condition()
     request = Request(("a", "b"), seed=1, num_frames=9, width=64, height=32, batch_size=2)
     assert check(request, ltx).request.batch_size == 2

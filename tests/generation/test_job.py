@@ -21,7 +21,7 @@ from bytheway.generation.request import Request
 from bytheway.generation.run import Clip, generate
 from bytheway.generation.sample import Step
 from bytheway.models import profile_of
-from tests.toys import family
+from tests.toys import animatediff
 
 REQUEST = Request(prompts=("a red ball bounces",), seed=7, num_frames=4, width=16, height=16, steps=2)
 CONFIG = ByTheWayConfig(alpha=0.6, beta=4.0, tau=7, active_steps=0.5)
@@ -35,7 +35,7 @@ def video(frames: int) -> VideoInput:
 
 def test_asked_once_and_scaled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """One comparison from a video: one look at the call's signature, one scaling of each frame that is used."""
-    pipe, _ = family.video_to_video()
+    pipe, _ = animatediff.video_to_video()
     looked, scaled = [], []
     signature, fit = inspect.signature, inputs.fit
 

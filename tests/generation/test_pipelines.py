@@ -19,7 +19,7 @@ from bytheway.generation.request import Request
 from bytheway.generation.run import generate
 from bytheway.generation.sample import Step
 from bytheway.models.starts import starting_from
-from tests.toys import architectures, family, joint_models
+from tests.toys import animatediff, joint, temporal
 
 REQUEST = Request(prompts=("a red ball bounces",), seed=7, num_frames=4, width=16, height=16, steps=2)
 CONFIG = ByTheWayConfig(alpha=0.6, beta=4.0, tau=7, active_steps=0.5)
@@ -39,17 +39,17 @@ LAST = ImageInput(image(1), "dog.png", -1)
 
 @pytest.fixture(scope="module")
 def sparse() -> Any:
-    return family.sparse_controlnet()[0]
+    return animatediff.sparse_controlnet()[0]
 
 
 @pytest.fixture(scope="module")
 def video_to_video() -> Any:
-    return family.video_to_video()[0]
+    return animatediff.video_to_video()[0]
 
 
 @pytest.fixture(scope="module")
 def pia() -> Any:
-    return family.pia()[0]
+    return animatediff.pia()[0]
 
 
 def frames_of(pipe: Any, request: Request, on_step: Callable[[Step], None] = lambda step: None) -> Any:
@@ -95,7 +95,7 @@ def test_a_long_video_is_not_read_to_its_end(video_to_video: Any, tmp_path: Path
 
 def test_a_video_in_patches_of_frames() -> None:
     """CogVideoX 1.5: two latent frames of four frames each, and the first latent one of a frame alone."""
-    pipe = starting_from(joint_models.cogvideox_1_5()[0], "video", None, torch.float32)
+    pipe = starting_from(joint.cogvideox_1_5()[0], "video", None, torch.float32)
     request = replace(REQUEST, num_frames=None, width=48, height=32)
     assert [check(replace(request, video=footage(n)), pipe).num_frames for n in (5, 12, 13, 30)] == [5, 5, 13, 29]
     assert check(replace(request, video=footage(13), num_frames=5), pipe).num_frames == 5
@@ -106,7 +106,7 @@ def test_a_video_in_patches_of_frames() -> None:
 
 
 def test_the_rate_is_told_to_models_that_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    pipe, told = joint_models.ltx()[0], []
+    pipe, told = joint.ltx()[0], []
 
     class Told(Exception):
         pass
@@ -135,7 +135,7 @@ def test_an_image_is_the_start_of_pia(pia: Any) -> None:
 
 
 def test_a_controlnet_takes_an_image_for_every_frame() -> None:
-    pipe, _ = family.controlnet()
+    pipe, _ = animatediff.controlnet()
     stills = tuple(ImageInput(image(frame), f"{frame}.png", frame) for frame in range(4))
     clip = frames_of(pipe, replace(REQUEST, steps=1, images=stills))
     np.testing.assert_array_equal(frames_of(pipe, replace(REQUEST, steps=1, images=stills[::-1])), clip)
@@ -194,9 +194,9 @@ def test_starts_that_do_not_fit_the_model(
 @pytest.mark.parametrize("name", ["text_to_video", "video_to_video", "stable_video_diffusion"])
 def test_calls_unlike_animatediffs(name: str) -> None:
     """No FreeInit, no FreeNoise; steps told in the old way; no prompt, and guidance by frame."""
-    if name not in architectures.ARCHITECTURES:
+    if name not in temporal.FACTORIES:
         pytest.skip("this diffusers does not have it")
-    pipe, call = architectures.ARCHITECTURES[name](frames=4)
+    pipe, call = temporal.FACTORIES[name](frames=4)
     starts: dict[str, Any] = (
         {"images": (FIRST,)} if "image" in call else {"video": footage()} if "video" in call else {}
     )
@@ -213,9 +213,9 @@ def test_calls_unlike_animatediffs(name: str) -> None:
 
 def test_i2vgenxl_skips_a_layer_of_its_text_encoder_as_it_was_trained() -> None:
     """It steps without telling, and its last norm is where the pipeline looks for it in no transformers since 5."""
-    if "i2vgenxl" not in architectures.ARCHITECTURES:
+    if "i2vgenxl" not in temporal.FACTORIES:
         pytest.skip("this diffusers does not have it")
-    pipe, _ = architectures.ARCHITECTURES["i2vgenxl"](frames=4)
+    pipe, _ = temporal.FACTORIES["i2vgenxl"](frames=4)
     request = replace(REQUEST, steps=1, images=(FIRST,), config=CONFIG.replace(alpha=0.1))
     clip = frames_of(pipe, request)
     assert clip.shape == (4, 16, 16, 3)
@@ -226,7 +226,7 @@ def test_i2vgenxl_skips_a_layer_of_its_text_encoder_as_it_was_trained() -> None:
 
 
 def test_ltx_with_conditions_does_without_any() -> None:
-    pipe, _ = joint_models.ltx_condition()
+    pipe, _ = joint.ltx_condition()
     request = Request(prompts=("a",), seed=1, num_frames=9, width=64, height=32)
     assert check(request, pipe).inputs == {}
     assert check(replace(request, images=(FIRST,)), pipe).inputs["images"].size == (64, 32)
@@ -235,15 +235,15 @@ def test_ltx_with_conditions_does_without_any() -> None:
 
 
 def test_images_and_a_video_at_once() -> None:
-    pipe, _ = family.video_to_video_controlnet()
+    pipe, _ = animatediff.video_to_video_controlnet()
     with pytest.raises(ByTheWayError, match="starts from images and a video at once"):
         check(replace(REQUEST, video=footage()), pipe)
 
 
 def test_defaults_of_calls_unlike_animatediffs() -> None:
-    if "stable_video_diffusion" not in architectures.ARCHITECTURES:
+    if "stable_video_diffusion" not in temporal.FACTORIES:
         pytest.skip("this diffusers does not have it")
-    pipe, _ = architectures.ARCHITECTURES["stable_video_diffusion"](frames=4)
+    pipe, _ = temporal.FACTORIES["stable_video_diffusion"](frames=4)
     asked = check(Request(prompts=("a",), seed=1, images=(FIRST,)), pipe)
     assert (asked.num_frames, asked.width, asked.height, asked.steps) == (4, 1024, 576, 25)
     assert (asked.guidance_scale, asked.fps) == (3.0, 7.0)

@@ -8,7 +8,7 @@ import diffusers
 
 from bytheway.families.known import families
 from bytheway.models.videocrafter import VideoCrafterPipeline
-from tests.toys import architectures, family, joint_models, videocrafter
+from tests.toys import animatediff, joint, temporal, videocrafter
 
 Made = tuple[Any, dict[str, Any]]
 
@@ -71,12 +71,12 @@ class Row:
 
 def _of_family(name: str) -> Callable[[int], Made]:
     """Two levels: the anchor and one that it guides."""
-    return lambda frames: family.FAMILY[name](channels=(32, 32), vae_levels=_VAE_LEVELS)
+    return lambda frames: animatediff.FACTORIES[name](channels=(32, 32), vae_levels=_VAE_LEVELS)
 
 
 def _of_temporal(name: str, channels: tuple[int, ...] = (16, 32, 32)) -> Callable[[int], Made]:
     """Three levels, of which the coarsest has no attention; the anchor has twice the heads of the one it guides."""
-    return lambda frames: architectures.ARCHITECTURES[name](frames=frames, channels=channels, vae_levels=_VAE_LEVELS)
+    return lambda frames: temporal.FACTORIES[name](frames=frames, channels=channels, vae_levels=_VAE_LEVELS)
 
 
 def _videocrafter2(frames: int) -> Made:
@@ -90,16 +90,16 @@ def _videocrafter2(frames: int) -> Made:
 
 
 def _latte(frames: int) -> Made:
-    return architectures.ARCHITECTURES["latte"](frames=frames, vae_levels=_VAE_LEVELS)
+    return temporal.FACTORIES["latte"](frames=frames, vae_levels=_VAE_LEVELS)
 
 
 def _of_joint(name: str) -> Callable[[int], Made]:
-    return lambda frames: joint_models.FACTORIES[name]()
+    return lambda frames: joint.FACTORIES[name]()
 
 
 def _hunyuanvideo(frames: int) -> Made:
     """With a negative prompt, which it has beside its distilled guidance."""
-    pipe, call = joint_models.FACTORIES["hunyuanvideo"]()
+    pipe, call = joint.FACTORIES["hunyuanvideo"]()
     negative = {
         "negative_prompt_embeds": call["prompt_embeds"].flip(-1),
         "negative_pooled_prompt_embeds": call["pooled_prompt_embeds"].flip(-1),

@@ -14,7 +14,7 @@ from PIL import Image
 from bytheway import ByTheWayConfig, enhanced
 from bytheway.families.known import preset_for
 from tests.matrix.rows import ROWS, Row
-from tests.toys.family import PROMPTS
+from tests.toys.animatediff import PROMPTS
 
 FRAMES = 4
 SIZE = (32, 64)

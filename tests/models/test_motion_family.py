@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from bytheway import ByTheWayError
 from bytheway.models import known_models, load, profile_of
 from bytheway.models.registry import is_present, model_of_parts
-from tests.toys import family
+from tests.toys import animatediff
 
 Publish = Callable[[str, Path], None]
 LIGHTNING = "animatediff_lightning_4step_diffusers.safetensors"
@@ -72,7 +72,7 @@ def test_lightning_is_one_file_of_its_repository(
 
 
 def test_adapter_of_stable_diffusion_xl(image_folder: Path, tmp_path: Path) -> None:
-    parts, adapter = family.sdxl_parts()
+    parts, adapter = animatediff.sdxl_parts()
     StableDiffusionXLPipeline(**parts).save_pretrained(tmp_path / "xl")
     adapter.save_pretrained(tmp_path / "motion")
     pipe = load(str(tmp_path / "xl"), motion_adapter=str(tmp_path / "motion"), device="cpu")
@@ -82,7 +82,7 @@ def test_adapter_of_stable_diffusion_xl(image_folder: Path, tmp_path: Path) -> N
     assert not pipe.unet.training
     ours, theirs = pipe.unet.add_embedding.state_dict(), parts["unet"].add_embedding.state_dict()
     assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
-    expected, call = family.sdxl()
+    expected, call = animatediff.sdxl()
     expected.unet.add_embedding.load_state_dict(theirs)
     expected.scheduler = pipe.scheduler
     pipe.set_progress_bar_config(disable=True)

@@ -15,7 +15,7 @@ from bytheway.families.known import preset_for, presets
 from bytheway.method import high_band
 from bytheway.models import GenerationDefaults, load, profile_of
 from bytheway.models.signature import call_signature
-from tests.toys import family, joint_models
+from tests.toys import animatediff, joint
 
 WORLD = {
     "defaults": {"num_frames": 12, "size": [64, 48], "steps": 20, "guidance_scale": 4.0, "fps": 6},
@@ -90,7 +90,7 @@ def test_preset_of_the_packaged_model(video_folder: Path) -> None:
     ],
 )
 def test_defaults_are_the_makers(name: str, expected: tuple[Any, ...]) -> None:
-    made = profile_of(joint_models.FACTORIES[name]()[0]).defaults
+    made = profile_of(joint.FACTORIES[name]()[0]).defaults
     assert (made.num_frames, made.size, made.steps, made.guidance_scale, made.fps) == expected
 
 
@@ -126,7 +126,9 @@ def test_the_band_is_all_but_the_mean_of_usual_clips(preset: str, latent_frames:
 
 
 def test_what_a_pipeline_accepts_and_requires(tiny_pipeline: Any) -> None:
-    text, sparse, video = map(profile_of, (tiny_pipeline, family.sparse_controlnet()[0], family.video_to_video()[0]))
+    text, sparse, video = map(
+        profile_of, (tiny_pipeline, animatediff.sparse_controlnet()[0], animatediff.video_to_video()[0])
+    )
     assert [one.accepts("images") for one in (text, sparse, video)] == [False, True, False]
     assert [one.accepts("video") for one in (text, sparse, video)] == [False, False, True]
     assert [(one.requires("images"), one.requires("video")) for one in (text, sparse, video)] == [
@@ -143,7 +145,7 @@ def test_what_a_pipeline_accepts_and_requires(tiny_pipeline: Any) -> None:
 
 def test_the_latent_frames_of_a_clip() -> None:
     """CogVideoX 1.5: the first latent frame is one frame, the others are four, and a token has two of them."""
-    profile = profile_of(joint_models.FACTORIES["cogvideox_1_5"]()[0])
+    profile = profile_of(joint.FACTORIES["cogvideox_1_5"]()[0])
     assert [profile.latent_frames(frames) for frames in (1, 5, 81)] == [1, 2, 21]
     assert profile.lengths_from_video[:3] == range(5, 29, 8)
     assert not profile.has_temporal_maps
@@ -151,8 +153,8 @@ def test_the_latent_frames_of_a_clip() -> None:
 
 def test_a_setting_that_means_something_else() -> None:
     """LTX's video is a condition beside the prompt, and its image need not be there."""
-    call = call_signature(joint_models.ltx_condition()[0])
-    assert {"video", "strength"} <= inspect.signature(type(joint_models.ltx_condition()[0]).__call__).parameters.keys()
+    call = call_signature(joint.ltx_condition()[0])
+    assert {"video", "strength"} <= inspect.signature(type(joint.ltx_condition()[0]).__call__).parameters.keys()
     assert not call.accepts("video")
     assert call.accepts("images")
     assert call.required == frozenset()

@@ -22,14 +22,14 @@ from bytheway.models import load, profile_of
 from bytheway.models.registry import known_model_of
 from bytheway.models.starts import starting_from
 from tests.apply import joint_checks
-from tests.toys import family, joint_models
+from tests.toys import animatediff, joint
 
 Publish = Callable[[str, Path], None]
 
 
 @pytest.fixture(scope="module")
 def sparse_pipe() -> Any:
-    return family.sparse_controlnet()[0]
+    return animatediff.sparse_controlnet()[0]
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_images_bring_sparsectrl(text_folder: Path, controlnet_folder: Path, spa
     assert isinstance(pipe, AnimateDiffSparseControlNetPipeline)
     assert pipe.config._name_or_path == str(text_folder)
     pipe.set_progress_bar_config(disable=True)
-    _, call = family.sparse_controlnet()
+    _, call = animatediff.sparse_controlnet()
     made, expected = (made_by(one, call) for one in (pipe, sparse_pipe))
     torch.testing.assert_close(made, expected)
 
@@ -92,7 +92,7 @@ def test_a_video_brings_video_to_video(text_folder: Path) -> None:
 )
 def test_a_video_for_joint_attention(name: str, made: str) -> None:
     """The same run as that of the pipeline that is built from a video."""
-    pipe, expected = joint_models.FACTORIES[name]()[0], joint_models.FACTORIES[f"{name}_video2video"]()
+    pipe, expected = joint.FACTORIES[name]()[0], joint.FACTORIES[f"{name}_video2video"]()
     built = starting_from(pipe, "video", None, torch.float32)
     built.set_progress_bar_config(disable=True)
     assert type(built).__name__ == made
@@ -103,7 +103,7 @@ def test_a_video_for_joint_attention(name: str, made: str) -> None:
 @pytest.mark.parametrize("name", ["wan_2_2", "wan_first_frame"])
 def test_wan_2_2_does_not_start_from_a_video(name: str) -> None:
     """What is new in it has no place in the pipeline that does."""
-    source = joint_models.FACTORIES[name]()[0]
+    source = joint.FACTORIES[name]()[0]
     pipe = WanPipeline(**_parts_of(source, WanPipeline), expand_timesteps=source.config["expand_timesteps"])
     with pytest.raises(ByTheWayError, match=r"\(WanPipeline\) does not start from a video; leave it out"):
         starting_from(pipe, "video", None, torch.float32)
@@ -117,8 +117,8 @@ def _parts_of(pipe: Any, pipeline_class: Any) -> dict[str, Any]:
 def test_a_pipeline_that_takes_images_is_kept_and_given_no_sketch(
     sparse_pipe: Any, controlnet_folder: Path, tmp_path: Path
 ) -> None:
-    pia = family.pia()[0]
-    scribble = family.sparse_controlnet_scribble()[0]
+    pia = animatediff.pia()[0]
+    scribble = animatediff.sparse_controlnet_scribble()[0]
     assert starting_from(pia, "image", None, torch.float32) is pia
     assert starting_from(scribble, "sketch", None, torch.float32) is scribble
     for pipe in (pia, sparse_pipe):
@@ -162,7 +162,7 @@ def test_a_known_name_is_base_adapter_controlnet_and_lora(
     pipe = load("animatediff", lora=["mine=0.5"], device="cpu")
     assert added == [["mine=0.5"]]
     assert known_model_of(pipe).name == "animatediff"
-    family.sparse_controlnet()[0].controlnet.save_pretrained(tmp_path / "sparse")
+    animatediff.sparse_controlnet()[0].controlnet.save_pretrained(tmp_path / "sparse")
     publish("guoyww/animatediff-sparsectrl-rgb", tmp_path / "sparse")
     pipe = load("sparsectrl-rgb", lora=["mine=0.5"], device="cpu")
     assert isinstance(pipe, AnimateDiffSparseControlNetPipeline)

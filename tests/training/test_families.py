@@ -8,8 +8,8 @@ import torch
 
 from bytheway import ByTheWayError, observe
 from bytheway.training import EnergyCap
-from tests.toys import joint_models, videocrafter
-from tests.toys.architectures import ARCHITECTURES, Made, run
+from tests.toys import joint, videocrafter
+from tests.toys.temporal import FACTORIES, Made, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -24,7 +24,7 @@ def videocrafter2() -> Made:
     }
 
 
-@pytest.mark.parametrize("make", [*ARCHITECTURES.values(), videocrafter2])
+@pytest.mark.parametrize("make", [*FACTORIES.values(), videocrafter2])
 def test_energies_are_those_that_observe_records(make: Callable[[], Made], monkeypatch: pytest.MonkeyPatch) -> None:
     pipe, call = make()
     with observe(pipe) as observed:
@@ -45,4 +45,4 @@ def test_energies_are_those_that_observe_records(make: Callable[[], Made], monke
 
 def test_joint_attention_over_space_and_time_is_refused() -> None:
     with pytest.raises(ByTheWayError, match="no temporal self-attentions"):
-        EnergyCap(joint_models.cogvideox()[0])
+        EnergyCap(joint.cogvideox()[0])

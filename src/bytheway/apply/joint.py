@@ -24,7 +24,7 @@ from bytheway.attention.layout import VideoTokens
 from bytheway.errors import ByTheWayError
 from bytheway.families.family import Inputs, JointAttentions
 from bytheway.families.known import family_of
-from bytheway.families.tokens import check_settings, self_attentions, value_projections
+from bytheway.families.tokens import check_config, self_attentions, value_projections
 from bytheway.method import frequency_filter
 
 
@@ -57,7 +57,7 @@ class JointInstallation(Installation[Attentions, JointForward]):
                 f"{family.name} attends over space and time at once, so there are no temporal maps whose energy could "
                 "be observed."
             )
-        check_settings(family, applied.config)
+        check_config(family, applied.config)
         return self_attentions(self.denoiser, family)
 
     def _modules(self, fitted: Attentions) -> Mapping[str, nn.Module]:

@@ -216,7 +216,7 @@ def command(
     with reported():
         from bytheway.cli.destination import Destination
         from bytheway.cli.prompts import read_prompts
-        from bytheway.cli.run import ModelChoice, method_settings, run, size_of, start_of
+        from bytheway.cli.run import ModelChoice, chosen_config, run, size_of, start_of
         from bytheway.cli.tables import note
         from bytheway.clips.inputs import read_image, read_video
         from bytheway.errors import ByTheWayError
@@ -227,7 +227,7 @@ def command(
         if prompts_file is not None:
             prompts, output = list(read_prompts(prompts_file)), output or prompts_file.with_suffix("")
         chosen = {"alpha": alpha, "beta": beta, "tau": tau, "active_steps": active_steps}
-        settings_for = partial(method_settings, preset, config, chosen, not no_enhance)
+        settings_for = partial(chosen_config, preset, config, chosen, not no_enhance)
         width, height = size_of(size)
         if seed is None:
             seed = drawn_seed()

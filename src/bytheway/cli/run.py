@@ -103,7 +103,7 @@ def run(
             _print_summary(made, choice.model)
 
 
-def method_settings(
+def chosen_config(
     preset: str | None, file: Path | None, chosen: Mapping[str, Any], enhance: bool, profile: Profile | None
 ) -> ByTheWayConfig | None:
     """The method's settings: a file's, a preset's or those that suit the model, then the values chosen one by one.

@@ -12,7 +12,7 @@ from bytheway.families.family import (
     Family,
     KnownModel,
     Preset,
-    SchedulerSettings,
+    SamplerDefaults,
     Start,
     TemporalAttentions,
 )
@@ -38,9 +38,9 @@ def _lightning(steps: int) -> KnownModel:
         description=f"AnimateDiff-Lightning on epiCRealism: distilled to {steps} steps without guidance",
         base=_EPIC_REALISM,
         motion_adapter=f"ByteDance/AnimateDiff-Lightning:animatediff_lightning_{steps}step_diffusers.safetensors",
-        sampling=SchedulerSettings(
+        sampler=SamplerDefaults(
             scheduler="EulerDiscreteScheduler",
-            settings={"beta_schedule": "linear", "timestep_spacing": "trailing"},
+            scheduler_config={"beta_schedule": "linear", "timestep_spacing": "trailing"},
             steps=steps,
             guidance_scale=1.0,
         ),
@@ -60,7 +60,7 @@ def _sparsectrl(form: str, controlnet: str, start: Start, description: str) -> K
         motion_adapter=_V3,
         controlnet=controlnet,
         lora=(_V3_LORA,),
-        sampling=SchedulerSettings(guidance_scale=8.5),
+        sampler=SamplerDefaults(guidance_scale=8.5),
     )
 
 
@@ -96,9 +96,9 @@ _MODELS: Final = (
         base=_EPIC_REALISM,
         motion_adapter="wangfuyun/AnimateLCM",
         lora=("wangfuyun/AnimateLCM:AnimateLCM_sd15_t2v_lora.safetensors=0.8",),
-        sampling=SchedulerSettings(
+        sampler=SamplerDefaults(
             scheduler="LCMScheduler",
-            settings={"beta_schedule": "linear", "clip_sample": False},
+            scheduler_config={"beta_schedule": "linear", "clip_sample": False},
             steps=6,
             guidance_scale=2.0,
         ),
@@ -112,7 +112,7 @@ _MODELS: Final = (
         description="AnimateDiff's beta motion modules on Stable Diffusion XL, 1024x1024",
         base="stabilityai/stable-diffusion-xl-base-1.0",
         motion_adapter="guoyww/animatediff-motion-adapter-sdxl-beta",
-        sampling=SchedulerSettings(steps=20, guidance_scale=8.0),
+        sampler=SamplerDefaults(steps=20, guidance_scale=8.0),
         adapter_files=("mm_sdxl_v10_beta.ckpt", "mm_sdxl_v10_beta.safetensors"),
     ),
     _sparsectrl(

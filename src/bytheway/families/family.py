@@ -101,29 +101,29 @@ class MakersDefaults:
     """What the makers of a model use, where its pipeline's call and its denoiser say nothing of it or something else.
 
     Attributes:
-        settings: fields of `bytheway.models.GenerationDefaults`, by name.
+        values: fields of `bytheway.models.GenerationDefaults`, by name.
         pipelines: how the names of the pipelines begin that they are for; "" for all of the family.
         applies: from the configurations of pipeline and denoiser, whether this is the model they are for.
     """
 
-    settings: Mapping[str, Any]
+    values: Mapping[str, Any]
     pipelines: str = ""
     applies: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = _always
 
 
 @dataclass(frozen=True)
-class SchedulerSettings:
+class SamplerDefaults:
     """How the makers of motion modules sample with them.
 
     Attributes:
         scheduler: class of diffusers' scheduler.
-        settings: what it is given beside the base model's settings.
+        scheduler_config: what it is given beside the config of the base model's scheduler.
         steps, guidance_scale: of a run.
     """
 
     scheduler: str = "DDIMScheduler"
     # What AnimateDiff was trained with, and what its motion modules need of a base model's scheduler.
-    settings: Mapping[str, Any] = field(
+    scheduler_config: Mapping[str, Any] = field(
         default_factory=lambda: {
             "beta_schedule": "linear",
             "clip_sample": False,
@@ -150,7 +150,7 @@ class KnownModel:
         measured: whether the preset's figure is of this model; else it is a starting point for this one.
         controlnet: SparseCtrl's weights, for a model that is given images.
         lora: LoRAs that belong to the adapter and the ControlNet, each as `bytheway.load` takes it.
-        sampling: of an image model with a motion adapter.
+        sampler: of an image model with a motion adapter.
         adapter_files: names under which the motion adapter is passed on as a single file.
     """
 
@@ -164,7 +164,7 @@ class KnownModel:
     checkpoint: str | None = None
     controlnet: str | None = None
     lora: tuple[str, ...] = ()
-    sampling: SchedulerSettings = SchedulerSettings()
+    sampler: SamplerDefaults = SamplerDefaults()
     adapter_files: tuple[str, ...] = ()
 
 

@@ -91,7 +91,7 @@ def joint_attentions(family: Family) -> JointAttentions:
     return family.attentions
 
 
-def check_settings(family: Family, config: ByTheWayConfig) -> None:
+def check_config(family: Family, config: ByTheWayConfig) -> None:
     """Refuse a config that a joint attention cannot have.
 
     Raises:

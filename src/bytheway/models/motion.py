@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bytheway.errors import ByTheWayError
 from bytheway.families.animatediff import ANIMATED
-from bytheway.families.family import SchedulerSettings
+from bytheway.families.family import SamplerDefaults
 from bytheway.models.checkpoints import diffusers_motion_names, kind_of, motion_adapter_config, read_tensors
 from bytheway.models.registry import model_of_parts
 from bytheway.models.sources import downloaded, existing_path, hub_file_of, is_hub_id, read_json, reading
@@ -54,8 +54,8 @@ def animate(image: Any, image_name: str, adapter: MotionAdapter, adapter_name: s
 
     _check_fit(image, image_name, adapter, adapter_name)
     known = model_of_parts(adapter_name)
-    sampling = known.sampling if known is not None else SchedulerSettings()
-    scheduler = getattr(diffusers, sampling.scheduler).from_config(image.scheduler.config, **sampling.settings)
+    sampler = known.sampler if known is not None else SamplerDefaults()
+    scheduler = getattr(diffusers, sampler.scheduler).from_config(image.scheduler.config, **sampler.scheduler_config)
     # PIA's motion modules come with a convolution that takes an image beside the latents.
     name = "PIAPipeline" if adapter.config.conv_in_channels else ANIMATED[type(image).__name__]
     pipeline_class = getattr(diffusers, name, None)

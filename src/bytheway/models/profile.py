@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bytheway.errors import ByTheWayError
-from bytheway.families.family import Family, JointAttentions, Preset, SchedulerSettings
+from bytheway.families.family import Family, JointAttentions, Preset, SamplerDefaults
 from bytheway.families.known import denoiser_of, family_of, folder_of, preset_for, world_of
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.families.tokens import patch_size
@@ -193,8 +193,8 @@ def _defaults(
     size = _size(config, call, pixels_per_latent)
     if "motion_adapter" in pipe.config:
         known = known_model_of(pipe)
-        sampling = known.sampling if known is not None else SchedulerSettings()
-        return GenerationDefaults(size=size, steps=sampling.steps, guidance_scale=sampling.guidance_scale)
+        sampler = known.sampler if known is not None else SamplerDefaults()
+        return GenerationDefaults(size=size, steps=sampler.steps, guidance_scale=sampler.guidance_scale)
     plain, said = GenerationDefaults(), call.defaults
     called = GenerationDefaults(
         num_frames=said.get("num_frames") or config.get("num_frames") or config.get("sample_frames") or 16,
@@ -205,7 +205,7 @@ def _defaults(
     )
     name = type(pipe).__name__
     makers = (
-        one.settings for one in family.defaults if name.startswith(one.pipelines) and one.applies(pipe.config, config)
+        one.values for one in family.defaults if name.startswith(one.pipelines) and one.applies(pipe.config, config)
     )
     return replace(called, **next(makers, {}))
 

@@ -11,12 +11,12 @@ from bytheway import observe
 from bytheway.config import ByTheWayConfig
 from bytheway.method import attention_energy, band_energy, enhance_motion, frequency_filter
 from research.study.bands import band_filter, filtered_attention
-from research.study.sampling import SchedulerSettings, as_arrays, denoise, open_pipeline, sample, sample_recorded
+from research.study.sampling import Sampling, as_arrays, denoise, open_pipeline, sample, sample_recorded
 from research.study.swap import prompt_pairs, sample_swaps
 from research.study.variants import BOTH, CELLS, PAPER, VANILLA, Variant
 
 TEXTS = ["a red ball rolling left on the grass", "a blue star spinning at night"]
-SAMPLING = SchedulerSettings(seed=3, steps=3)
+SAMPLING = Sampling(seed=3, steps=3)
 
 
 @pytest.fixture(scope="module")

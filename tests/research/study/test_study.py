@@ -20,12 +20,12 @@ from research.study.plan import Extent, Part, Unit, plan
 from research.study.reading import FRAME_FEATURES, MOTION_FEATURES, open_judge, read
 from research.study.report import write
 from research.study.results import MEASURES, Results
-from research.study.sampling import Arrays, SchedulerSettings
+from research.study.sampling import Arrays, Sampling
 from research.study.store import Place, claim, count_unread, load_arrays, load_readings, load_records, save_arrays
 from research.study.variants import BANDS, BOTH, CELLS, REFERENCE, RENDERS, VANILLA, WORLD, Axis, Swap, sweep
 from research.study.work import Study, run
 
-SAMPLING = SchedulerSettings(seed=5, steps=2)
+SAMPLING = Sampling(seed=5, steps=2)
 EXTENT = Extent(clips=2, subset=2, pairs=1)
 PARTS = [Part.CELLS, Part.SWAP]
 
@@ -126,7 +126,7 @@ def test_another_judge_reads_what_is_there(copy: Study, tmp_path: Path) -> None:
 
 def test_other_weights_or_seeds_are_kept_apart(copy: Study) -> None:
     with pytest.raises(ByTheWayError, match="other seed"):
-        claim(copy.out, copy.models, SchedulerSettings(seed=6, steps=2))
+        claim(copy.out, copy.models, Sampling(seed=6, steps=2))
     with pytest.raises(ByTheWayError, match="other weights of diorama"):
         claim(copy.out, {"diorama": "diorama"}, SAMPLING)
     claim(copy.out, {"diorama-early": "diorama"}, SAMPLING)

@@ -8,16 +8,16 @@ from bytheway import ByTheWayConfig, ByTheWayError, apply_bytheway, enhanced, ob
 from bytheway.families.known import denoiser_of, family_of, preset_for
 from bytheway.families.sites import find_sites
 from tests.apply.explicit import Watch, check_enhanced_sites
-from tests.toys.architectures import ARCHITECTURES, LATENT_SIZE, ONE_VIDEO, run
+from tests.toys.temporal import FACTORIES, LATENT_SIZE, ONE_VIDEO, run
 
 # diffusers' Euler scheduler hands tensors to numpy in a way that numpy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=FACTORIES)
 def made(request):
     """(name, pipe, call) of one pipeline class, for one video; every test leaves the pipeline as it found it."""
-    return request.param, *ARCHITECTURES[request.param]()
+    return request.param, *FACTORIES[request.param]()
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_every_site_computes_the_papers_form(made, guidance_scale, conditional):
     if name in ONE_VIDEO:
         conditional, steps = ([1, 1] if len(conditional) == 4 else [0]), 2
     else:
-        _, call = ARCHITECTURES[name](videos=2)
+        _, call = FACTORIES[name](videos=2)
     config, denoiser = settings_for(pipe), denoiser_of(pipe)
     sites = find_sites(denoiser, config)
     sizes = {site.block: tuple(side // site.downscale for side in LATENT_SIZE) for site in sites}
@@ -122,7 +122,7 @@ def test_a_video_alone_is_the_video_in_a_batch(made):
     name, pipe, call = made
     if name in ONE_VIDEO:
         pytest.skip("this pipeline of diffusers makes one video at a time")
-    _, both = ARCHITECTURES[name](videos=2)
+    _, both = FACTORIES[name](videos=2)
     config = settings_for(pipe, beta=1.0 if name != "latte" else 3.0)
     with enhanced(pipe, config) as run_of_both:
         together = run(pipe, both, seeds=(0, 1))
@@ -144,13 +144,13 @@ def test_active_in_the_first_half_of_the_steps_that_are_run(made):
 
 @pytest.mark.parametrize("changes", [{"alpha": 0.1}, {"anchor_block": "temporal_transformer_blocks.0"}])
 def test_no_decoder_levels_no_guidance(changes):
-    pipe, _ = ARCHITECTURES["latte"]()
+    pipe, _ = FACTORIES["latte"]()
     with pytest.raises(ByTheWayError, match=r"Latte has no decoder levels.*alpha=0"):
         apply_bytheway(pipe, ByTheWayConfig(alpha=0).replace(**changes))
 
 
 def test_chosen_blocks_without_levels():
-    pipe, _ = ARCHITECTURES["latte"]()
+    pipe, _ = FACTORIES["latte"]()
     last = "temporal_transformer_blocks.1"
     config = ByTheWayConfig(alpha=0, guided_blocks=(last,))
     assert [site.role for site in find_sites(pipe.transformer, config)] == ["observed", "motion"]

@@ -150,7 +150,7 @@ _CLASSES: Final[Mapping[Callable[..., Made], str]] = {
     stable_video_diffusion: "StableVideoDiffusionPipeline",
     latte: "LattePipeline",
 }
-ARCHITECTURES: Final[Mapping[str, Callable[..., Made]]] = {
+FACTORIES: Final[Mapping[str, Callable[..., Made]]] = {
     function.__name__: function for function, name in _CLASSES.items() if hasattr(diffusers, name)
 }
 # VideoToVideoSDPipeline of diffusers adds the noise of as many frames as there are prompts.

@@ -123,7 +123,7 @@ def pia(videos: int = 1, channels: Channels = CHANNELS, vae_levels: int = 2) -> 
     return pipe, _call(videos) | {"image": _images(1, seed=2) * videos}
 
 
-FAMILY: Final[Mapping[str, Callable[..., Made]]] = {
+FACTORIES: Final[Mapping[str, Callable[..., Made]]] = {
     function.__name__: function
     for function in (
         animatediff,
