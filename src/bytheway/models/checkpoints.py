@@ -14,8 +14,9 @@ from bytheway.models.sources import CHECKPOINT_SUFFIXES, reading
 if TYPE_CHECKING:
     from torch import Tensor
 
-CheckpointKind = Literal["image", "motion", "lora", "videocrafter", "other"]
+CheckpointKind = Literal["image", "motion", "lora", "lycoris", "videocrafter", "other"]
 
+_UNET = ("down_blocks.", "mid_block.", "up_blocks.")
 # AnimateDiff's motion modules call the parts of a transformer block by these names; diffusers by those.
 _RENAMES = (
     (".temporal_transformer.", "."),
@@ -25,6 +26,10 @@ _RENAMES = (
     (".norms.1.", ".norm2."),
     (".ff_norm.", ".norm3."),
 )
+# What is like a LoRA and is none: LoHa, LoKr, OFT and DoRA.
+_BEYOND_LORA = (".hada_", ".lokr_", ".oft_", ".dora_scale")
+# A layer of a LoRA in MotionDirector's naming, AnimateDiff's, or that of diffusers' older trainers.
+_LORA_LAYER = re.compile(r"(.+?)(?:\.processor)?\.(\w+)_lora\.(down|up)\.weight")
 # Data-parallel training leaves the one on every name, DeepSpeed the other.
 _TRAINERS_PREFIX = re.compile(r"^(module|_forward_module)\.")
 
@@ -52,6 +57,8 @@ def read_tensors(path: Path, *, names_only: bool = False) -> dict[str, Tensor]:
 def kind_of(names: Iterable[str]) -> CheckpointKind:
     """What a checkpoint holds: a whole image model or VideoCrafter2, motion modules, a LoRA, or something else."""
     names = list(names)
+    if any(mark in name for name in names for mark in _BEYOND_LORA):
+        return "lycoris"
     if any("lora" in name for name in names):
         return "lora"
     if any(".temopral_conv." in name for name in names):  # sic
@@ -64,18 +71,37 @@ def kind_of(names: Iterable[str]) -> CheckpointKind:
 
 
 def diffusers_motion_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of motion modules, or of a LoRA on them, by diffusers' names.
+    """Tensors of motion modules by diffusers' names.
 
     The positional encodings are left out: they are the sinusoids that diffusers computes itself.
     """
-    renamed = {}
-    for name, tensor in tensors.items():
-        if "pos_encoder" in name or "pos_embed" in name:
-            continue
-        for theirs, ours in _RENAMES:
-            name = name.replace(theirs, ours)
-        renamed[name] = tensor
-    return renamed
+    return {
+        _diffusers_name(name): tensor
+        for name, tensor in tensors.items()
+        if "pos_encoder" not in name and "pos_embed" not in name
+    }
+
+
+def diffusers_lora_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a LoRA on a UNet's layers by diffusers' names, whatever trainer wrote it; others keep theirs."""
+    return {_lora_name(name): tensor for name, tensor in tensors.items()}
+
+
+def _lora_name(name: str) -> str:
+    inner = name.removeprefix("unet.")
+    layer = _LORA_LAYER.fullmatch(_diffusers_name(inner))
+    if not inner.startswith(_UNET):
+        return name
+    if layer is None:
+        return f"unet.{_diffusers_name(inner)}"
+    head, last, side = layer.groups()
+    return f"unet.{head}.{'to_out.0' if last == 'to_out' else last}.lora.{side}.weight"
+
+
+def _diffusers_name(name: str) -> str:
+    for theirs, ours in _RENAMES:
+        name = name.replace(theirs, ours)
+    return name
 
 
 def motion_adapter_config(tensors: dict[str, Tensor]) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def load(
         motion_adapter: for image models: a folder, hub id or file of AnimateDiff's motion modules; a file of a hub
             repository is `owner/name:file`.
         lora: folders, hub ids or files of LoRAs, each optionally followed by `=weight`; they come on top of those that
-            belong to the motion adapter.
+            belong to the motion adapter. One of those given here as well is put on once, with the weight given here;
+            with the weight 0 it is left out.
         start: what clips start from beside the prompt: "image", "sketch" or "video".
         controlnet: for images and sketches: SparseCtrl's weights, a known name, folder or hub id.
         device: where to put it; by default the accelerator of this machine, else the CPU.
@@ -77,7 +78,7 @@ def load(
     _check_pipeline(pipe, model)
     pipe = starting_from(pipe, start, controlnet or (named.controlnet if named else None), precision)
     known = known_model_of(pipe)
-    add_loras(pipe, [*(known.lora if known else ()), *lora])
+    add_loras(pipe, lora, own=known.lora if known else ())
     with reading(model):  # parts whose weights were not all there have nothing to be moved
         moved: VideoPipeline = pipe.to(target)
     return moved
@@ -243,7 +244,7 @@ def _from_checkpoint(path: Path, motion_adapter: str | None, dtype: torch.dtype)
         raise ByTheWayError(
             f"{path} holds motion modules; give it as the motion adapter of a model.", setting="motion_adapter"
         )
-    if kind == "lora":
+    if kind in ("lora", "lycoris"):
         raise ByTheWayError(f"{path} holds a LoRA; give it as one, on top of a model.", setting="lora")
     if kind == "other" or not any(name.startswith("cond_stage_model.transformer.") for name in names):
         raise ByTheWayError(f"{path} is no checkpoint of a Stable Diffusion 1.5 model with its text encoder.")
