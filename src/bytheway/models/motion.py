@@ -10,6 +10,7 @@ from bytheway.errors import ByTheWayError
 from bytheway.families.animatediff import ANIMATED
 from bytheway.families.family import SamplerDefaults
 from bytheway.models.checkpoints import diffusers_motion_names, kind_of, motion_adapter_config, read_tensors
+from bytheway.models.components import check_config, check_whole, from_pretrained
 from bytheway.models.registry import model_of_parts
 from bytheway.models.sources import downloaded, existing_path, hub_file_of, is_hub_id, read_json, reading
 
@@ -39,8 +40,11 @@ def load_motion_adapter(source: str, dtype: torch.dtype) -> MotionAdapter:
     config = read_json(source, "config.json")
     if config is None or config.get("_class_name") != "MotionAdapter":
         raise ByTheWayError(f"{source} holds no motion adapter: its config.json does not say MotionAdapter.")
+    check_config(config, f"config.json of {source}")
     with reading(source):
-        return MotionAdapter.from_pretrained(source, dtype=dtype)
+        read: MotionAdapter = from_pretrained(MotionAdapter, source, dtype=dtype)
+    check_whole(read, "motion adapter", source)
+    return read
 
 
 def animate(image: Any, image_name: str, adapter: MotionAdapter, adapter_name: str) -> DiffusionPipeline:
@@ -55,7 +59,10 @@ def animate(image: Any, image_name: str, adapter: MotionAdapter, adapter_name: s
     _check_fit(image, image_name, adapter, adapter_name)
     known = model_of_parts(adapter_name)
     sampler = known.sampler if known is not None else SamplerDefaults()
-    scheduler = getattr(diffusers, sampler.scheduler).from_config(image.scheduler.config, **sampler.scheduler_config)
+    with reading(image_name):  # which checks what its scheduler says no better than to compute with it
+        scheduler = getattr(diffusers, sampler.scheduler).from_config(
+            image.scheduler.config, **sampler.scheduler_config
+        )
     # PIA's motion modules come with a convolution that takes an image beside the latents.
     name = "PIAPipeline" if adapter.config.conv_in_channels else ANIMATED[type(image).__name__]
     pipeline_class = getattr(diffusers, name, None)

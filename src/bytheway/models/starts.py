@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bytheway.errors import ByTheWayError
 from bytheway.families.family import Start
 from bytheway.families.known import families, known_models
+from bytheway.models.components import check_config, check_whole, from_pretrained
 from bytheway.models.registry import find_model
 from bytheway.models.signature import call_signature
 from bytheway.models.sources import existing_path, is_hub_id, read_json, reading
@@ -131,8 +132,11 @@ def _load_controlnet(pipe: Any, controlnet: str, dtype: torch.dtype) -> Any:
             f"{source} holds no SparseCtrl: its config.json does not say {SparseControlNetModel.__name__}."
         )
     _check_fit(pipe, source, config)
+    check_config(config, f"config.json of {source}")
     with reading(source):
-        return SparseControlNetModel.from_pretrained(source, dtype=dtype)
+        made = from_pretrained(SparseControlNetModel, source, dtype=dtype)
+    check_whole(made, "ControlNet", source)
+    return made
 
 
 def _check_fit(pipe: Any, source: str, config: dict[str, Any]) -> None:
