@@ -40,6 +40,8 @@ _FAMILIES: Final[list[Family]] = [
     mochi.FAMILY,
 ]
 WORLD_FILE: Final = "world.json"  # what a model of ours says of itself, in its own folder
+# Under this name a pipeline's config carries the same; diffusers saves what begins so, and passes it to no class.
+WORLD_KEY: Final = "_world"
 
 
 def families() -> tuple[Family, ...]:
@@ -155,21 +157,33 @@ def folder_of(model: Model) -> Path | None:
 
 
 def world_of(model: Model) -> dict[str, Any] | None:
-    """What the folder of a pipeline says of the model (`world.json`); None where it says nothing.
+    """What a pipeline carries of its model's own settings, else what the folder it came from says; None for neither.
+
+    A folder says it in `world.json`, or under "_world" in a `model_index.json` that was saved of such a pipeline.
 
     Raises:
         ByTheWayError: the file is damaged.
     """
+    carried = getattr(model, "config", {}).get(WORLD_KEY)
     folder = folder_of(model)
-    file = None if folder is None else folder / WORLD_FILE
-    if file is None or not file.is_file():
+    if carried is None and folder is not None:
+        carried = _read_object(folder, WORLD_FILE)
+        carried = (_read_object(folder, "model_index.json") or {}).get(WORLD_KEY) if carried is None else carried
+    if carried is not None and not isinstance(carried, Mapping):
+        raise ByTheWayError(f"{WORLD_KEY} in model_index.json of {folder} is no JSON object; save the model again.")
+    return None if carried is None else dict(carried)
+
+
+def _read_object(folder: Path, name: str) -> dict[str, Any] | None:
+    file = folder / name
+    if not file.is_file():
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ByTheWayError(f"{WORLD_FILE} of {folder} cannot be read: {error.strerror}.") from error
+        raise ByTheWayError(f"{name} of {folder} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise ByTheWayError(f"{WORLD_FILE} of {folder} is damaged: it holds no JSON object; save the model again.")
+        raise ByTheWayError(f"{name} of {folder} is damaged: it holds no JSON object; save the model again.")
     return content

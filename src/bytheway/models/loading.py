@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bytheway.errors import ByTheWayError
 from bytheway.families.animatediff import EARLY
 from bytheway.families.family import Start
-from bytheway.families.known import families, known_models
+from bytheway.families.known import WORLD_KEY, families, known_models, world_of
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.models.checkpoints import kind_of, read_tensors
 from bytheway.models.components import check_components, read_pipeline
@@ -75,7 +75,10 @@ def load(
     named = find_model(model)
     pipe = _pipeline(model, motion_adapter, precision)
     check_components(pipe, model)
+    world = world_of(pipe)
     pipe = starting_from(pipe, start, controlnet or (named.controlnet if named else None), precision)
+    if world is not None:  # travels with the pipeline from here on, also where that is saved
+        pipe.register_to_config(**{WORLD_KEY: world})
     known = known_model_of(pipe)
     add_loras(pipe, lora, own=known.lora if known else ())
     with reading(model):  # parts whose weights were not all there have nothing to be moved
@@ -131,7 +134,7 @@ def _from_diffusers(location: str, motion_adapter: str | None, dtype: torch.dtyp
     if _is_video(index):
         if motion_adapter is not None:
             raise ByTheWayError(_WITH_MOTION.format(model=location, motion_adapter=motion_adapter))
-        return _from_class(location, index.get("_class_name"), dtype)
+        return _from_class(location, index, dtype)
     if _denoiser(index) != "UNet2DConditionModel":
         raise ByTheWayError(
             f"{location} is a {index.get('_class_name')}, which bytheway does not know; give a video pipeline, or a "
@@ -170,18 +173,22 @@ def _class(component: Any) -> str | None:
     return component[1] if is_pair and isinstance(component[1], str) else None
 
 
-def _from_class(location: str, class_name: Any, dtype: torch.dtype) -> DiffusionPipeline:
+def _from_class(location: str, index: dict[str, Any], dtype: torch.dtype) -> DiffusionPipeline:
     """The pipeline by the class, of diffusers or of our own, that its model_index.json names."""
     import diffusers
 
     from bytheway.models import videocrafter
 
+    class_name = index.get("_class_name")
     home = videocrafter if class_name in videocrafter.__all__ else diffusers
     pipeline_class: Any = getattr(home, str(class_name), None)
     is_pipeline = inspect.isclass(pipeline_class) and issubclass(pipeline_class, diffusers.DiffusionPipeline)
     if not is_pipeline:
         raise ByTheWayError(f"{location} needs {class_name}, which is no pipeline of this version of diffusers.")
-    return read_pipeline(pipeline_class, location, dtype)
+    pipe = read_pipeline(pipeline_class, location, dtype)
+    if WORLD_KEY in index:  # of a repository of the hub, which is no folder
+        pipe.register_to_config(**{WORLD_KEY: index[WORLD_KEY]})
+    return pipe
 
 
 def _animate(location: str, is_xl: bool, motion_adapter: str, dtype: torch.dtype) -> DiffusionPipeline:
