@@ -176,6 +176,76 @@ def test_lora_as_the_model(tmp_path: Path) -> None:
         load(str(tmp_path / "lora.safetensors"), device="cpu")
 
 
+# --- tables of positions
+
+
+def with_positions(adapter: MotionAdapter, change: Callable[[torch.Tensor], torch.Tensor]) -> Tensors:
+    """An adapter as AnimateDiff's files hold it, with a table for each attention."""
+    tensors = {}
+    for name, tensor in original_names(adapter).items():
+        if name.endswith("pos_encoder.pe"):
+            for number in (0, 1):
+                tensors[name.replace("attention_blocks.0", f"attention_blocks.{number}")] = change(tensor).contiguous()
+        else:
+            tensors[name] = tensor
+    return tensors
+
+
+def stretched(table: torch.Tensor) -> torch.Tensor:
+    """The positions drawn out to twice the length."""
+    longer = torch.nn.functional.interpolate(table.mT, scale_factor=2, mode="linear", align_corners=True)
+    return longer.mT[:, : table.shape[1]]
+
+
+def moved(table: torch.Tensor) -> torch.Tensor:
+    """Trained positions."""
+    return table + torch.randn(table.shape, generator=torch.Generator().manual_seed(table.shape[-1]))
+
+
+@pytest.mark.parametrize("change", [stretched, moved])
+def test_positions_that_are_not_the_plain_sinusoids_are_kept(
+    change: Callable[[torch.Tensor], torch.Tensor],
+    adapter: MotionAdapter,
+    image_folder: Path,
+    tmp_path: Path,
+    generate: Callable[..., torch.Tensor],
+) -> None:
+    plain = str(tmp_path / "plain.safetensors")
+    save_file(with_positions(adapter, torch.clone), plain)
+    save_file(with_positions(adapter, change), tmp_path / "positions.safetensors")
+    pipe = load(str(image_folder), motion_adapter=str(tmp_path / "positions.safetensors"), device="cpu")
+    by_hand = load(str(image_folder), motion_adapter=plain, device="cpu")
+    for made in (pipe, by_hand):
+        made.set_progress_bar_config(disable=True)
+    vanilla = generate(by_hand)
+    for name, table in by_hand.unet.named_buffers():
+        if name.endswith("pos_embed.pe"):
+            table.copy_(change(table.clone()))
+    expected = generate(by_hand)
+    assert not torch.allclose(expected, vanilla, atol=1e-3)
+    torch.testing.assert_close(generate(pipe), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+def test_positions_rounded_to_another_precision_are_the_plain_ones(
+    dtype: torch.dtype, adapter: MotionAdapter, tmp_path: Path
+) -> None:
+    tensors = {name: tensor.to(dtype) for name, tensor in with_positions(adapter, torch.clone).items()}
+    torch.save(tensors, tmp_path / "motion.ckpt")
+    loaded = load_motion_adapter(str(tmp_path / "motion.ckpt"), torch.float32)
+    for name, table in loaded.named_buffers():
+        torch.testing.assert_close(table, adapter.get_buffer(name), rtol=0, atol=0)
+
+
+def test_attentions_with_positions_of_their_own(adapter: MotionAdapter, tmp_path: Path) -> None:
+    tensors = with_positions(adapter, torch.clone)
+    name = next(name for name in tensors if name.endswith("attention_blocks.1.pos_encoder.pe"))
+    tensors[name] = moved(tensors[name])
+    save_file(tensors, tmp_path / "motion.safetensors")
+    with pytest.raises(ByTheWayError, match=f"its attentions have other positions than their neighbours .{name}"):
+        load_motion_adapter(str(tmp_path / "motion.safetensors"), torch.float32)
+
+
 # --- motion modules in a file
 
 

@@ -18,7 +18,7 @@ from bytheway.errors import ByTheWayError
 from bytheway.families.family import Start
 from bytheway.families.known import presets
 from bytheway.families.pipeline import VideoPipeline
-from bytheway.generation.job import changes_to_inputs, check
+from bytheway.generation.job import changes_to_request, check
 from bytheway.generation.request import Request
 from bytheway.generation.run import make_clips, shown_size
 from bytheway.models import load
@@ -89,7 +89,7 @@ def run(
     profile = profile_of(pipe)
     job = check(replace(request, config=settings_for(profile)), profile)
     destination.check(job.fps, shown_size(job))
-    for change in changes_to_inputs(job):
+    for change in changes_to_request(job):
         note(change)
     _warn_of_unknown_words(profile, choice.model, request.prompts)
     made: list[Made] = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -21,7 +22,7 @@ from bytheway.clips.frames import Frames
 from bytheway.errors import ByTheWayError, is_out_of_memory
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.clip import Clip, compared
-from bytheway.generation.job import Job, PlannedClip, check
+from bytheway.generation.job import Job, PlannedClip, check, other_frames
 from bytheway.generation.request import Request
 from bytheway.generation.sample import Sampler, Step
 from bytheway.models.profile import profile_of
@@ -61,7 +62,10 @@ def generate(
         request = Request(prompts, **{"config": profile.preset.config, **settings})
     elif settings:
         raise ByTheWayError(f"The request says everything; put {', '.join(settings)} into it.")
-    return make_clips(pipe, check(request, profile), on_step)
+    job = check(request, profile)
+    for change in other_frames(job):
+        warnings.warn(change, stacklevel=2)
+    return make_clips(pipe, job, on_step)
 
 
 def make_clips(pipe: VideoPipeline, job: Job, on_step: OnStep | None = None) -> Iterator[Clip]:
@@ -128,13 +132,13 @@ def _clips(pipe: VideoPipeline, job: Job, planned: tuple[PlannedClip, ...], on_s
     enhanced, record = sample(job.request.config)
     seconds = (time.perf_counter() - start) / len(planned)
     return [
-        Clip(frames, beside, record, job.fps, seconds, _settings(pipe, job, clip, len(planned)))
+        Clip(frames, beside, record, job.fps, seconds, _settings(pipe, job, clip, len(planned), len(frames)))
         for frames, beside, clip in zip(enhanced, vanilla, planned, strict=True)
     ]
 
 
-def _settings(pipe: VideoPipeline, job: Job, clip: PlannedClip, batch_size: int) -> dict[str, Any]:
-    """What makes a clip again, ready for JSON."""
+def _settings(pipe: VideoPipeline, job: Job, clip: PlannedClip, batch_size: int, num_frames: int) -> dict[str, Any]:
+    """What makes a clip again, ready for JSON; `num_frames` are those that were made."""
     import torch
 
     request = job.request
@@ -142,7 +146,7 @@ def _settings(pipe: VideoPipeline, job: Job, clip: PlannedClip, batch_size: int)
         "prompt": clip.prompt,
         "negative_prompt": request.negative_prompt,
         "seed": clip.seed,
-        "num_frames": job.num_frames,
+        "num_frames": num_frames,
         "width": job.width,
         "height": job.height,
         "steps": job.steps,

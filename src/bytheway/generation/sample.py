@@ -80,7 +80,7 @@ class Sampler:
             settings = {
                 "prompt": _each([clip.prompt for clip in clips]),
                 "negative_prompt": None if negative is None else _each([negative] * len(clips)),
-                "num_frames": job.num_frames,
+                "num_frames": job.frames_asked,
                 "height": job.height,
                 "width": job.width,
                 "steps": job.steps,

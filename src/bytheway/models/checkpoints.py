@@ -26,6 +26,8 @@ _RENAMES = (
     (".norms.1.", ".norm2."),
     (".ff_norm.", ".norm3."),
 )
+_POSITIONS = ("pos_encoder.pe", "pos_embed.pe")
+_TABLE_OF_AN_ATTENTION = re.compile(r"\.attn\d\.pos_encoder\.pe$")
 # What is like a LoRA and is none: LoHa, LoKr, OFT and DoRA.
 _BEYOND_LORA = (".hada_", ".lokr_", ".oft_", ".dora_scale")
 # A layer of a LoRA in MotionDirector's naming, AnimateDiff's, or that of diffusers' older trainers.
@@ -71,15 +73,37 @@ def kind_of(names: Iterable[str]) -> CheckpointKind:
 
 
 def diffusers_motion_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of motion modules by diffusers' names.
+    """Tensors of motion modules by diffusers' names, without their tables of positions."""
+    return {_diffusers_name(name): tensor for name, tensor in tensors.items() if not name.endswith(_POSITIONS)}
 
-    The positional encodings are left out: they are the sinusoids that diffusers computes itself.
+
+def position_tables(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tables of positions that are not the plain sinusoids, which diffusers computes itself, by its names.
+
+    Raises:
+        LookupError: the attentions of a transformer block have tables of their own; in diffusers they share one.
     """
-    return {
-        _diffusers_name(name): tensor
-        for name, tensor in tensors.items()
-        if "pos_encoder" not in name and "pos_embed" not in name
-    }
+    tables: dict[str, Tensor] = {}
+    for name, table in tensors.items():
+        if not name.endswith(_POSITIONS):
+            continue
+        ours = _TABLE_OF_AN_ATTENTION.sub(".pos_embed.pe", _diffusers_name(name))
+        if ours in tables and not tables[ours].float().equal(table.float()):
+            raise LookupError(f"its attentions have other positions than their neighbours ({name})")
+        tables[ours] = table
+    return {name: table for name, table in tables.items() if not _is_sinusoid(table)}
+
+
+def _is_sinusoid(table: Tensor) -> bool:
+    """Whether a table (1, length, channels) is the plain one, but for the rounding of its precision."""
+    import torch
+    from diffusers.models.embeddings import SinusoidalPositionalEmbedding
+
+    if table.ndim != 3 or table.shape[-1] % 2:
+        return False
+    plain = SinusoidalPositionalEmbedding(table.shape[-1], max_seq_length=table.shape[1]).pe
+    tolerance = max(torch.finfo(table.dtype).eps, 1e-4)  # float32 computes the frequencies no better
+    return torch.allclose(table.float(), plain, rtol=0, atol=tolerance)
 
 
 def diffusers_lora_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -115,7 +139,7 @@ def motion_adapter_config(tensors: dict[str, Tensor]) -> dict[str, Any]:
     """
     blocks = _count(tensors, r"down_blocks\.(\d+)\.")
     widths = [_width(tensors, block) for block in range(blocks)]
-    encodings = [tensor for name, tensor in tensors.items() if name.endswith(("pos_encoder.pe", "pos_embed.pe"))]
+    encodings = [tensor for name, tensor in tensors.items() if name.endswith(_POSITIONS)]
     conv_in = tensors.get("conv_in.weight")
     return {
         "block_out_channels": tuple(widths),

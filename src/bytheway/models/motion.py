@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 from bytheway.errors import ByTheWayError
 from bytheway.families.animatediff import ANIMATED
 from bytheway.families.family import SamplerDefaults
-from bytheway.models.checkpoints import diffusers_motion_names, kind_of, motion_adapter_config, read_tensors
+from bytheway.models.checkpoints import (
+    diffusers_motion_names,
+    kind_of,
+    motion_adapter_config,
+    position_tables,
+    read_tensors,
+)
 from bytheway.models.components import check_config, check_whole, from_pretrained
 from bytheway.models.registry import model_of_parts
 from bytheway.models.sources import downloaded, existing_path, hub_file_of, is_hub_id, read_json, reading
@@ -98,11 +104,15 @@ def _from_file(path: Path) -> MotionAdapter:
         raise ByTheWayError(f"{path} holds no motion modules; give a file or folder of AnimateDiff's motion modules.")
     with reading(path):
         adapter = MotionAdapter.from_config(_config_beside(path) or motion_adapter_config(tensors))
+        tables = position_tables(tensors)
     weights = diffusers_motion_names(tensors)
     expected = {name: tensor.shape for name, tensor in adapter.state_dict().items() if "pos_embed" not in name}
     if {name: tensor.shape for name, tensor in weights.items()} != expected:
         raise ByTheWayError(f"{path} holds motion modules of an unknown layout: its tensors are not a MotionAdapter's.")
-    adapter.load_state_dict(weights, strict=False)
+    ours = adapter.state_dict()
+    if any(ours[name].shape != table.shape for name, table in tables.items()):
+        raise ByTheWayError(f"{path} holds tables of positions of different lengths, which diffusers does not have.")
+    adapter.load_state_dict(weights | tables, strict=False)
     return adapter
 
 
