@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from zipfile import is_zipfile
 
 from bytheway.errors import ByTheWayError
@@ -14,7 +14,34 @@ from bytheway.models.sources import CHECKPOINT_SUFFIXES, reading
 if TYPE_CHECKING:
     from torch import Tensor
 
-CheckpointKind = Literal["image", "motion", "lora", "lycoris", "videocrafter", "other"]
+CheckpointKind = Literal[
+    "image", "motion", "lora", "lycoris", "videocrafter", "videocrafter1", "sparsectrl", "cameractrl", "other"
+]
+# What is said of a file that was given as something else.
+_SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
+    "image": ("holds an image model; give it as the model", "model"),
+    "motion": ("holds motion modules; give it as the motion adapter of a model", "motion_adapter"),
+    "lora": ("holds a LoRA; give it as one, on top of a model", "lora"),
+    "lycoris": (
+        "holds a LoHa, LoKr, OFT or DoRA, which are other kinds of changes than a LoRA; give a LoRA, or a model into "
+        "which it is merged",
+        "lora",
+    ),
+    "videocrafter": ("holds VideoCrafter2, or a model of its kind; give it as the model", "model"),
+    "videocrafter1": (
+        "holds VideoCrafter1, whose UNet is built otherwise than VideoCrafter2's and is not read; take VideoCrafter2",
+        "model",
+    ),
+    "sparsectrl": (
+        "holds SparseCtrl in its authors' own format, which is not read; take it in diffusers' format, such as "
+        "sparsectrl-rgb or sparsectrl-scribble",
+        "controlnet",
+    ),
+    "cameractrl": (
+        "holds CameraCtrl, a pose encoder for AnimateDiff that no pipeline here has a place for; leave it out",
+        "motion_adapter",
+    ),
+}
 
 _UNET = ("down_blocks.", "mid_block.", "up_blocks.")
 # AnimateDiff's motion modules call the parts of a transformer block by these names; diffusers by those.
@@ -52,24 +79,43 @@ def read_tensors(path: Path, *, names_only: bool = False) -> dict[str, Tensor]:
     suffix = path.suffix.lower()
     if suffix not in CHECKPOINT_SUFFIXES:
         raise ByTheWayError(f"{path} is no checkpoint: give a file that ends in {', '.join(CHECKPOINT_SUFFIXES)}.")
+    _check_is_binary(path)
     read = _read_safetensors if suffix == ".safetensors" else _read_pickle
     return {_TRAINERS_PREFIX.sub("", name): tensor for name, tensor in read(path, names_only).items()}
 
 
 def kind_of(names: Iterable[str]) -> CheckpointKind:
-    """What a checkpoint holds: a whole image model or VideoCrafter2, motion modules, a LoRA, or something else."""
+    """What a checkpoint holds, by the names of its tensors."""
     names = list(names)
     if any(mark in name for name in names for mark in _BEYOND_LORA):
         return "lycoris"
     if any("lora" in name for name in names):
         return "lora"
+    if any(name.startswith("pose_encoder.") for name in names):
+        return "cameractrl"
+    if any(name.startswith(("controlnet_cond_embedding.", "input_hint_block.")) for name in names):
+        return "sparsectrl"
     if any(".temopral_conv." in name for name in names):  # sic
         return "videocrafter"
+    if any(name.startswith("model.diffusion_model.init_attn.") for name in names):
+        return "videocrafter1"
     if any(name.startswith("model.diffusion_model.") for name in names):
         return "image"
     if any(".motion_modules." in name for name in names):
         return "motion"
     return "other"
+
+
+def other_kind(path: str | Path, kind: CheckpointKind, otherwise: str) -> ByTheWayError:
+    """What to say of a file that holds something else than was expected of it.
+
+    Args:
+        path: the file.
+        kind: what it holds.
+        otherwise: what is said of the file where that is unknown: a sentence without its subject and full stop.
+    """
+    said, setting = _SENTENCES.get(kind, (otherwise, None))
+    return ByTheWayError(f"{path} {said}.", setting=setting)
 
 
 def diffusers_motion_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -153,6 +199,16 @@ def motion_adapter_config(tensors: dict[str, Tensor]) -> dict[str, Any]:
     }
 
 
+def _check_is_binary(path: Path) -> None:
+    """Raise ByTheWayError for what lies in the place of a checkpoint where a download went wrong."""
+    with reading(path), path.open("rb") as file:
+        begins = file.read(256).lstrip().lower()
+    if begins.startswith(b"version https://git-lfs"):
+        raise ByTheWayError(f"{path} is no checkpoint but a pointer of git-lfs to one; fetch it with: git lfs pull")
+    if begins.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ByTheWayError(f"{path} is no checkpoint but a web page; download the file again, logged in if need be.")
+
+
 def _read_safetensors(path: Path, names_only: bool) -> dict[str, Tensor]:
     import torch
     from safetensors import safe_open
@@ -184,7 +240,7 @@ def _read_pickle(path: Path, names_only: bool) -> dict[str, Tensor]:
 
 def _inner(content: Any) -> dict[str, Any] | None:
     """The dictionary of tensors that a trainer's checkpoint wraps in others: Lightning's, or DeepSpeed's."""
-    wrapped = (content.get(key) for key in ("state_dict", "module")) if isinstance(content, dict) else ()
+    wrapped = (content.get(key) for key in ("state_dict", "module", "controlnet")) if isinstance(content, dict) else ()
     return next((inner for inner in wrapped if isinstance(inner, dict)), None)
 
 

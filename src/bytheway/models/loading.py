@@ -12,7 +12,7 @@ from bytheway.families.animatediff import EARLY
 from bytheway.families.family import Start
 from bytheway.families.known import WORLD_KEY, families, known_models, world_of
 from bytheway.families.pipeline import VideoPipeline
-from bytheway.models.checkpoints import kind_of, read_tensors
+from bytheway.models.checkpoints import kind_of, other_kind, read_tensors
 from bytheway.models.components import check_components, read_pipeline
 from bytheway.models.lora import add_loras
 from bytheway.models.motion import animate, load_motion_adapter
@@ -229,13 +229,9 @@ def _from_checkpoint(path: Path, motion_adapter: str | None, dtype: torch.dtype)
     kind = kind_of(names)
     if kind == "videocrafter":
         return _videocrafter(path, motion_adapter, dtype)
-    if kind == "motion":
-        raise ByTheWayError(
-            f"{path} holds motion modules; give it as the motion adapter of a model.", setting="motion_adapter"
-        )
-    if kind in ("lora", "lycoris"):
-        raise ByTheWayError(f"{path} holds a LoRA; give it as one, on top of a model.", setting="lora")
-    if kind == "other" or not any(name.startswith("cond_stage_model.transformer.") for name in names):
+    if kind != "image":
+        raise other_kind(path, kind, "is no checkpoint of a Stable Diffusion 1.5 model with its text encoder")
+    if not any(name.startswith("cond_stage_model.transformer.") for name in names):
         raise ByTheWayError(f"{path} is no checkpoint of a Stable Diffusion 1.5 model with its text encoder.")
     if motion_adapter is None:
         raise ByTheWayError(f"{path} holds an image model; {_GIVE_MOTION}", setting="motion_adapter")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bytheway.errors import ByTheWayError
-from bytheway.models.checkpoints import diffusers_lora_names, kind_of, read_tensors
+from bytheway.models.checkpoints import diffusers_lora_names, kind_of, other_kind, read_tensors
 from bytheway.models.sources import downloaded, existing_path, hub_file, hub_file_of, is_hub_id, reading
 
 if TYPE_CHECKING:
@@ -151,14 +151,8 @@ def _first(layers: Sequence[str]) -> str:
 def _read(source: str) -> dict[str, Tensor]:
     tensors = read_tensors(_find(source))
     kind = kind_of(tensors)
-    if kind == "lycoris":
-        raise ByTheWayError(
-            f"{source} holds a LoHa, LoKr, OFT or DoRA, which are other kinds of changes than a LoRA; give a "
-            "LoRA, or a model into which it is merged.",
-            setting="lora",
-        )
     if kind != "lora":
-        raise ByTheWayError(f"{source} holds no LoRA: none of its tensors is named as one.")
+        raise other_kind(source, kind, "holds no LoRA: none of its tensors is named as one")
     return tensors
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from bytheway.models.checkpoints import (
     diffusers_motion_names,
     kind_of,
     motion_adapter_config,
+    other_kind,
     position_tables,
     read_tensors,
 )
@@ -100,15 +102,27 @@ def _from_file(path: Path) -> MotionAdapter:
     from diffusers import MotionAdapter
 
     tensors = read_tensors(path)
-    if kind_of(tensors) != "motion":
-        raise ByTheWayError(f"{path} holds no motion modules; give a file or folder of AnimateDiff's motion modules.")
+    kind = kind_of(tensors)
+    if kind != "motion":
+        nothing = "holds no motion modules; give a file or folder of AnimateDiff's motion modules"
+        raise other_kind(path, kind, nothing)
+    if any(".resnets." in name for name in tensors):  # a training's own checkpoint, of the whole UNet
+        warnings.warn(
+            f"{path} holds a whole UNet; its motion modules are taken, and the weights of its image model left out.",
+            stacklevel=5,
+        )
+        tensors = {name: tensor for name, tensor in tensors.items() if ".motion_modules." in name}
     with reading(path):
         adapter = MotionAdapter.from_config(_config_beside(path) or motion_adapter_config(tensors))
         tables = position_tables(tensors)
     weights = diffusers_motion_names(tensors)
     expected = {name: tensor.shape for name, tensor in adapter.state_dict().items() if "pos_embed" not in name}
-    if {name: tensor.shape for name, tensor in weights.items()} != expected:
-        raise ByTheWayError(f"{path} holds motion modules of an unknown layout: its tensors are not a MotionAdapter's.")
+    found = {name: tensor.shape for name, tensor in weights.items()}
+    if found != expected:
+        one = min(name for name, _ in found.items() ^ expected.items())
+        raise ByTheWayError(
+            f"{path} holds motion modules of an unknown layout: {one} is missing, of another shape or too many."
+        )
     ours = adapter.state_dict()
     if any(ours[name].shape != table.shape for name, table in tables.items()):
         raise ByTheWayError(f"{path} holds tables of positions of different lengths, which diffusers does not have.")
