@@ -123,7 +123,7 @@ def preset_for(model: Model) -> Preset:
     name = (world_of(model) or {}).get("preset")
     if name is None:
         return family.presets[0]
-    if name not in presets():
+    if not isinstance(name, str) or name not in presets():
         raise ByTheWayError(f"{WORLD_FILE} of {folder_of(model)} names a preset {name!r}, which there is not.")
     return presets()[name]
 
