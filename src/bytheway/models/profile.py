@@ -270,5 +270,6 @@ def _draws_unseeded(pipe: VideoPipeline) -> bool:
         return True
     if scheduler is None or any(hasattr(pipe, name) for name in _HANDS_ON):
         return False
-    draws = _DRAW_ONLY_WITH.get(type(scheduler).__name__, lambda config: True)
-    return "generator" in inspect.signature(scheduler.step).parameters and draws(scheduler.config)
+    draws = _DRAW_ONLY_WITH.get(type(scheduler).__name__)
+    accepts = "generator" in inspect.signature(scheduler.step).parameters
+    return accepts and (draws is None or draws(scheduler.config))
