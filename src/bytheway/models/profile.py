@@ -271,5 +271,5 @@ def _draws_unseeded(pipe: VideoPipeline) -> bool:
     if scheduler is None or any(hasattr(pipe, name) for name in _HANDS_ON):
         return False
     draws = _DRAW_ONLY_WITH.get(type(scheduler).__name__)
-    may_draw = "generator" in inspect.signature(scheduler.step).parameters
-    return may_draw and (draws is None or draws(scheduler.config))
+    accepts = "generator" in inspect.signature(scheduler.step).parameters
+    return accepts and (draws is None or draws(scheduler.config))
