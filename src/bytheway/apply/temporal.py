@@ -68,12 +68,12 @@ class TemporalInstallation(Installation[Sites, Forward]):
 class TransformerHook(Hook[Forward]):
     """Tells the sites of a temporal transformer the size of its feature map."""
 
-    def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def run(self, *args: Any, **kwargs: Any) -> Any:
         forward = self.turn.forward
         if forward is not None:
             note_size = self._note_size if forward.compiled else self._note_size_untraced
             note_size(forward, next(iter((*args, *kwargs.values()))))
-        return args, kwargs
+        return self.below(*args, **kwargs)
 
     def _note_size(self, forward: Forward, feature_map: Tensor) -> None:
         height, width = feature_map.shape[-2:]
@@ -87,8 +87,8 @@ class TransformerHook(Hook[Forward]):
 class SplitHook(Hook[Forward]):
     """Runs FreeNoise's split blocks in one piece: a video's beta is known only when all of its pixels are."""
 
-    def new_forward(self, module: Any, *args: Any, **kwargs: Any) -> Any:
-        return (self.fn_ref.original_forward if self.turn.forward is None else module.module)(*args, **kwargs)
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        return (self.below if self.turn.forward is None else self.module.module)(*args, **kwargs)
 
 
 class SiteHook(Hook[Forward]):
@@ -98,19 +98,19 @@ class SiteHook(Hook[Forward]):
     would be of use to one site alone, and one that held the step of a record no other step.
     """
 
-    def new_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    def run(self, *args: Any, **kwargs: Any) -> Any:
         forward = self.turn.forward
         if forward is None or self.path not in forward.sites:
-            return self.fn_ref.original_forward(*args, **kwargs)
+            return self.below(*args, **kwargs)
         attend = self._attend if forward.compiled and forward.applied.record is None else self._attend_untraced
-        return attend(forward, module, *args, **kwargs)
+        return attend(forward, *args, **kwargs)
 
-    def _attend(self, forward: Forward, module: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+    def _attend(self, forward: Forward, *args: Any, **kwargs: Any) -> Tensor:
         if not args:
             name = "hidden_states" if "hidden_states" in kwargs else next(iter(kwargs))
             args = (kwargs.pop(name),)
-        return forward.attend(self.path, module, self.fn_ref.original_forward, *args, **kwargs)
+        return forward.attend(self.path, self.module, self.below, *args, **kwargs)
 
     @eager
-    def _attend_untraced(self, forward: Forward, module: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
-        return self._attend(forward, module, *args, **kwargs)
+    def _attend_untraced(self, forward: Forward, *args: Any, **kwargs: Any) -> Tensor:
+        return self._attend(forward, *args, **kwargs)
