@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from diffusers.hooks import ModelHook
 from diffusers.hooks.hooks import HookFunctionReference
+from diffusers.hooks.layer_skip import AttentionProcessorSkipHook
 from diffusers.models.attention_processor import PAGCFGIdentitySelfAttnProcessor2_0, PAGIdentitySelfAttnProcessor2_0
 from diffusers.pipelines.free_noise_utils import SplitInferenceModule
 from torch import nn
@@ -35,6 +36,7 @@ __all__ = [
     "is_compiled",
     "is_compiled_in_part",
     "objects_within",
+    "skips_scores",
 ]
 
 
@@ -63,6 +65,12 @@ def forwards_kept(module: nn.Module) -> Iterator[tuple[Any, str]]:
     for hook in getattr(vars(module).get("_diffusers_hook"), "hooks", {}).values():
         yield hook.fn_ref, "forward"
         yield hook.fn_ref, "original_forward"
+
+
+def skips_scores(module: nn.Module) -> bool:
+    """Whether diffusers' layer skip puts the identity in the place of an attention's map at present."""
+    hooks = getattr(vars(module).get("_diffusers_hook"), "hooks", {})
+    return any(isinstance(hook, AttentionProcessorSkipHook) and hook.skip_attention_scores for hook in hooks.values())
 
 
 def objects_within(forward: Any) -> Iterator[Any]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bytheway.apply.applied import Applied
-from bytheway.apply.foreign import PERTURBING_PROCESSORS
+from bytheway.apply.foreign import PERTURBING_PROCESSORS, skips_scores
 from bytheway.attention.layout import Layout
 from bytheway.attention.measures import Anchor
 from bytheway.attention.projections import enhanced_attention, observe_attention
@@ -65,6 +65,8 @@ class Forward:
             ByTheWayError: an attention from a list is called with more than we know to use.
         """
         applied, site = self.applied, self.sites[path]
+        if skips_scores(module):  # with the identity for its map there is nothing to enhance
+            return forward(hidden_states, *args, **kwargs)
         if applied.attentions is not None:
             _check_no_more_tensors(path, args, kwargs)
         window = self._windows[path]
@@ -75,10 +77,7 @@ class Forward:
         anchor = None if is_anchor or site.partner is None else self._anchors.get((site.partner, window))
         if applied.enhance:
             if site.role == "guided" and anchor is None and applied.config.alpha > 0:
-                raise ByTheWayError(
-                    f"{path} is called before the anchor block is, whose maps should guide it; list the sites in the "
-                    "order in which they run, or give alpha=0."
-                )
+                raise ByTheWayError(self._no_anchor(site))
             keep_map = is_anchor and (applied.config.alpha > 0 or applied.record is not None)
             output, kept, measures = enhanced_attention(
                 module,
@@ -104,6 +103,14 @@ class Forward:
                 Entry(self.run, self.step, self.timestep, site.block, site.index, window, measures.detach())
             )
         return output
+
+    def _no_anchor(self, site: Site) -> str:
+        """Why a site that should be guided has nothing to be guided by."""
+        order = "" if self.applied.attentions is None else ", or sites= does not list it in the order in which it runs"
+        return (
+            f"{site.path} should be guided by the maps of the anchor block, and this call of the denoiser has not made "
+            f"them: a cache or a layer skip leaves that block out{order}; take the cache off, or give alpha=0."
+        )
 
     def _size_at(self, site: Site, rows: int) -> tuple[int, int]:
         """Height and width of the feature map whose pixels are the rows of a site's batch.

@@ -1,10 +1,10 @@
 """The hooks on the modules of one denoiser, which act while it is the turn of their thread.
 
-A hook goes around the module's own forward, below whatever else is around that: offloading, casting, caches and skips of
-diffusers and accelerate. They all have it for the module's own, so that it does not matter which of them comes or goes
-first, and a module that is not called (an attention whose output is cached) is not enhanced anew. What changes below it
-(processors, LoRA) leaves it in place. What it is to do is handed to it before each forward of the denoiser, in the
-`Turn` that the hooks of a denoiser share; it asks nobody.
+A hook goes around the module's own forward, below whatever else is around that: offloading, casting, caches and skips
+of diffusers and accelerate. They all have it for the module's own, so that it does not matter which of them comes or
+goes first, and a module that is not called (an attention whose output is cached) is not enhanced anew. What changes
+below it (processors, LoRA) leaves it in place. What it is to do is handed to it before each forward of the denoiser, in
+the `Turn` that the hooks of a denoiser share; it asks nobody.
 """
 
 from __future__ import annotations
@@ -77,12 +77,15 @@ class Hook(Generic[Forward]):
         return self.below(*args, **kwargs)
 
     def attach(self, module: nn.Module) -> Self:
-        """Go around what the module itself does, where it is not done so yet."""
+        """Go around what the module itself does."""
         self.module = module
-        *_, innermost = places = list(_places(module))
-        if all(place.holder is not self for place in places):
-            self.below = innermost.get()
-            setattr(*innermost, self.forward)
+        *outer, place = _places(module)
+        self.below = place.get()
+        # A hook of ours that was taken off and came back with somebody's copy of the forward is not needed any more.
+        while isinstance(place.holder, Hook) and outer[-1].get() == place.holder.forward:
+            place = outer.pop()
+        if place.holder is not self:
+            setattr(*place, self.forward)
         self._seen = vars(module).get("forward")
         return self
 
@@ -97,19 +100,26 @@ class Hook(Generic[Forward]):
             self._seen = forward
         return forward is self._seen
 
-    @property
-    def around_own(self) -> bool:
-        """Whether it goes around the forward of the module's class, and not one that somebody has put in its place."""
-        return _is_own(self.below, self.module)
-
     def detach(self) -> None:
-        """Leave the module as it was, down to its attributes."""
+        """Leave the module as it was, down to its attributes; a copy of its forward that somebody has does nothing."""
+        self.turn = type(self.turn)()
         kept = (Place(*kept) for kept in forwards_kept(self.module))
         for place in [*_places(self.module), *kept]:
             if place.get() == self.forward:
                 setattr(*place, self.below)
         if _is_own(vars(self.module).get("forward"), self.module):
             del self.module.forward
+
+
+def own_forward(module: nn.Module) -> Any:
+    """What the module itself does, below everything that is around it."""
+    *_, innermost = _places(module)
+    return innermost.get()
+
+
+def is_replaced(module: nn.Module) -> bool:
+    """Whether somebody has put a forward in the place of the one of the module's class."""
+    return not _is_own(own_forward(module), module)
 
 
 def _places(module: nn.Module) -> Iterator[Place]:
@@ -141,7 +151,7 @@ class SpareHooks(dict[tuple[type[Hook[Any]], str, nn.Module], Hook[Any]]):
     def put_back(self, module: nn.Module, like: Hook[Any]) -> Hook[Any] | None:
         """The hook that did on this module what `like` is to do, back in its place."""
         hook = self.pop((type(like), like.path, module), None)
-        if hook is None:
+        if hook is None or hook.below != own_forward(module):
             return None
         hook.turn = like.turn
         return hook.attach(module)
