@@ -120,6 +120,7 @@ def enhanced(
     Args:
         config: see `apply_bytheway`.
         record: whether to record energies, disparity and beta of the active steps, where there are temporal maps.
+            Sites with a processor of one's own are left out with a warning, since their maps are not known.
         overrides: single fields of the config by name, such as beta=2.0.
     """
     chosen, kept = _config(model, config, sites).replace(**overrides), Record() if record else None

@@ -33,6 +33,7 @@ __all__ = [
     "SplitInferenceModule",
     "called_by",
     "forwards_kept",
+    "has_known_processor",
     "is_compiled",
     "is_compiled_in_part",
     "objects_within",
@@ -65,6 +66,14 @@ def forwards_kept(module: nn.Module) -> Iterator[tuple[Any, str]]:
     for hook in getattr(vars(module).get("_diffusers_hook"), "hooks", {}).values():
         yield hook.fn_ref, "forward"
         yield hook.fn_ref, "original_forward"
+
+
+def has_known_processor(module: nn.Module) -> bool:
+    """Whether an attention computes softmax(Q K^T) V as diffusers does, with a processor of it or with none."""
+    processor = getattr(module, "processor", None)
+    if processor is None:
+        return True
+    return str(getattr(type(processor).__call__, "__module__", None)).startswith("diffusers.")
 
 
 def skips_scores(module: nn.Module) -> bool:

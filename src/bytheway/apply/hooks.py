@@ -76,7 +76,7 @@ class Hook(Generic[Forward]):
         """What runs in place of the module's own forward."""
         return self.below(*args, **kwargs)
 
-    def attach(self, module: nn.Module) -> Self:
+    def attach(self, module: Any) -> Self:
         """Go around what the module itself does."""
         self.module = module
         *outer, place = _places(module)
