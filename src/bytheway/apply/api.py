@@ -90,18 +90,18 @@ def remove_bytheway(model: Model) -> None:
     Raises:
         ByTheWayError: it was applied to the denoiser, and the pipeline is not to decide for others that use it.
     """
-    if not isinstance(model, nn.Module):
-        Mark.take_off(model)  # also where its denoiser is another by now
-    for denoiser in denoisers_of(model):
-        installation = Installation.on(denoiser)
-        if installation is not None and isinstance(model, nn.Module):
+    installations = Installation.all_on(model)
+    if isinstance(model, nn.Module):
+        for installation in installations:
             installation.drop_all(model)
-        elif installation is not None:
-            installation.drop(model)
-            if installation.applied_to(denoiser) is not None:
-                raise ByTheWayError(
-                    "bytheway was applied to the denoiser itself, and still is; give remove_bytheway the denoiser."
-                )
+        return
+    Mark.take_off(model)  # also where its denoiser is another by now
+    for installation in installations:
+        installation.drop(model)
+    if any(installation.applied_to(installation.denoiser) is not None for installation in installations):
+        raise ByTheWayError(
+            "bytheway was applied to the denoiser itself, and still is; give remove_bytheway the denoiser."
+        )
 
 
 @contextmanager
@@ -171,20 +171,27 @@ def _config(
 
 @contextmanager
 def _scoped(model: Model, applied: Applied) -> Iterator[Run]:
-    present = [Installation.on(denoiser) for denoiser in denoisers_of(model)]
-    before = [None if installation is None else installation.applied_to(model) for installation in present]
-    earlier = next((one for one in before if one is not None), None)
+    applied.before, applied.open = _applied_to(model), True
     _put(model, applied)
     try:
         yield Run(applied)
     finally:
-        if earlier is not None:
+        applied.open = False
+        present, earlier = _applied_to(model), applied.earlier()
+        for installation in Installation.all_on(model):
+            installation.end(applied)
+        if present is not None and present.open:
+            pass  # another block, which began after this one and outlasts it
+        elif earlier is not None:
             _put(model, earlier)
         else:
-            for denoiser in denoisers_of(model):
-                installation = Installation.on(denoiser)  # the block may have removed it on its own
-                if installation is not None:
-                    installation.drop(model)
+            for installation in Installation.all_on(model):  # the block may have removed it on its own
+                installation.drop(model)
+
+
+def _applied_to(model: Model) -> Applied | None:
+    given = (installation.applied_to(model) for installation in Installation.all_on(model))
+    return next((one for one in given if one is not None), None)
 
 
 def _put(model: Model, applied: Applied) -> None:
@@ -196,6 +203,8 @@ def _put(model: Model, applied: Applied) -> None:
     user = model if isinstance(model, nn.Module) else Mark(model)
     for installation, fitted in ready:
         installation.put(user, applied, fitted)
+    if isinstance(user, Mark):
+        user.write()
 
 
 def _new_installation(denoiser: nn.Module, applied: Applied) -> Installation[Any, Any]:

@@ -70,7 +70,8 @@ class JointInstallation(Installation[Attentions, JointForward]):
 
     def _in_place(self) -> bool:
         """Fusing the projections leaves the attentions where they are and adds others beside the old ones."""
-        attentions = {path: module for fitted in self._fitted.values() for path, module in fitted.items()}
+        everyone = (self._fitted[applied] for applied in self._everyone())
+        attentions = {path: module for fitted in everyone for path, module in fitted.items()}
         return in_place(self.denoiser, attentions) and value_projections(attentions) == self._hooked
 
     def _forward(
