@@ -264,7 +264,7 @@ class Installation(ABC, Generic[Fitted, Forward]):
 
     def _follow_rebuilt_blocks(self) -> None:
         """Hook anew if the denoiser is going to run other modules than those that carry the hooks."""
-        if self._in_place() and not any(hook.lost for hook in self._hooks):
+        if self._in_place() and all(hook.in_place for hook in self._hooks):
             return
         with self._changing:
             fitted = {applied: self.fit(applied) for applied in self._everyone()}

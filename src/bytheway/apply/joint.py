@@ -8,7 +8,7 @@ fused or taken apart are found by the next forward of the denoiser.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +94,8 @@ class ValueHook(Hook[JointForward]):
         self.attention, _, name = path.rpartition(".")
         self.fused = name == "to_qkv"
 
-    def post_forward(self, module: nn.Module, output: Tensor) -> Tensor:
+    def run(self, *args: Any, **kwargs: Any) -> Tensor:
+        output: Tensor = self.below(*args, **kwargs)
         forward = self.turn.forward
         if forward is None:
             return output
