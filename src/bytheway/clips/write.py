@@ -66,11 +66,11 @@ def check_output(path: str | os.PathLike[str], fps: float = 8.0, size: tuple[int
     if ending:
         check_file(path)
         return
+    check_writable(path)
     if os.path.ismount(os.path.realpath(path)) or os.path.realpath(path) == os.path.realpath(os.curdir):
         raise ByTheWayError(f"{path} is no folder that can be replaced: give a name for a new one in it.")
     if path.exists() and not _is_ours(path):
         raise ByTheWayError(f"{path} exists and is no folder of PNGs that bytheway wrote: choose another name.")
-    check_writable(path)
 
 
 def _format_of(path: Path) -> str:
