@@ -4,6 +4,7 @@ import csv
 import gc
 import json
 import socket
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,21 @@ def test_what_is_loaded_is_kept_from_the_garbage_collector(bytheway: Command, ti
     assert result.exit_code == (0 if model == "folder" else 2)
     assert gc.get_freeze_count() > 0
     assert gc.isenabled()
+
+
+def test_warnings_of_loading_are_lines_without_a_place_in_the_code(
+    bytheway: Command, tiny_pipeline: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(model: str, **choice: Any) -> Any:
+        warnings.warn("Of the LoRA x 1 of 2 layers find no place.", stacklevel=1)
+        return tiny_pipeline
+
+    monkeypatch.setattr("bytheway.cli.run.load", load)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        result = bytheway("generate", "a red ball", "--frames", "4", "--size", "16x16", "--steps", "2")
+    assert result.exit_code == 0
+    assert "\nWarning: Of the LoRA x 1 of 2 layers find no place.\n" in result.stderr
 
 
 def test_names_of_its_own_never_replace(generate: Command) -> None:

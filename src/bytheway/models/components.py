@@ -22,7 +22,7 @@ _AGAIN: Final = "download or save the model again."
 # read.
 _BOUNDS: Final[Mapping[str, int]] = {
     r"layers|blocks|depth|num_experts": 1_000,
-    r"^sample_|max_seq_length|^num_embeds": 10_000,
+    r"^sample_(size|height|width|frames)$|motion_max_seq_length": 10_000,
     r"num_train_timesteps": 100_000,
 }
 _NAMED: Final = 3  # tensors that an error names one by one
