@@ -6,13 +6,16 @@ import errno
 import signal
 import socket
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
-from typing import Never
+from typing import Never, TextIO
 
 import typer
 
+from bytheway.cli.tables import warn
 from bytheway.cli.words import sentence_of
 from bytheway.errors import ByTheWayError, is_out_of_memory
 
@@ -31,7 +34,7 @@ _OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 def reported() -> Iterator[None]:
     """Ends the command with a sentence on stderr and an exit code where the user can do something about an error."""
     try:
-        with _signals_as_interrupts():
+        with _signals_as_interrupts(), _own_warnings_as_remarks():
             yield
     except KeyboardInterrupt as interrupt:
         _say("Interrupted; nothing was left half-written.")
@@ -68,6 +71,30 @@ def _signals_as_interrupts() -> Iterator[None]:
 
 def _interrupt(number: int, frame: FrameType | None) -> Never:
     raise _Signalled(number)
+
+
+@contextmanager
+def _own_warnings_as_remarks() -> Iterator[None]:
+    """What this package warns of is said in a line; warnings of others keep their form."""
+    package = Path(__file__).parents[1]
+    with warnings.catch_warnings():
+        theirs = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if category is UserWarning and package in Path(filename).parents:
+                warn(str(message))
+            else:
+                theirs(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 def sentence_for(error: BaseException) -> str | None:

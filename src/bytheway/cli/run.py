@@ -12,7 +12,7 @@ from typing import Any
 
 from bytheway.cli.destination import Destination
 from bytheway.cli.progress import RunProgress
-from bytheway.cli.tables import note, print_settings, print_table
+from bytheway.cli.tables import note, print_settings, print_table, warn
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.families.family import Start
@@ -156,12 +156,10 @@ def start_of(request: Request) -> Start | None:
 
 def _warn_of_unknown_words(profile: Profile, model: str, prompts: tuple[str, ...]) -> None:
     if not profile.accepts("prompt"):
-        note(f"Warning: {model} reads no prompts; the clip is only named after it.", "yellow")
+        warn(f"{model} reads no prompts; the clip is only named after it.")
     words = dict.fromkeys(word for prompt in prompts for word in profile.unknown_words(prompt))
     if words:
-        note(
-            f"Warning: {model} has never read: {', '.join(words)}. bytheway inspect {model} lists its words.", "yellow"
-        )
+        warn(f"{model} has never read: {', '.join(words)}. bytheway inspect {model} lists its words.")
 
 
 def _print_summary(made: list[Made], model: str) -> None:

@@ -52,6 +52,11 @@ def note(sentence: str, style: str | None = None) -> None:
     typer.secho(sentence, fg=style, dim=style is None, err=True)
 
 
+def warn(sentence: str) -> None:
+    """A remark that should not be missed."""
+    note(f"Warning: {sentence}", "yellow")
+
+
 def _flat(settings: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for name, value in settings.items():
         if isinstance(value, Mapping):
