@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from bytheway.clips.frames import Frames
+from bytheway.clips.frames import IMAGE_DESCRIPTION, Frames
 from bytheway.clips.read import load_video, read_metadata
 from bytheway.clips.write import save_video
 from bytheway.errors import ByTheWayError
@@ -155,6 +155,29 @@ def test_a_cover_is_not_the_video(frames: Frames, tmp_path: Path, ending: str, f
     assert (loaded.shape, fps) == (frames.shape, 8)
     assert np.abs(loaded.astype(int) - frames).mean() < 8
     assert load_video(path, 3)[0].shape == (3, *frames.shape[1:])
+
+
+@pytest.mark.parametrize("claim", ["settings", "duration"])
+def test_a_few_bytes_that_claim_to_be_a_thousand_million_frames(tmp_path: Path, claim: str) -> None:
+    """A picture of one pixel, said to be held for all of them; a clip of a few of them can be made all the same."""
+    exif = Image.Exif()
+    path = tmp_path / "a.webp"
+    exif[IMAGE_DESCRIPTION] = json.dumps({"num_frames": 10**9} if claim == "settings" else {"fps": 1000.0})
+    one, two = (Image.new("RGB", (1, 1), colour) for colour in ("black", "white"))
+    if claim == "settings":
+        one.save(path, exif=exif)
+    else:
+        one.save(path, save_all=True, append_images=[two], duration=[2**24 - 1, 1], exif=exif)
+    assert path.stat().st_size < 400
+    tracemalloc.start()
+    with pytest.raises(ByTheWayError, match=r"a.webp claims to show \d{8,} frames, too many to be read"):
+        load_video(path)
+    with pytest.raises(ByTheWayError, match="too many to be read"):
+        load_video(path, 10**8)
+    frames, _ = load_video(path, 5)
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()
+    assert (frames == np.zeros((5, 1, 1, 3))).all()
 
 
 def _png(width: int, height: int) -> bytes:

@@ -168,12 +168,21 @@ def test_check_output_refuses(tmp_path: Path, name: str, fps: float, said: str) 
         check_output(tmp_path / name, fps)
 
 
-@pytest.mark.parametrize(("name", "longest"), [("a.mp4", 16384), ("a.gif", 65535), ("a.webp", 16383)])
+@pytest.mark.parametrize(
+    ("name", "longest"), [("a.mp4", 16384), ("a.gif", 16384), ("a.webp", 16383), ("folder", 16384)]
+)
 def test_the_longest_side(tmp_path: Path, name: str, longest: int) -> None:
     wide = np.zeros((2, 2, longest + 1, 3), dtype=np.uint8)
     assert load_video(save_video(wide[:, :, :-1], tmp_path / name))[0].shape == wide[:, :, :-1].shape
     with pytest.raises(ByTheWayError, match=f"{longest} at most on a side"):
         save_video(wide, tmp_path / name)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_most_pixels(tmp_path: Path, name: str) -> None:
+    check_output(tmp_path / name, size=(8192, 8192))
+    with pytest.raises(ByTheWayError, match="16000x8000 pixels; 67108864 in all are the most"):
+        check_output(tmp_path / name, size=(16000, 8000))
 
 
 @pytest.mark.parametrize("name", FORMATS)

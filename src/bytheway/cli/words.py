@@ -22,6 +22,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "num_frames": "--frames",
     "num_videos": "--num-videos",
     "record": "--record",
+    "scale": "--scale",
     "size": "--size",
     "sketch": "--sketch",
     "steps": "--steps",

@@ -23,6 +23,10 @@ from bytheway.errors import ByTheWayError
 # What frames in a folder end in, and which of these are one kind.
 _KINDS: Final = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 
+# Of what a file can only claim: bytes of a clip, and of a frame with all that Python keeps of it.
+_LARGEST: Final = 2**33
+_OVERHEAD: Final = 2**12
+
 
 def load_video(path: str | os.PathLike[str], num_frames: int | None = None) -> tuple[Frames, float]:
     """The frames of a clip, the first `num_frames` of them or all, and its frames a second.
@@ -136,8 +140,17 @@ def _load_animation(path: Path, settings: dict[str, Any], num_frames: int | None
     counts = np.maximum(1, np.round(durations / tick)).astype(int)
     if len(shown) == 1:  # a single picture: WebP then drops the duration
         counts[0] = max(1, settings.get("num_frames", 1))
-    order = np.arange(len(counts)).repeat(counts)[:num_frames]
-    return np.stack([pictures[n] for n in order]), fps or float(1000 * counts.sum() / durations.sum())
+    total = int(counts.sum())
+    _check_claim(path, total if num_frames is None else min(total, num_frames), pictures[0].nbytes)
+    counts = np.diff(np.minimum(counts.cumsum(), num_frames or total), prepend=0)  # none beyond the last asked for
+    order = np.arange(len(counts)).repeat(counts)
+    return np.stack([pictures[n] for n in order]), fps or float(1000 * total / durations.sum())
+
+
+def _check_claim(path: Path, count: int, size: int) -> None:
+    """Raise ByTheWayError for more frames, of `size` bytes each, than are worth trying: a few bytes can claim them."""
+    if count * max(size, _OVERHEAD) > _LARGEST:
+        raise ByTheWayError(f"{path} claims to show {count} frames, too many to be read; give a shorter video.")
 
 
 def _load_container(path: Path, num_frames: int | None) -> tuple[Frames, float]:

@@ -25,7 +25,8 @@ from bytheway.errors import ByTheWayError
 from bytheway.files import check_file, check_writable, written
 
 FASTEST_GIF: Final = 50.0  # frames a second; browsers slow anything faster down to 10
-LONGEST_SIDE: Final = {".mp4": 16384, ".gif": 65535, ".webp": 16383}  # pixels; x264's limit and the formats' own
+LONGEST_SIDE: Final = {".mp4": 16384, ".gif": 16384, ".webp": 16383, "": 16384}  # pixels; x264's limit and WebP's
+MOST_PIXELS: Final = 2**26  # of a frame: 8192x8192, twice what is called 8K
 
 
 def save_video(
@@ -60,9 +61,18 @@ def check_output(path: str | os.PathLike[str], fps: float = 8.0, size: tuple[int
     path = Path(path)
     _check_fps(path, fps)
     ending = _format_of(path)
-    longest = LONGEST_SIDE.get(ending)
-    if longest and max(size) > longest:
-        raise ByTheWayError(f"The frames have {size[0]}x{size[1]} pixels; {ending} holds {longest} at most on a side.")
+    width, height = size
+    if max(size) > LONGEST_SIDE[ending]:
+        kind = ending or "a folder of PNGs"
+        raise ByTheWayError(
+            f"The frames have {width}x{height} pixels; {kind} holds {LONGEST_SIDE[ending]} at most on a side.",
+            setting="scale",
+        )
+    if width * height > MOST_PIXELS:
+        raise ByTheWayError(
+            f"The frames have {width}x{height} pixels; {MOST_PIXELS} in all are the most that is written.",
+            setting="scale",
+        )
     if ending:
         check_file(path)
         return
