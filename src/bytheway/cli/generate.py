@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -57,6 +58,22 @@ def command(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace files that are there. Without it only a clip of bytheway is replaced, by one of its prompt.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    skip_existing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-existing",
+            help="Leave alone the clips that are there as they would be made, and make the others.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     record: Annotated[
         Path | None,
         typer.Option(
@@ -229,12 +246,9 @@ def command(
         chosen = {"alpha": alpha, "beta": beta, "tau": tau, "active_steps": active_steps}
         settings_for = partial(chosen_config, preset, config, chosen, not no_enhance)
         width, height = size_of(size)
-        if seed is None:
-            seed = drawn_seed()
-            note(f"Seed {seed} (drawn; --seed {seed} makes the same clip again)")
         request = Request(
             prompts=tuple(prompts or ()),
-            seed=seed,
+            seed=drawn_seed() if seed is None else seed,
             config=settings_for(None),
             negative_prompt=negative_prompt,
             num_videos=num_videos,
@@ -255,8 +269,23 @@ def command(
             video=read_video(video) if video is not None else None,
             strength=strength,
         )
-        count = len(request.prompts) * num_videos
-        destination = Destination(output, record, scale, count, folder=prompts_file is not None)
+        starts = [still.name for still in request.images] + ([request.video.name] if request.video else [])
+        destination = Destination(
+            output=output,
+            record=record,
+            scale=scale,
+            prompts=request.prompts,
+            num_videos=num_videos,
+            folder=prompts_file is not None,
+            sources=tuple(Path(file) for file in (*starts, prompts_file, config) if file is not None),
+            overwrite=overwrite,
+            skip_existing=skip_existing,
+        )
+        there = destination.seed_there() if seed is None and skip_existing else None
+        if there is not None:
+            request = replace(request, seed=there)
+        elif seed is None:
+            note(f"Seed {request.seed} (drawn; --seed {request.seed} makes the same clip again)")
         destination.check(fps, (width or 1, height or 1))
         choice = ModelChoice(model, motion_adapter, tuple(lora or ()), device, dtype, start_of(request), controlnet)
         run(choice, request, settings_for, destination)

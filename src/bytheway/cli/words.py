@@ -21,6 +21,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "negative_prompt": "--negative-prompt",
     "num_frames": "--frames",
     "num_videos": "--num-videos",
+    "overwrite": "--overwrite",
     "record": "--record",
     "scale": "--scale",
     "size": "--size",

@@ -128,12 +128,12 @@ def _clips(pipe: VideoPipeline, job: Job, planned: tuple[PlannedClip, ...], on_s
     enhanced, record = sample(job.request.config)
     seconds = (time.perf_counter() - start) / len(planned)
     return [
-        Clip(frames, beside, record, job.fps, seconds, _settings(pipe, job, clip, len(planned)))
+        Clip(frames, beside, record, job.fps, seconds, settings_of(pipe, job, clip, len(planned)))
         for frames, beside, clip in zip(enhanced, vanilla, planned, strict=True)
     ]
 
 
-def _settings(pipe: VideoPipeline, job: Job, clip: PlannedClip, batch_size: int) -> dict[str, Any]:
+def settings_of(pipe: VideoPipeline, job: Job, clip: PlannedClip, batch_size: int) -> dict[str, Any]:
     """What makes a clip again, ready for JSON."""
     import torch
 
