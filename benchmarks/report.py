@@ -69,7 +69,8 @@ def machine_line(part: Part) -> str:
 
 
 def _conditions(part: Part) -> str:
-    return f"{machine_line(part)} Load before: {part.machine['load before']}."
+    waiting = part.machine.get("waiting")  # which older results do not say
+    return f"{machine_line(part)} Load before: {part.machine['load before']}{f', {waiting}' if waiting else ''}."
 
 
 def _legend() -> Iterator[str]:

@@ -56,7 +56,7 @@ def test_mp4_is_what_players_play(frames: Frames, tmp_path: Path) -> None:
 
 
 def test_the_same_frames_make_the_same_mp4(frames: Frames, tmp_path: Path) -> None:
-    """Also under load: x264 hands rows to threads as these come free, so it is told to use one, as its own note says."""
+    """Also under load: x264 hands rows to threads as these come free, so that it uses one, as its own note says."""
     large = np.tile(frames, (1, 6, 8, 1))
     made = [save_video(large, tmp_path / f"{number}.mp4", 8, METADATA).read_bytes() for number in range(4)]
     assert len(set(made)) == 1

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bytheway.clips.read import read_metadata
 from bytheway.clips.write import check_output
@@ -17,6 +17,8 @@ from bytheway.files import check_file
 from bytheway.generation.clip import Clip, comfortable_scale
 
 LONGEST_NAME = 160  # bytes of a prompt; file systems take 255, seed and ending included
+
+ENDINGS: Final = {"mp4": ".mp4", "gif": ".gif", "webp": ".webp", "png": ""}  # by format
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Destination:
 
     Attributes:
         output: see above; where it is a `folder`, they are 0001.mp4, 0002.mp4 and so on in it.
+        ending: of files whose names are not given, such as .mp4; none for folders of PNGs.
         record: the file of each clip's record, numbered likewise.
         scale: how many times the saved frames are enlarged; None: as suits the format.
         prompts: each has `num_videos` clips in a row, with seeds in a row.
@@ -42,6 +45,7 @@ class Destination:
     prompts: tuple[str, ...]
     num_videos: int = 1
     folder: bool = False
+    ending: str = ".mp4"
     sources: tuple[Path, ...] = ()
     overwrite: bool = False
     skip_existing: bool = False
@@ -59,7 +63,7 @@ class Destination:
         if self.record is not None and self.record.suffix not in (".csv", ".jsonl"):
             raise ByTheWayError(f"{self.record} is no name for a record; let it end in .csv or .jsonl.")
         for index in range(self.count):
-            path = self._place(index) or Path("clip.mp4")
+            path = self._place(index) or Path(f"clip{self.ending}")
             if index == 0 or os.path.lexists(path):  # the others are beside the first
                 scale = self.scale or comfortable_scale(path, min(size))
                 size_saved = (scale * size[0], scale * size[1])
@@ -88,7 +92,7 @@ class Destination:
         Raises:
             ByTheWayError: what is there was made with other settings, and is not to be replaced.
         """
-        path = self._place(index) or Path(f"{_name_of(wanted)}.mp4")
+        path = self._place(index) or Path(_name_of(wanted) + self.ending)
         if not self.skip_existing or not path.exists():
             return False
         there = _settings_at(path)
@@ -110,7 +114,7 @@ class Destination:
 
     def save(self, clip: Clip, index: int) -> Path:
         """Write a clip, and its record where one is wanted; returns where the clip is."""
-        place = self._place(index) or _named_after(clip.settings)
+        place = self._place(index) or _named_after(clip.settings, self.ending)
         path = clip.save(place, scale=self.scale, overwrite=self.overwrite)
         if self.record is not None and clip.record is not None:
             clip.record.save(self._numbered(self.record, index))
@@ -119,7 +123,7 @@ class Destination:
     def _place(self, index: int) -> Path | None:
         if self.output is None:
             return None
-        return self.output / f"{index + 1:04d}.mp4" if self.folder else self._numbered(self.output, index)
+        return self.output / f"{index + 1:04d}{self.ending}" if self.folder else self._numbered(self.output, index)
 
     def _numbered(self, path: Path, index: int) -> Path:
         if self.count == 1 or not path.name:  # of "." no other name can be made, and `check` refuses it
@@ -140,6 +144,28 @@ class Destination:
         kept = self.skip_existing and clip.exists()
         if not self.overwrite and not kept and record.exists() and record.stat().st_size:
             raise ByTheWayError(f"{record} is there already; choose another name.", setting="overwrite")
+
+
+def ending_of(kind: str | None, output: Path | None, folder: bool) -> str:
+    """What the files end in whose names are not given.
+
+    Args:
+        kind: mp4, gif, webp or png, where it was chosen.
+        output: the name that was given.
+        folder: whether that is of a folder for several clips.
+
+    Raises:
+        ByTheWayError: the name says another format, or says one for a folder.
+    """
+    if output is not None and not folder and kind is not None:
+        raise ByTheWayError(f"The name {output} says the format; leave one of the two out.", setting="format")
+    if output is not None and folder and output.suffix and output.suffix.lower() in ENDINGS.values():
+        raise ByTheWayError(
+            f"The clips of a list are files in a folder; name it {output.with_suffix('')} in place of {output}, "
+            f"and choose the format {output.suffix[1:].lower()}.",
+            setting="format",
+        )
+    return ENDINGS[kind or "mp4"]
 
 
 def _check_prompt(path: Path, prompt: str) -> None:
@@ -168,11 +194,11 @@ def _name_of(settings: Mapping[str, Any]) -> str:
     return f"{words or 'clip'}-{settings['seed']}"
 
 
-def _named_after(settings: Mapping[str, Any]) -> Path:
+def _named_after(settings: Mapping[str, Any], ending: str) -> Path:
     """A name that no file has yet."""
     name = _name_of(settings)
-    path, number = Path(f"{name}.mp4"), 1
+    path, number = Path(name + ending), 1
     while path.exists():
         number += 1
-        path = Path(f"{name}-{number}.mp4")
+        path = Path(f"{name}-{number}{ending}")
     return path

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from bytheway.cli.errors import reported
+from bytheway.cli.tables import quiet as silence
 
 OUTPUT, MODEL, START, METHOD, SAMPLING = "Output", "Model", "Start", "Method", "Sampling"
 
@@ -29,8 +30,8 @@ def command(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Prompts from a text file, one a line. Their clips are 0001.mp4, 0002.mp4, ... in the folder --output "
-            "(default: the file's name without its ending).",
+            help="Prompts from a text file, one a line; lines that begin with # are comments. Their clips are "
+            "0001.mp4, 0002.mp4, ... in the folder --output (default: the file's name without its ending).",
         ),
     ] = None,
     output: Annotated[
@@ -41,6 +42,14 @@ def command(
             metavar="FILE",
             help="Where to: .mp4, .gif, .webp, or no ending for a folder of PNGs. Several clips become FILE-1, FILE-2, "
             "... Default: an mp4 named after prompt and seed.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    kind: Annotated[
+        Literal["mp4", "gif", "webp", "png"] | None,
+        typer.Option(
+            "--format",
+            help="Of clips whose file names are not given; png is a folder each. Default: mp4.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -73,6 +82,10 @@ def command(
             help="Leave alone the clips that are there as they would be made, and make the others.",
             rich_help_panel=OUTPUT,
         ),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.", rich_help_panel=OUTPUT),
     ] = False,
     record: Annotated[
         Path | None,
@@ -230,8 +243,8 @@ def command(
     ] = False,
 ) -> None:
     """Make clips of prompts, with the method and its settings chosen by the model."""
-    with reported():
-        from bytheway.cli.destination import Destination
+    with reported(), silence(quiet):
+        from bytheway.cli.destination import Destination, ending_of
         from bytheway.cli.prompts import read_prompts
         from bytheway.cli.run import ModelChoice, chosen_config, run, size_of, start_of
         from bytheway.cli.tables import note
@@ -277,6 +290,7 @@ def command(
             prompts=request.prompts,
             num_videos=num_videos,
             folder=prompts_file is not None,
+            ending=ending_of(kind, output, prompts_file is not None),
             sources=tuple(Path(file) for file in (*starts, prompts_file, config) if file is not None),
             overwrite=overwrite,
             skip_existing=skip_existing,

@@ -98,7 +98,7 @@ def run(
     job = replace(job, clips=_left_to_make(pipe, job, choice, destination))
     made: list[Made] = []
     try:
-        with RunProgress(destination.count) as progress:
+        with RunProgress(job, destination.count) as progress:
             for planned, clip in zip(job.clips, make_clips(pipe, job, progress), strict=True):
                 path = destination.save(replace(clip, settings=choice.settings() | clip.settings), planned.index)
                 made.append(Made(path, clip.settings, clip.seconds, clip.frames.shape))

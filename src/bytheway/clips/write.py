@@ -52,7 +52,7 @@ def save_video(
     path, clip = Path(path), as_frames(frames)
     check_output(path, fps, (clip.shape[2], clip.shape[1]), overwrite=overwrite)
     write = _WRITERS[_format_of(path)]
-    digest = hashlib.sha256(np.ascontiguousarray(clip)).hexdigest()
+    digest = hashlib.sha256(clip.tobytes()).hexdigest()
     own = {"num_frames": len(clip), "fps": float(fps), "frames_sha256": digest}
     comment = json.dumps({**(metadata or {}), **own})  # ASCII: GIF and EXIF ask it
     with written(path) as draft:
