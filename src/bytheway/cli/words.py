@@ -11,6 +11,7 @@ from bytheway.errors import ByTheWayError
 OPTIONS: Final[Mapping[str, str]] = {
     "batch_size": "--batch-size",
     "controlnet": "--controlnet",
+    "dtype": "--dtype",
     "format": "--format",
     "free_init": "--free-init",
     "height": "--size",
