@@ -52,7 +52,7 @@ def generate(
         ByTheWayError: the request cannot be met; while the clips are made, also for a pipeline that is at work.
 
     >>> pipe = load("diorama")  # doctest: +SKIP
-    >>> for clip in generate(pipe, "a red ball bouncing on grass", seed=1):  # doctest: +SKIP
+    >>> for clip in generate(pipe, "a red ball rolling to the right on grass", seed=1):  # doctest: +SKIP
     ...     clip.save("ball.mp4")
     """
     profile = profile_of(pipe)
