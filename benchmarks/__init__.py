@@ -4,5 +4,5 @@ import os
 
 # torch's profiler reports on itself for every profile, of which there are dozens.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-# Threads that wait for each other sleep, as they do in the command (`bytheway.__main__`); the results say so.
+# Threads that spin while they wait take the processor from whatever else runs. It counts before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

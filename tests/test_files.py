@@ -17,7 +17,7 @@ def write_folder(folder: Path, text: str = "new", error: type[BaseException] | N
     folder.mkdir()
     (folder / "a.txt").write_text(text)
     if error:
-        raise error
+        raise error("said")
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -218,3 +218,26 @@ def test_checks_say_what_is_there_and_leave_nothing(tmp_path: Path) -> None:
         with pytest.raises(ByTheWayError, match=r"file/a\.txt cannot be written: Not a directory"):
             check(tmp_path / "file" / "a.txt")
     assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".json", "x" * 300 + "/a.json"])
+def test_a_name_that_is_too_long_is_a_sentence_and_leaves_nothing(tmp_path: Path, name: str) -> None:
+    for put in (lambda path: write_text(path, "new"), check_file, check_writable):
+        with pytest.raises(ByTheWayError, match="cannot be written: File name too long"):
+            put(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_longest_name_there_can_be(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 250 + ".json")
+    write_text(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_a_working_folder_that_is_gone_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for put in (lambda path: write_text(path, "new"), check_file, check_writable):
+        with pytest.raises(ByTheWayError, match=r"a\.json cannot be written: No such file or directory"):
+            put(Path("a.json"))

@@ -27,8 +27,8 @@ def written(path: Path) -> Iterator[Path]:
     Raises:
         ByTheWayError: an OSError in the block, such as a full disk, or a place that cannot be written.
     """
-    place = Path(os.path.realpath(path))
     try:
+        place = Path(os.path.realpath(path))
         with _parents_made(place):
             _remove_abandoned(place.parent)
             scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=place.parent))
@@ -37,7 +37,7 @@ def written(path: Path) -> Iterator[Path]:
                 yield draft
                 _put(draft, place, scratch / _REPLACED)
             finally:
-                if place.exists() or not (scratch / _REPLACED).exists():  # else that is the only copy
+                if os.path.exists(place) or not (scratch / _REPLACED).exists():  # else that is the only copy
                     shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
         raise ByTheWayError(f"{path} cannot be written: {error.strerror or error}.") from error
@@ -55,14 +55,19 @@ def write_text(path: Path, text: str) -> None:
 
 def check_file(path: Path) -> None:
     """Raise ByTheWayError when no file can be made or replaced at `path`; leaves nothing behind."""
+    check_writable(path)
     if path.is_dir():
         raise ByTheWayError(f"{path} is a folder: choose another name.")
-    check_writable(path)
 
 
 def check_writable(path: Path) -> None:
     """Raise ByTheWayError when nothing can be put at `path`, or where its first missing folder would be."""
-    nearest = next(parent for parent in Path(os.path.realpath(path)).parents if parent.exists())
+    try:
+        place = Path(os.path.realpath(path))
+        place.exists()  # which a name that is too long is an error for
+        nearest = next(parent for parent in place.parents if parent.exists())
+    except OSError as error:
+        raise ByTheWayError(f"{path} cannot be written: {error.strerror}.") from error
     try:
         with tempfile.TemporaryFile(dir=nearest):
             pass

@@ -7,6 +7,7 @@ from torch import nn
 
 from bytheway import ByTheWayConfig, ByTheWayError, apply_bytheway, enhanced, remove_bytheway
 from tests.apply.explicit import Watch, check_enhanced_sites
+from tests.toys.joint import FACTORIES
 from tests.toys.tiny import make_pipeline
 
 ALWAYS = ByTheWayConfig(active_steps=1.0, tau=1)
@@ -61,3 +62,15 @@ def test_a_refusal_of_the_second_leaves_the_first_untouched(pipe):
     assert {path: vars(module) for path, module in pipe.unet.named_modules()} == before
     remove_bytheway(pipe)
     assert "_bytheway" not in vars(pipe)
+
+
+def test_a_pipeline_without_its_denoiser(tiny_pipeline):
+    tiny_pipeline.unet = None
+    with pytest.raises(ByTheWayError, match="This AnimateDiffPipeline has no denoiser, its unet is None; load"):
+        apply_bytheway(tiny_pipeline)
+    pipe, _ = FACTORIES["wan"]()
+    pipe.transformer = None
+    with pytest.raises(ByTheWayError, match="This WanPipeline has no denoiser, its transformer is None"):
+        apply_bytheway(pipe)
+    with pytest.raises(ByTheWayError, match="is neither a video pipeline nor its denoiser"):
+        apply_bytheway(object())

@@ -1,5 +1,8 @@
 """Every private part of other packages that we lean on is what we take it for."""
 
+from functools import partial
+from types import MethodType
+
 import accelerate
 import pytest
 import torch
@@ -10,38 +13,69 @@ from diffusers.pipelines.free_noise_utils import SplitInferenceModule
 from torch import nn
 
 from bytheway.apply.foreign import (
-    ACCELERATE_FORWARD,
     PERTURBING_PROCESSORS,
-    REGISTRY_ATTRIBUTE,
     OptimizedModule,
+    called_by,
+    forwards_kept,
     is_compiled,
     is_compiled_in_part,
+    objects_within,
 )
 from tests.toys.tiny import make_pipeline
 
 
-def test_diffusers_keeps_its_hooks_in_the_attributes_of_the_module():
+class Replacing(ModelHook):
+    """Of diffusers, with a forward of its own."""
+
+    def new_forward(self, module, *args):
+        return self.fn_ref.original_forward(*args)
+
+
+def test_hooks_of_diffusers_tell_what_they_go_around():
     module = nn.Linear(1, 1)
     registry = HookRegistry.check_if_exists_or_initialize(module)
     own = module.forward
+    registry.register_hook(first := ModelHook(), "first")
+    assert called_by(module.forward, module) == (first.fn_ref, "forward")
+    assert first.fn_ref.forward == own
+    around_first = module.forward
+    registry.register_hook(second := Replacing(), "second")
+    assert called_by(module.forward, module) == (second.fn_ref, "original_forward")
+    assert second.fn_ref.original_forward is around_first
+    assert list(forwards_kept(module)) == [
+        (hook.fn_ref, name) for hook in (first, second) for name in ("forward", "original_forward")
+    ]
+    registry.remove_hook("first")
+    assert called_by(module.forward, module) == (second.fn_ref, "forward")  # it is that hook which is off now
+    assert called_by(own, module) is None
+    registry.remove_hook("second")
+    assert called_by(module.forward, module) == (first.fn_ref, "forward")  # and the first is back
 
-    class Replacing(ModelHook):
-        def new_forward(self, module, *args):
-            return "ours"
 
-    registry.register_hook(hook := Replacing(), "a name")
-    assert module(torch.zeros(1)) == "ours"
-    assert vars(module)[REGISTRY_ATTRIBUTE] is registry
-    assert "forward" in vars(module)
-    assert registry.hooks == {"a name": hook}
-    assert hook.fn_ref.original_forward == own
-
-
-def test_accelerate_keeps_the_forward_that_it_goes_around():
+def test_hooks_of_accelerate_tell_what_they_go_around():
     module = nn.Linear(1, 1)
     own = module.forward
     accelerate.hooks.add_hook_to_module(module, AccelerateHook())
-    assert vars(module)[ACCELERATE_FORWARD] == own
+    assert called_by(module.forward, module) == (module, "_old_forward")
+    assert module._old_forward == own
+    assert list(forwards_kept(module)) == [(module, "_old_forward")]
+    accelerate.hooks.add_hook_to_module(module, AccelerateHook())
+    assert module._old_forward == own
+    accelerate.hooks.remove_hook_from_module(module)
+    assert module.forward == own
+    assert not list(forwards_kept(module))
+
+
+def test_what_a_function_holds():
+    marks = [object() for _ in range(4)]
+
+    def outer(given=marks[0]):
+        held = marks[1]
+        return lambda: held
+
+    bound = MethodType(outer(), marks[2])
+    assert all(any(one is mark for one in objects_within(partial(bound, marks[3]))) for mark in marks[1:])
+    assert any(one is marks[0] for one in objects_within(outer))
 
 
 def test_freenoise_runs_a_module_in_pieces():

@@ -1,7 +1,9 @@
 """What bytheway leaves on a denoiser: its copies, saving it, other hooks, and who put it there."""
 
 import copy as copy_module
+import gc
 import io
+import weakref
 from copy import deepcopy
 
 import pytest
@@ -178,3 +180,45 @@ def test_off_the_denoiser_is_off_its_pipelines(pipe):
     assert torch.equal(run(pipe), vanilla)
     assert set(vars(pipe)) == attributes
     assert hooks_left(pipe.unet) == []
+
+
+def test_saving_a_pipeline_that_was_copied(pipe):
+    """A mark that a shallow copy has kept says nothing once the denoiser is without the method."""
+    apply_bytheway(pipe, HALF)
+    shallow = copy_module.copy(pipe)
+    remove_bytheway(pipe.unet)
+    file = io.BytesIO()
+    torch.save(shallow, file)
+    file.seek(0)
+    loaded = torch.load(file, weights_only=False)
+    assert torch.equal(run(loaded), run(pipe))
+    assert hooks_left(loaded.unet) == []
+
+
+def test_a_deep_copy_of_a_shallow_one_in_a_loop_of_ones_own(pipe):
+    """Its mark knows no pipeline, and so no scheduler."""
+    apply_bytheway(pipe, HALF)
+    video = run(pipe)
+    copy = deepcopy(copy_module.copy(pipe))
+    assert torch.equal(run(copy), video)
+    with pytest.raises(ByTheWayError, match="scheduler="):
+        copy.unet(torch.zeros(1, 4, 4, 4, 4), copy.scheduler.timesteps[0], torch.zeros(4, 16, 32))
+
+
+def test_remove_says_what_is_no_pipeline():
+    with pytest.raises(ByTheWayError, match="neither a video pipeline nor its denoiser"):
+        remove_bytheway("a pipeline")
+
+
+def test_schedulers_that_come_and_go_are_not_kept(pipe):
+    apply_bytheway(pipe, HALF)
+    video = run(pipe)
+    schedulers = []
+    for _ in range(70):
+        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
+        schedulers.append(weakref.ref(pipe.scheduler))
+        pipe.scheduler.set_timesteps(2)
+        pipe.unet._bytheway.applied_to(pipe).steps_of(pipe.scheduler)
+    assert torch.equal(run(pipe), video)
+    gc.collect()
+    assert sum(one() is not None for one in schedulers) == 64

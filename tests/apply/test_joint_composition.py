@@ -7,6 +7,7 @@ from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from peft import LoraConfig
 
 from bytheway import apply_bytheway, enhanced, remove_bytheway
+from bytheway.apply.joint import JointInstallation
 from tests.apply.joint_checks import ALWAYS, Watch, generate, tiny, traces
 from tests.toys.joint import FACTORIES
 
@@ -129,3 +130,17 @@ def test_regional_compilation_has_no_graph_breaks():
     remove_bytheway(pipe)
     torch.testing.assert_close(generate(pipe, call), vanilla, rtol=1e-4, atol=1e-5)
     torch._dynamo.reset()
+
+
+def test_rebuilt_blocks_are_fitted_once(monkeypatch):
+    """Also where somebody keeps the run of a block that has ended, which was fitted to the blocks before."""
+    pipe, call = FACTORIES["wan"]()
+    apply_bytheway(pipe, ALWAYS)
+    with enhanced(pipe, ALWAYS) as kept:
+        generate(pipe, call)
+    assert kept.steps.run == 0
+    pipe.transformer.blocks[0].attn1 = FACTORIES["wan"]()[0].transformer.blocks[0].attn1
+    fit, fits = JointInstallation.fit, []
+    monkeypatch.setattr(JointInstallation, "fit", lambda self, applied: (fits.append(applied), fit(self, applied))[1])
+    generate(pipe, call)
+    assert len(fits) == 1

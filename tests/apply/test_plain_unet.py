@@ -195,7 +195,7 @@ def test_sites_in_the_wrong_order(unet, loop):
     """The anchor, listed first, runs last: there is nothing to guide by, and nobody is to think that there was."""
     with (
         enhanced(unet, CONFIG, sites=SITES[::-1], **loop),
-        pytest.raises(ByTheWayError, match=r"coarse\.attention is called before the anchor.*order in which they run"),
+        pytest.raises(ByTheWayError, match=r"coarse\.attention should be guided by.*order in which it runs"),
     ):
         sample(unet, loop)
 

@@ -3,13 +3,14 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from threading import Barrier, BrokenBarrierError
+from threading import Barrier, BrokenBarrierError, Event
 
 import pytest
 import torch
 from diffusers import AnimateDiffPipeline, DDIMScheduler, FlowMatchEulerDiscreteScheduler, WanPipeline
 
 from bytheway import ByTheWayConfig, apply_bytheway, enhanced, remove_bytheway
+from bytheway.apply.installation import Installation
 from tests.apply.joint_checks import generate as generate_joint
 from tests.toys import joint
 from tests.toys.tiny import generate, make_pipeline, make_tokenizer
@@ -142,3 +143,38 @@ def test_put_on_and_taken_off_while_others_run():
     with ThreadPoolExecutor(2) as pool:
         for future in [pool.submit(in_blocks), pool.submit(again)]:
             future.result()
+
+
+def test_put_on_in_the_middle_of_a_forward(monkeypatch):
+    """It is the whole of the next forward's, or none of this one's: no site without the anchor that guides it."""
+    (pipe, run), _, config = animatediff()
+    begin, inside, done = Event(), Event(), Event()
+    hook_missing = Installation._hook_missing
+
+    def between(*args):
+        begin.set()
+        inside.wait(timeout=60)
+        hook_missing(*args)
+        done.set()
+
+    def behind_the_anchor(*_):
+        inside.set()
+        done.wait(timeout=60)
+
+    def steps():
+        begin.wait(timeout=60)
+        latents = []
+        run(callback_on_step_end=lambda pipe, index, timestep, tensors: latents.append(tensors["latents"]) or tensors)
+        return latents
+
+    monkeypatch.setattr(Installation, "_hook_missing", between)
+    handle = pipe.unet.up_blocks[1].register_forward_pre_hook(behind_the_anchor)
+    with ThreadPoolExecutor(1) as pool:
+        meanwhile = pool.submit(steps)
+        apply_bytheway(pipe, config)
+        first, second, *_ = meanwhile.result()
+    handle.remove()
+    remove_bytheway(pipe)
+    vanilla = steps()
+    assert torch.equal(first, vanilla[0])
+    assert not torch.equal(second, vanilla[1])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKLLTXVideo
 from PIL import Image
 
 from bytheway.clips.inputs import ImageInput, VideoInput, read_video
@@ -18,6 +19,7 @@ from bytheway.generation.job import changes_to_inputs, check
 from bytheway.generation.request import Request
 from bytheway.generation.run import generate
 from bytheway.generation.sample import Step
+from bytheway.models.profile import profile_of
 from bytheway.models.starts import starting_from
 from tests.toys import animatediff, joint, temporal
 
@@ -126,6 +128,27 @@ def test_the_rate_is_told_to_models_that_ask_for_it(monkeypatch: pytest.MonkeyPa
 def embedded() -> tuple[torch.Tensor, torch.Tensor]:
     """A prompt as LTX-Video's text encoder has it, and which of its tokens count."""
     return torch.zeros(1, 5, 12), torch.ones(1, 5, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("noise", ["scheduler's", "decoder's"])
+def test_noise_without_a_generator_is_the_seeds(monkeypatch: pytest.MonkeyPatch, noise: str) -> None:
+    """LTX-Video hands its scheduler no generator, and the decoder of version 0.9.1 makes noise of its own."""
+    pipe = joint.ltx()[0]
+    assert not profile_of(pipe).draws_unseeded
+    if noise == "scheduler's":
+        pipe.scheduler.register_to_config(stochastic_sampling=True)
+    else:
+        pipe.vae = joint.seeded(AutoencoderKLLTXVideo, **{**pipe.vae.config, "decoder_inject_noise": (True,) * 5})
+        for name, parameter in pipe.vae.named_parameters():
+            if "per_channel_scale" in name:
+                parameter.fill_(1.0)
+    monkeypatch.setattr(pipe, "encode_prompt", lambda **_: (*embedded(), *embedded()))
+    request = replace(REQUEST, num_frames=9, width=32, height=32)
+    torch.manual_seed(1)
+    clip = frames_of(pipe, request)
+    torch.manual_seed(2)
+    np.testing.assert_array_equal(frames_of(pipe, request), clip)
+    assert (frames_of(pipe, replace(request, seed=8)) != clip).any()
 
 
 def test_an_image_is_the_start_of_pia(pia: Any) -> None:

@@ -76,6 +76,13 @@ def test_preset_of_the_packaged_model(video_folder: Path) -> None:
     assert preset_for(load(str(video_folder), device="cpu")).name == "diorama"
 
 
+@pytest.mark.parametrize("preset", ["nothing", ["diorama"], {}])
+def test_a_preset_that_there_is_not(video_folder: Path, preset: object) -> None:
+    (video_folder / "world.json").write_text(json.dumps({**WORLD, "preset": preset}))
+    with pytest.raises(ByTheWayError, match=r"names a preset .*, which there is not"):
+        preset_for(load(str(video_folder), device="cpu"))
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -9,7 +9,7 @@ with enhanced(pipe, beta=2.0) as run:                    # the same, scoped and 
 run.record.save("horse.csv")
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +23,7 @@ from bytheway.apply.temporal import TemporalInstallation
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.families.family import JointAttentions
-from bytheway.families.known import denoisers_of, family_of, preset_for
+from bytheway.families.known import denoisers_of, family_of, preset_for, presets
 from bytheway.families.pipeline import Model
 from bytheway.families.sites import TemporalAttention
 from bytheway.record import Record
@@ -51,7 +51,7 @@ class Run:
 
 def apply_bytheway(
     model: Model,
-    config: ByTheWayConfig | None = None,
+    config: ByTheWayConfig | Mapping[str, Any] | str | None = None,
     *,
     sites: Sequence[TemporalAttention] | None = None,
     scheduler: Any = None,
@@ -65,7 +65,8 @@ def apply_bytheway(
 
     Args:
         model: a diffusers pipeline of a known family, or its denoiser.
-        config: None takes the preset of the family, the paper's for AnimateDiff where `sites` are given.
+        config: the config, a mapping of its fields (those left out take the defaults of `ByTheWayConfig`), or the name
+            of a preset. None takes the preset of the family, the paper's for AnimateDiff where `sites` are given.
         sites: of a denoiser of one's own: where its temporal self-attentions are, in the order in which they run, the
             anchor block first. Its forward takes the batch first, and the timestep second or as `timestep`.
         scheduler: for a loop of one's own: the scheduler whose timesteps it runs through.
@@ -89,24 +90,24 @@ def remove_bytheway(model: Model) -> None:
     Raises:
         ByTheWayError: it was applied to the denoiser, and the pipeline is not to decide for others that use it.
     """
-    if not isinstance(model, nn.Module):
-        Mark.take_off(model)  # also where its denoiser is another by now
-    for denoiser in denoisers_of(model):
-        installation = Installation.on(denoiser)
-        if installation is not None and isinstance(model, nn.Module):
+    installations = Installation.all_on(model)
+    if isinstance(model, nn.Module):
+        for installation in installations:
             installation.drop_all(model)
-        elif installation is not None:
-            installation.drop(model)
-            if installation.applied_to(denoiser) is not None:
-                raise ByTheWayError(
-                    "bytheway was applied to the denoiser itself, and still is; give remove_bytheway the denoiser."
-                )
+        return
+    Mark.take_off(model)  # also where its denoiser is another by now
+    for installation in installations:
+        installation.drop(model)
+    if any(installation.applied_to(installation.denoiser) is not None for installation in installations):
+        raise ByTheWayError(
+            "bytheway was applied to the denoiser itself, and still is; give remove_bytheway the denoiser."
+        )
 
 
 @contextmanager
 def enhanced(
     model: Model,
-    config: ByTheWayConfig | None = None,
+    config: ByTheWayConfig | Mapping[str, Any] | str | None = None,
     *,
     record: bool = True,
     sites: Sequence[TemporalAttention] | None = None,
@@ -117,7 +118,9 @@ def enhanced(
     """`apply_bytheway` for the length of a `with` block, with a record; what was applied before comes back after it.
 
     Args:
+        config: see `apply_bytheway`.
         record: whether to record energies, disparity and beta of the active steps, where there are temporal maps.
+            Sites with a processor of one's own are left out with a warning, since their maps are not known.
         overrides: single fields of the config by name, such as beta=2.0.
     """
     chosen, kept = _config(model, config, sites).replace(**overrides), Record() if record else None
@@ -128,7 +131,7 @@ def enhanced(
 @contextmanager
 def observe(
     model: Model,
-    config: ByTheWayConfig | None = None,
+    config: ByTheWayConfig | Mapping[str, Any] | str | None = None,
     *,
     sites: Sequence[TemporalAttention] | None = None,
     scheduler: Any = None,
@@ -137,7 +140,7 @@ def observe(
     """Record every step and temporal self-attention with the method off: bit for bit the outputs of the model.
 
     Args:
-        config: tells the anchor block that disparities refer to, and the band (tau); None takes the preset.
+        config: tells the anchor block that disparities refer to, and the band (tau); see `apply_bytheway`.
 
     Raises:
         ByTheWayError: as in `apply_bytheway`, or the model has joint space-time attention, hence no temporal maps.
@@ -147,28 +150,48 @@ def observe(
         yield run
 
 
-def _config(model: Model, config: ByTheWayConfig | None, sites: Sequence[TemporalAttention] | None) -> ByTheWayConfig:
-    if config is not None:
-        return config
-    return preset_for(model).config if sites is None else ByTheWayConfig()
+def _config(
+    model: Model,
+    config: ByTheWayConfig | Mapping[str, Any] | str | None,
+    sites: Sequence[TemporalAttention] | None,
+) -> ByTheWayConfig:
+    if config is None:
+        return preset_for(model).config if sites is None else ByTheWayConfig()
+    if isinstance(config, str) and config in presets():
+        return presets()[config].config
+    if isinstance(config, Mapping):
+        return ByTheWayConfig.from_dict(config)
+    if not isinstance(config, ByTheWayConfig):
+        raise ByTheWayError(
+            f"config is {config!r}; give a ByTheWayConfig, a mapping of its fields, or the name of a preset: "
+            f"{', '.join(presets())}."
+        )
+    return config
 
 
 @contextmanager
 def _scoped(model: Model, applied: Applied) -> Iterator[Run]:
-    present = [Installation.on(denoiser) for denoiser in denoisers_of(model)]
-    before = [None if installation is None else installation.applied_to(model) for installation in present]
-    earlier = next((one for one in before if one is not None), None)
+    applied.before, applied.open = _applied_to(model), True
     _put(model, applied)
     try:
         yield Run(applied)
     finally:
-        if earlier is not None:
+        applied.open = False
+        present, earlier = _applied_to(model), applied.earlier()
+        for installation in Installation.all_on(model):
+            installation.end(applied)
+        if present is not None and present.open:
+            pass  # another block, which began after this one and outlasts it
+        elif earlier is not None:
             _put(model, earlier)
         else:
-            for denoiser in denoisers_of(model):
-                installation = Installation.on(denoiser)  # the block may have removed it on its own
-                if installation is not None:
-                    installation.drop(model)
+            for installation in Installation.all_on(model):  # the block may have removed it on its own
+                installation.drop(model)
+
+
+def _applied_to(model: Model) -> Applied | None:
+    given = (installation.applied_to(model) for installation in Installation.all_on(model))
+    return next((one for one in given if one is not None), None)
 
 
 def _put(model: Model, applied: Applied) -> None:
@@ -180,6 +203,8 @@ def _put(model: Model, applied: Applied) -> None:
     user = model if isinstance(model, nn.Module) else Mark(model)
     for installation, fitted in ready:
         installation.put(user, applied, fitted)
+    if isinstance(user, Mark):
+        user.write()
 
 
 def _new_installation(denoiser: nn.Module, applied: Applied) -> Installation[Any, Any]:

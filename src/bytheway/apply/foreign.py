@@ -5,8 +5,15 @@ Seen in torch 2.13, diffusers 0.42, accelerate 1.15 and transformers 5.23 (`test
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from types import FunctionType, MethodType
+from typing import Any, Final
 
+from diffusers.hooks import ModelHook
+from diffusers.hooks.hooks import HookFunctionReference
+from diffusers.hooks.layer_skip import AttentionProcessorSkipHook
 from diffusers.models.attention_processor import PAGCFGIdentitySelfAttnProcessor2_0, PAGIdentitySelfAttnProcessor2_0
 from diffusers.pipelines.free_noise_utils import SplitInferenceModule
 from torch import nn
@@ -14,23 +21,94 @@ from torch._dynamo.eval_frame import OptimizedModule
 
 from bytheway.families.pipeline import Model, VideoPipeline
 
-# diffusers puts the registry of a module's hooks here, and a forward of its own over that of the class.
-REGISTRY_ATTRIBUTE: Final = "_diffusers_hook"
-# accelerate's hooks keep the forward that they go around here.
+# accelerate's hooks keep the forward that they go around here, in the attributes of the module.
 ACCELERATE_FORWARD: Final = "_old_forward"
 
 # In the last part of the batch these put the identity in the place of the map (PAG), which leaves nothing to enhance.
 PERTURBING_PROCESSORS: Final = (PAGCFGIdentitySelfAttnProcessor2_0, PAGIdentitySelfAttnProcessor2_0)
 
 __all__ = [
-    "ACCELERATE_FORWARD",
     "PERTURBING_PROCESSORS",
-    "REGISTRY_ATTRIBUTE",
     "OptimizedModule",
     "SplitInferenceModule",
+    "called_by",
+    "forwards_kept",
+    "has_known_processor",
     "is_compiled",
     "is_compiled_in_part",
+    "objects_within",
+    "skips_scores",
 ]
+
+
+def called_by(forward: Any, module: nn.Module) -> tuple[Any, str] | None:
+    """Where a forward that diffusers or accelerate has put on a module keeps the one that it goes around.
+
+    Returns:
+        the holder and the name of its attribute; None where it is a forward of somebody else.
+    """
+    if not isinstance(forward, partial):
+        return None
+    for reference in _contents(forward.func):
+        if isinstance(reference, HookFunctionReference):
+            # A hook with a forward of its own goes around the original one.
+            hook = getattr(getattr(reference.forward, "func", None), "__self__", None)
+            return reference, "original_forward" if isinstance(hook, ModelHook) else "forward"
+    if forward.func.__module__ == "accelerate.hooks" and ACCELERATE_FORWARD in vars(module):
+        return module, ACCELERATE_FORWARD
+    return None
+
+
+def forwards_kept(module: nn.Module) -> Iterator[tuple[Any, str]]:
+    """Where hooks of diffusers and accelerate keep forwards of a module, whether or not a call still comes by them."""
+    if ACCELERATE_FORWARD in vars(module):
+        yield module, ACCELERATE_FORWARD
+    for hook in getattr(vars(module).get("_diffusers_hook"), "hooks", {}).values():
+        yield hook.fn_ref, "forward"
+        yield hook.fn_ref, "original_forward"
+
+
+def has_known_processor(module: nn.Module) -> bool:
+    """Whether an attention computes softmax(Q K^T) V as diffusers does, with a processor of it or with none."""
+    processor = getattr(module, "processor", None)
+    if processor is None:
+        return True
+    return str(getattr(type(processor).__call__, "__module__", None)).startswith("diffusers.")
+
+
+def skips_scores(module: nn.Module) -> bool:
+    """Whether diffusers' layer skip puts the identity in the place of an attention's map at present."""
+    hooks = getattr(vars(module).get("_diffusers_hook"), "hooks", {})
+    return any(isinstance(hook, AttentionProcessorSkipHook) and hook.skip_attention_scores for hook in hooks.values())
+
+
+def objects_within(forward: Any) -> Iterator[Any]:
+    """What a function holds, in its closure and the arguments bound to it, and so on inwards.
+
+    What diffusers' and accelerate's wrappers hold is told by `called_by`.
+    """
+    waiting, seen = [forward], set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        if isinstance(one, partial):
+            waiting += [one.func, *one.args, *one.keywords.values()]
+        elif isinstance(one, MethodType):
+            waiting += [one.__func__, one.__self__]
+        elif isinstance(one, FunctionType):
+            waiting += [*_contents(one), *(one.__defaults__ or ())]
+
+
+def _contents(function: Any) -> list[Any]:
+    """Of the closure of a function, as far as it is filled in."""
+    filled = []
+    for cell in getattr(function, "__closure__", None) or ():
+        with suppress(ValueError):
+            filled.append(cell.cell_contents)
+    return filled
 
 
 def is_compiled(denoiser: nn.Module, pipeline: VideoPipeline | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,12 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from bytheway.apply.applied import Applied
-from bytheway.apply.foreign import PERTURBING_PROCESSORS
-from bytheway.attention.layout import Layout
+from bytheway.apply.foreign import PERTURBING_PROCESSORS, skips_scores
+from bytheway.attention.joint import filter_frames_
+from bytheway.attention.layout import Layout, VideoTokens
 from bytheway.attention.measures import Anchor
 from bytheway.attention.projections import enhanced_attention, observe_attention
 from bytheway.errors import ByTheWayError
 from bytheway.families.sites import Site
+from bytheway.method import frequency_filter
 from bytheway.record import Entry
 
 
@@ -31,6 +34,7 @@ class Forward:
         timestep: the one the denoiser is called with.
         parts, conditional: of its batch, see `Layout`.
         batch: how many entries it has.
+        unknown: the sites that attend in a way of their own, which nobody else knows, and what that is in words.
         sizes: height and width of the feature maps that the denoiser and its temporal transformers are called with.
         compiled: torch.compile has the denoiser as a whole.
     """
@@ -43,10 +47,14 @@ class Forward:
     parts: int
     conditional: int
     batch: int
+    unknown: Mapping[str, str]
     sizes: dict[nn.Module, tuple[int, int]]
     compiled: bool
     # The maps of the anchor block, by site index and window.
     _anchors: dict[tuple[tuple[int, int], int], Anchor] = field(default_factory=dict)
+    # The site that is called at present where it attends in a way of its own, and how often it has asked for values.
+    _through: str | None = None
+    _values: int = 0
     # How often each site was called: more than once where FreeNoise moves a window over the frames.
     _windows: Counter[str] = field(default_factory=Counter)
 
@@ -65,6 +73,10 @@ class Forward:
             ByTheWayError: an attention from a list is called with more than we know to use.
         """
         applied, site = self.applied, self.sites[path]
+        if skips_scores(module):  # with the identity for its map there is nothing to enhance
+            return forward(hidden_states, *args, **kwargs)
+        if path in self.unknown:
+            return self._attend_through(site, forward, hidden_states, *args, **kwargs)
         if applied.attentions is not None:
             _check_no_more_tensors(path, args, kwargs)
         window = self._windows[path]
@@ -75,10 +87,7 @@ class Forward:
         anchor = None if is_anchor or site.partner is None else self._anchors.get((site.partner, window))
         if applied.enhance:
             if site.role == "guided" and anchor is None and applied.config.alpha > 0:
-                raise ByTheWayError(
-                    f"{path} is called before the anchor block is, whose maps should guide it; list the sites in the "
-                    "order in which they run, or give alpha=0."
-                )
+                raise ByTheWayError(self._no_anchor(site))
             keep_map = is_anchor and (applied.config.alpha > 0 or applied.record is not None)
             output, kept, measures = enhanced_attention(
                 module,
@@ -104,6 +113,64 @@ class Forward:
                 Entry(self.run, self.step, self.timestep, site.block, site.index, window, measures.detach())
             )
         return output
+
+    def _attend_through(
+        self, site: Site, forward: Callable[..., Tensor], hidden_states: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """The output of a site that attends in a way of its own: the frames of its values are filtered, which is all of
+        the method where nothing is guided. Its maps are not recorded, as nobody sees them.
+
+        Raises:
+            ByTheWayError: maps would be needed, or its values are not made by its `to_v`.
+        """
+        config, way = self.applied.config, f"{site.path} has {self.unknown[site.path]}"
+        if self.applied.record is not None:
+            warnings.warn(f"{way}, so that its maps are not known; it is left out of the record.", stacklevel=2)
+        if not self.applied.enhance or config.alpha == config.beta - 1 == 0:
+            return forward(hidden_states, *args, **kwargs)
+        if config.alpha > 0:
+            raise ByTheWayError(
+                f"{way}, so that its maps are not known and can neither be guided nor guide; give alpha=0 for motion "
+                "enhancement alone, or give the attention a processor of diffusers."
+            )
+        self._through, self._values = site.path, 0
+        try:
+            output = forward(hidden_states, *args, **kwargs)
+        finally:
+            self._through = None
+        if self._values != 1:
+            raise ByTheWayError(
+                f"{way}, which calls its to_v {self._values} times where values to filter are made once; give the "
+                "attention a processor of diffusers, or remove bytheway."
+            )
+        return output
+
+    def filter_values(self, path: str, value: Tensor) -> Tensor:
+        """C V for the values (rows, F, channels) of a site that attends in a way of its own.
+
+        Raises:
+            ByTheWayError: they are of another shape.
+        """
+        if self._through != path:
+            return value
+        self._values += 1
+        if value.ndim != 3:
+            raise ByTheWayError(
+                f"{path} has {self.unknown[path]}, whose values have the shape {tuple(value.shape)} in place of "
+                "(rows, F, channels); give the attention a processor of diffusers, or remove bytheway."
+            )
+        config = self.applied.config
+        dtype = torch.promote_types(value.dtype, torch.float32)
+        circulant = frequency_filter(value.shape[1], config.tau, config.beta, dtype=dtype, device=value.device)
+        return filter_frames_(value, circulant, VideoTokens(0, value.shape[1], 1))
+
+    def _no_anchor(self, site: Site) -> str:
+        """Why a site that should be guided has nothing to be guided by."""
+        order = "" if self.applied.attentions is None else ", or sites= does not list it in the order in which it runs"
+        return (
+            f"{site.path} should be guided by the maps of the anchor block, and this call of the denoiser has not made "
+            f"them: a cache or a layer skip leaves that block out{order}; take the cache off, or give alpha=0."
+        )
 
     def _size_at(self, site: Site, rows: int) -> tuple[int, int]:
         """Height and width of the feature map whose pixels are the rows of a site's batch.

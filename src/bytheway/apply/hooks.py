@@ -1,24 +1,23 @@
 """The hooks on the modules of one denoiser, which act while it is the turn of their thread.
 
-A hook sits on the forward of a module, through diffusers' own registry, beside those of offloading, casting or caching.
-Whatever changes below it (processors, LoRA) leaves it in place. What it is to do is handed to it before each forward of
-the denoiser, in the `Turn` that the hooks of a denoiser share; it asks nobody.
+A hook goes around the module's own forward, below whatever else is around that: offloading, casting, caches and skips
+of diffusers and accelerate. They all have it for the module's own, so that it does not matter which of them comes or
+goes first, and a module that is not called (an attention whose output is cached) is not enhanced anew. What changes
+below it (processors, LoRA) leaves it in place. What it is to do is handed to it before each forward of the denoiser, in
+the `Turn` that the hooks of a denoiser share; it asks nobody.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any, Final, Generic, Self, TypeVar, cast
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
 
 import torch
-from diffusers.hooks import HookRegistry, ModelHook
 from torch import nn
 
-from bytheway.apply.foreign import ACCELERATE_FORWARD, REGISTRY_ATTRIBUTE
+from bytheway.apply.foreign import called_by, forwards_kept, objects_within
 from bytheway.errors import ByTheWayError
-
-HOOK_NAME: Final = "bytheway"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Forward = TypeVar("Forward")
@@ -48,75 +47,95 @@ class Turn(threading.local, Generic[Forward]):
         raise ByTheWayError("A denoiser cannot be pickled with bytheway on it; call remove_bytheway first.")
 
 
-class Hook(ModelHook, Generic[Forward]):  # type: ignore[misc]
+class Place(NamedTuple):
+    """Where a forward is kept: in an attribute of the module, of somebody's wrapper or of a hook of ours."""
+
+    holder: Any
+    name: str
+
+    def get(self) -> Any:
+        return getattr(self.holder, self.name, None)
+
+
+class Hook(Generic[Forward]):
     """A hook of ours. While it is nobody's turn, the module does what it always did.
 
     Attributes:
         turn: what the hooks of one denoiser share.
         path: of the module in its denoiser, where the hook goes by it.
-        whole: once it is taken off, whether its module was as the hook had left it, so that it can be put back.
+        module: the one that it is on.
+        below: the forward that it goes around.
     """
 
     def __init__(self, turn: Turn[Forward], path: str = "") -> None:
-        super().__init__()
         self.turn = turn
         self.path = path
+        self.forward = self.run
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """What runs in place of the module's own forward."""
+        return self.below(*args, **kwargs)
 
     def attach(self, module: Any) -> Self:
+        """Go around what the module itself does."""
         self.module = module
-        self.brought_registry = not hasattr(module, REGISTRY_ATTRIBUTE)
-        self.brought_forward = "forward" not in vars(module)
-        self.registry = HookRegistry.check_if_exists_or_initialize(module)
-        self.registry.register_hook(self, HOOK_NAME)
-        self.forward = module.forward
+        *outer, place = _places(module)
+        self.below = place.get()
+        # A hook of ours that was taken off and came back with somebody's copy of the forward is not needed any more.
+        while isinstance(place.holder, Hook) and outer[-1].get() == place.holder.forward:
+            place = outer.pop()
+        if place.holder is not self:
+            setattr(*place, self.forward)
+        self._seen = vars(module).get("forward")
         return self
 
-    def attach_again(self) -> bool:
-        """Put everything back that `detach` has left whole, if the module is still what it was."""
-        if not self.whole or vars(self.module).keys() & {REGISTRY_ATTRIBUTE, "forward"}:
-            return False
-        self.module._diffusers_hook, self.module.forward = self.registry, self.forward
-        return True
-
     @property
-    def lost(self) -> bool:
-        """Whether somebody has put the module's own forward back: accelerate does, taking hooks off that came first."""
+    def in_place(self) -> bool:
+        """Whether a call of the module comes to this hook: others may have put back a forward from before it.
+
+        It is asked in every step; the way is gone only where the module has another forward than it had.
+        """
         forward = vars(self.module).get("forward")
-        return forward is None or getattr(forward, "__func__", None) is type(self.module).forward
+        if forward is not self._seen and any(place.holder is self for place in _places(self.module)):
+            self._seen = forward
+        return forward is self._seen
 
     def detach(self) -> None:
-        """Leave the module as it was, down to its attributes."""
-        attributes, lost = vars(self.module), self.lost
-        self.whole = (
-            self.brought_registry
-            and self.brought_forward
-            and len(self.registry.hooks) == 1
-            and attributes.get(REGISTRY_ATTRIBUTE) is self.registry
-            and attributes.get("forward") is self.forward
-        )
-        if self.whole:
-            del self.module._diffusers_hook, self.module.forward
-            return
-        registry = self.module._diffusers_hook
-        # A later hook with a forward of its own (caching) has ours for the original one. The registry would put what
-        # is below ours in the place of the former.
-        later = next((h.fn_ref for h in registry.hooks.values() if h.fn_ref.original_forward is self.forward), None)
-        later_forward = later.forward if later is not None else None
-        # Hooks of accelerate (sequential offloading) that came later are no part of the registry, and go around it.
-        around = vars(self.module).get(ACCELERATE_FORWARD) is self.forward
-        outer = self.module.forward if lost or around else None
-        registry.remove_hook(HOOK_NAME, recurse=False)
-        if later is not None:
-            later.original_forward, later.forward = later.forward, later_forward
-        if around:
-            self.module._old_forward = self.module.forward
-        if outer is not None:
-            self.module.forward = outer
-        if self.brought_registry and not registry.hooks:
-            del self.module._diffusers_hook
-        forward = vars(self.module).get("forward")
-        if getattr(forward, "__func__", None) is type(self.module).forward:
+        """Leave the module as it was, down to its attributes; a copy of its forward that somebody has does nothing."""
+        self.turn = type(self.turn)()
+        kept = (Place(*kept) for kept in forwards_kept(self.module))
+        for place in [*_places(self.module), *kept]:
+            if place.get() == self.forward:
+                setattr(*place, self.below)
+        if _is_own(vars(self.module).get("forward"), self.module):
             del self.module.forward
+
+
+def own_forward(module: nn.Module) -> Any:
+    """What the module itself does, below everything that is around it."""
+    *_, innermost = _places(module)
+    return innermost.get()
+
+
+def is_replaced(module: nn.Module) -> bool:
+    """Whether somebody has put a forward in the place of the one of the module's class."""
+    return not _is_own(own_forward(module), module)
+
+
+def _places(module: nn.Module) -> Iterator[Place]:
+    """Where a call of a module finds its forward and what that goes around, outermost first, as far as can be seen."""
+    place: Place | None = Place(module, "forward")
+    while place is not None:
+        yield place
+        forward = place.get()
+        below = called_by(forward, module)
+        hook = next((one for one in objects_within(forward) if isinstance(one, Hook) and one.module is module), None)
+        place = Place(hook, "below") if hook is not None else None if below is None else Place(*below)
+
+
+def _is_own(forward: Any, module: nn.Module) -> bool:
+    """Whether it is the forward of the module's class."""
+    return getattr(forward, "__func__", None) is type(module).forward
 
 
 class SpareHooks(dict[tuple[type[Hook[Any]], str, nn.Module], Hook[Any]]):
@@ -127,16 +146,15 @@ class SpareHooks(dict[tuple[type[Hook[Any]], str, nn.Module], Hook[Any]]):
     """
 
     def keep(self, hook: Hook[Any]) -> None:
-        if hook.whole:
-            self[type(hook), hook.path, hook.module] = hook
+        self[type(hook), hook.path, hook.module] = hook
 
     def put_back(self, module: nn.Module, like: Hook[Any]) -> Hook[Any] | None:
         """The hook that did on this module what `like` is to do, back in its place."""
         hook = self.pop((type(like), like.path, module), None)
-        if hook is None or not hook.attach_again():
+        if hook is None or hook.below != own_forward(module):
             return None
         hook.turn = like.turn
-        return hook
+        return hook.attach(module)
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return SpareHooks, ()

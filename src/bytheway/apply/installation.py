@@ -23,6 +23,7 @@ from bytheway.apply.hooks import Hook, SpareHooks, Turn, eager
 from bytheway.apply.steps import StepTracker
 from bytheway.errors import ByTheWayError
 from bytheway.families.family import Inputs
+from bytheway.families.known import denoisers_of
 from bytheway.families.pipeline import Model
 
 ATTRIBUTE: Final = "_bytheway"
@@ -94,6 +95,12 @@ class Installation(ABC, Generic[Fitted, Forward]):
             installation = vars(denoiser).get(ATTRIBUTE)
         return installation
 
+    @classmethod
+    def all_on(cls, model: Model) -> list[Installation[Any, Any]]:
+        """Those on the denoisers of a pipeline, or on the denoiser itself."""
+        found = (cls.on(denoiser) for denoiser in denoisers_of(model))
+        return [installation for installation in found if installation is not None]
+
     def applied_to(self, model: Model) -> Applied | None:
         """What a pipeline, or the bare denoiser, was given."""
         if isinstance(model, nn.Module):
@@ -112,13 +119,14 @@ class Installation(ABC, Generic[Fitted, Forward]):
             self.turn.forward = None
             self._compiled_around |= isinstance(user, OptimizedModule)
             self._fitted[applied] = fitted
-            if isinstance(user, Mark):
-                self._by_mark[user] = applied
-            else:
-                self._own = applied
+            # First the hooks: what another thread begins meanwhile has all of them, or goes without.
+            self._hook_missing([*self._everyone(), applied])
             if not self._handles:
                 self._install()
-            self._hook_missing()
+            if isinstance(user, Mark):
+                self._give(user, applied)
+            else:
+                self._own = applied
 
     def drop(self, model: Model) -> None:
         """Take away what a pipeline, or the bare denoiser, was given; with the last, the hooks go."""
@@ -137,9 +145,22 @@ class Installation(ABC, Generic[Fitted, Forward]):
         """Take away what the bare denoiser and all pipelines that use it were given."""
         with self._changing:
             for mark in list(self._by_mark):
-                mark.erase()
+                mark.known_to.discard(self)
+                if not mark.known_to:  # another denoiser of the pipeline may have it
+                    mark.erase()
             self._by_mark.clear()
             self.drop(denoiser)
+
+    def end(self, applied: Applied) -> None:
+        """Take away what a block gave, from its pipeline and from shallow copies that were made in it."""
+        with self._changing:
+            for mark in [mark for mark, one in self._by_mark.items() if one is applied]:
+                mark.known_to.discard(self)
+                del self._by_mark[mark]
+
+    def _give(self, mark: Mark, applied: Applied) -> None:
+        self._by_mark[mark] = applied
+        mark.known_to.add(self)
 
     def _everyone(self) -> list[Applied]:
         return [*self._by_mark.values(), *([] if self._own is None else [self._own])]
@@ -153,10 +174,10 @@ class Installation(ABC, Generic[Fitted, Forward]):
         vars(copy).update(vars(self))
         Installation.__init__(copy, deepcopy(self.denoiser, memo))
         copy._hooks, copy._handles = deepcopy((self._hooks, self._handles), memo)
-        copy._own = None if self._own is None or not self._own.enhance else self._own.copied()
+        copy._own = deepcopy(self._own, memo) if self._own is not None and self._own.enhance else None
         for mark, applied in self._by_mark.items():
             if applied.enhance:
-                copy._by_mark[deepcopy(mark, memo)] = applied.copied()
+                copy._give(deepcopy(mark, memo), deepcopy(applied, memo))
         copy._is_copy = True
         return copy
 
@@ -172,8 +193,8 @@ class Installation(ABC, Generic[Fitted, Forward]):
             if everyone := self._everyone():
                 for applied in everyone:
                     self._fitted[applied] = self.fit(applied)
+                self._hook_missing(everyone)
                 self._install()
-                self._hook_missing()
 
     # ----------------------------------------------------------------------------------------- each forward
 
@@ -243,27 +264,27 @@ class Installation(ABC, Generic[Fitted, Forward]):
 
     def _follow_rebuilt_blocks(self) -> None:
         """Hook anew if the denoiser is going to run other modules than those that carry the hooks."""
-        if self._in_place() and not any(hook.lost for hook in self._hooks):
+        if self._in_place() and all(hook.in_place for hook in self._hooks):
             return
         with self._changing:
             fitted = {applied: self.fit(applied) for applied in self._everyone()}
             self._fitted.update(fitted)
             self._detach()
-            self._hook_missing()
+            self._hook_missing(fitted)
 
     def _in_place(self) -> bool:
         """Whether the modules that carry the hooks are those that the denoiser is going to run."""
         return in_place(self.denoiser, self._hooked)
 
-    def _hook_missing(self) -> None:
+    def _hook_missing(self, everyone: Iterable[Applied]) -> None:
         """Hook what has none yet, each module with the hook that it had before where there is one.
 
         The others stay as they are: a forward of another thread may be among them.
         """
-        everyone = [self._fitted[applied] for applied in self._everyone()]
-        self._hooked |= {path: module for fitted in everyone for path, module in self._modules(fitted).items()}
+        fits = [self._fitted[applied] for applied in everyone]
+        self._hooked |= {path: module for fitted in fits for path, module in self._modules(fitted).items()}
         there = {(type(hook), hook.path, hook.module) for hook in self._hooks}
-        for module, hook in self._hooks_for(everyone):
+        for module, hook in self._hooks_for(fits):
             if (type(hook), hook.path, module) not in there:
                 self._hooks.append(self._spare.put_back(module, hook) or hook.attach(module))
         self._spare.clear()

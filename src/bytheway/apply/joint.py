@@ -8,7 +8,7 @@ fused or taken apart are found by the next forward of the denoiser.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +22,9 @@ from bytheway.apply.steps import StepTracker
 from bytheway.attention.joint import filter_frames_
 from bytheway.attention.layout import VideoTokens
 from bytheway.errors import ByTheWayError
-from bytheway.families.family import Inputs, JointAttentions
+from bytheway.families.family import Inputs
 from bytheway.families.known import family_of
-from bytheway.families.tokens import check_config, self_attentions, value_projections
+from bytheway.families.tokens import check_config, joint_attentions, self_attentions, value_projections
 from bytheway.method import frequency_filter
 
 
@@ -70,14 +70,14 @@ class JointInstallation(Installation[Attentions, JointForward]):
 
     def _in_place(self) -> bool:
         """Fusing the projections leaves the attentions where they are and adds others beside the old ones."""
-        attentions = {path: module for fitted in self._fitted.values() for path, module in fitted.items()}
+        everyone = (self._fitted[applied] for applied in self._everyone())
+        attentions = {path: module for fitted in everyone for path, module in fitted.items()}
         return in_place(self.denoiser, attentions) and value_projections(attentions) == self._hooked
 
     def _forward(
         self, applied: Applied, fitted: Attentions, caller: Caller, steps: StepTracker, inputs: Inputs
     ) -> JointForward | None:
-        where, config, sample = family_of(self.denoiser).attentions, applied.config, sample_of(inputs)
-        assert isinstance(where, JointAttentions)
+        where, config, sample = joint_attentions(family_of(self.denoiser)), applied.config, sample_of(inputs)
         if config.beta == 1:
             return None
         video = where.video_tokens(self.denoiser.config, inputs)
@@ -94,7 +94,8 @@ class ValueHook(Hook[JointForward]):
         self.attention, _, name = path.rpartition(".")
         self.fused = name == "to_qkv"
 
-    def post_forward(self, module: nn.Module, output: Tensor) -> Tensor:
+    def run(self, *args: Any, **kwargs: Any) -> Tensor:
+        output: Tensor = self.below(*args, **kwargs)
         forward = self.turn.forward
         if forward is None:
             return output

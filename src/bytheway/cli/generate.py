@@ -178,7 +178,7 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Settings of another model's (see bytheway models).",
+            help="The preset of another model (see bytheway models).",
             autocompletion=_presets,
             rich_help_panel=METHOD,
         ),

@@ -94,11 +94,11 @@ def check_output(
                 f"{path} exists and is no clip that bytheway made: choose another name.", setting="overwrite"
             )
         return
+    check_writable(path)
     if os.path.ismount(os.path.realpath(path)) or os.path.realpath(path) == os.path.realpath(os.curdir):
         raise ByTheWayError(f"{path} is no folder that can be replaced: give a name for a new one in it.")
     if path.exists() and not _is_our_folder(path):
         raise ByTheWayError(f"{path} exists and is no folder of PNGs that bytheway wrote: choose another name.")
-    check_writable(path)
 
 
 def _format_of(path: Path) -> str:

@@ -76,6 +76,12 @@ def denoisers_of(model: Model) -> list[nn.Module]:
 
     parts = [getattr(model, name, None) for name in ("unet", "transformer", "transformer_2")]
     found = [part for part in ([model] if isinstance(model, nn.Module) else parts) if isinstance(part, nn.Module)]
+    empty = [name for name in ("unet", "transformer", "transformer_2") if getattr(model, name, model) is None]
+    if not found and empty:
+        raise ByTheWayError(
+            f"This {type(model).__name__} has no denoiser, its {empty[0]} is None; load it with one, or give the "
+            "pipeline its denoiser first."
+        )
     if not found:
         raise ByTheWayError(
             f"{type(model).__name__} is neither a video pipeline nor its denoiser; "
@@ -123,7 +129,7 @@ def preset_for(model: Model) -> Preset:
     name = (world_of(model) or {}).get("preset")
     if name is None:
         return family.presets[0]
-    if name not in presets():
+    if not isinstance(name, str) or name not in presets():
         raise ByTheWayError(f"{WORLD_FILE} of {folder_of(model)} names a preset {name!r}, which there is not.")
     return presets()[name]
 

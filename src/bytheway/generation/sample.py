@@ -102,7 +102,8 @@ class Sampler:
     @contextmanager
     def _process_wide_state(self) -> Iterator[None]:
         """What some pipelines need of the whole process, which one thread has at a time; most need nothing of it."""
-        if not self.job.inputs and self.job.profile.one_at_a_time is None:
+        profile = self.job.profile
+        if not (self.job.inputs or profile.one_at_a_time or profile.draws_unseeded):
             yield
             return
         with _PROCESS_WIDE, _own_randomness(self.pipe, self.clips[0].seed), _text_model(self.pipe):

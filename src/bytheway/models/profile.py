@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -63,6 +64,7 @@ class Profile:
         free_init_iterations: of the FreeInit that is on already; None where it is off.
         one_at_a_time: why its clips have to be made one after the other, as the beginning of a sentence; None where
             several can be made at once.
+        draws_unseeded: whether a run may draw numbers from torch's global generator beside those of its own.
     """
 
     pipeline: str
@@ -79,6 +81,7 @@ class Profile:
     supports_free_init: bool
     free_init_iterations: int | None
     one_at_a_time: str | None
+    draws_unseeded: bool
 
     def accepts(self, setting: str) -> bool:
         """Whether its call has an argument for a setting, such as "negative_prompt", "images" or "video"."""
@@ -131,6 +134,13 @@ _SCALES: Final = (
 _FRAME_SCALES: Final = ("vae_scale_factor_temporal", "vae_temporal_scale_factor", "vae_temporal_compression_ratio")
 # Schedulers that draw the noise of all clips of a batch from one generator, which gives other clips than alone.
 _OF_ONE_CLIP: Final = ("DPMSolverSDEScheduler",)
+# Pipelines that hand the generator on to the scheduler have one of these, diffusers' and ours.
+_HANDS_ON: Final = ("prepare_extra_step_kwargs", "_step_settings")
+# Schedulers whose steps may be given a generator, and draw nothing but under these settings.
+_DRAW_ONLY_WITH: Final[Mapping[str, Callable[[Mapping[str, Any]], bool]]] = {
+    "FlowMatchEulerDiscreteScheduler": lambda config: bool(config.get("stochastic_sampling")),
+    "DPMSolverMultistepScheduler": lambda config: "sde" in config["algorithm_type"],
+}
 
 
 def profile_of(pipe: VideoPipeline) -> Profile:
@@ -170,6 +180,7 @@ def profile_of(pipe: VideoPipeline) -> Profile:
         supports_free_init=hasattr(pipe, "enable_free_init"),
         free_init_iterations=pipe._free_init_num_iters if getattr(pipe, "free_init_enabled", False) else None,
         one_at_a_time=_one_at_a_time(pipe, family, call),
+        draws_unseeded=_draws_unseeded(pipe),
     )
 
 
@@ -250,3 +261,15 @@ def _one_at_a_time(pipe: VideoPipeline, family: Family, call: CallSignature) -> 
     if model in family.one_at_a_time or not call.accepts("prompt"):
         return f"This model ({model}) makes clips"
     return None
+
+
+def _draws_unseeded(pipe: VideoPipeline) -> bool:
+    """Whether its decoder makes noise (LTX-Video 0.9.1), or its scheduler does and is not handed the generator."""
+    vae, scheduler = getattr(pipe, "vae", None), getattr(pipe, "scheduler", None)
+    if any(getattr(vae, "config", {}).get("decoder_inject_noise") or ()):
+        return True
+    if scheduler is None or any(hasattr(pipe, name) for name in _HANDS_ON):
+        return False
+    draws = _DRAW_ONLY_WITH.get(type(scheduler).__name__)
+    accepts = "generator" in inspect.signature(scheduler.step).parameters
+    return accepts and (draws is None or draws(scheduler.config))

@@ -1,7 +1,7 @@
 """Fused kernels, each held against `bytheway.method`; they are imported where they are first used.
 
 The Triton kernels have been run in Triton's interpreter only, which shows that they are right and nothing of their
-speed; for NVIDIA GPUs they have been compiled.
+speed; for NVIDIA GPUs they have been compiled. On a GPU their first use is held against whole maps (`triton.trial`).
 """
 
 import os
