@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -44,8 +43,7 @@ class ModelChoice:
     def load(self) -> VideoPipeline:
         """The pipeline, on its device, without progress bars of its own."""
         note(f"Loading {self.model}")
-        with _kept_to_the_end(), warnings.catch_warnings():
-            warnings.showwarning = lambda message, *where, **more: note(f"Warning: {message}", "yellow")
+        with _kept_to_the_end():
             quieten_libraries()
             pipe = load(
                 self.model,
