@@ -1,5 +1,6 @@
 """``python -m benchmarks`` in its quick form."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def test_one_model_quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert call(monkeypatch, *where, "--figure", "run") == 0
     before = read(tmp_path, "cpu")["cogvideox"]
     assert list(before) == ["run"]
+    assert before["run"].machine["OMP_WAIT_POLICY"] == os.environ["OMP_WAIT_POLICY"]
     active, other, run = before["run"].measurements
     assert active.values.keys() == run.values.keys() == {"vanilla", "ours", "plain"}
     assert run.values["ours"] == [5 * active.values["ours"][0] + 20 * other.values["ours"][0]]

@@ -76,9 +76,10 @@ def denoisers_of(model: Model) -> list[nn.Module]:
     """
     from torch import nn
 
-    parts = [getattr(model, name, None) for name in ("unet", "transformer", "transformer_2")]
-    found = [part for part in ([model] if isinstance(model, nn.Module) else parts) if isinstance(part, nn.Module)]
-    empty = [name for name in ("unet", "transformer", "transformer_2") if getattr(model, name, model) is None]
+    names = [name for name in ("unet", "transformer", "transformer_2") if hasattr(model, name)]
+    parts = [model] if isinstance(model, nn.Module) else [getattr(model, name) for name in names]
+    found = [part for part in parts if isinstance(part, nn.Module)]
+    empty = [name for name in names if getattr(model, name) is None]
     if not found and empty:
         raise ByTheWayError(
             f"This {type(model).__name__} has no denoiser, its {empty[0]} is None; load it with one, or give the "

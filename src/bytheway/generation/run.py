@@ -53,7 +53,7 @@ def generate(
         ByTheWayError: the request cannot be met; while the clips are made, also for a pipeline that is at work.
 
     >>> pipe = load("diorama")  # doctest: +SKIP
-    >>> for clip in generate(pipe, "a red ball bouncing on grass", seed=1):  # doctest: +SKIP
+    >>> for clip in generate(pipe, "a red ball rolling to the right on grass", seed=1):  # doctest: +SKIP
     ...     clip.save("ball.mp4")
     """
     profile = profile_of(pipe)
@@ -132,13 +132,21 @@ def _clips(pipe: VideoPipeline, job: Job, planned: tuple[PlannedClip, ...], on_s
     enhanced, record = sample(job.request.config)
     seconds = (time.perf_counter() - start) / len(planned)
     return [
-        Clip(frames, beside, record, job.fps, seconds, _settings(pipe, job, clip, len(planned), len(frames)))
+        Clip(
+            frames,
+            beside,
+            record,
+            job.fps,
+            seconds,
+            # As many frames as there are, whatever the model was thought to make.
+            settings_of(pipe, job, clip, len(planned)) | {"num_frames": len(frames)},
+        )
         for frames, beside, clip in zip(enhanced, vanilla, planned, strict=True)
     ]
 
 
-def _settings(pipe: VideoPipeline, job: Job, clip: PlannedClip, batch_size: int, num_frames: int) -> dict[str, Any]:
-    """What makes a clip again, ready for JSON; `num_frames` are those that were made."""
+def settings_of(pipe: VideoPipeline, job: Job, clip: PlannedClip, batch_size: int) -> dict[str, Any]:
+    """What makes a clip again, ready for JSON."""
     import torch
 
     request = job.request
@@ -146,7 +154,7 @@ def _settings(pipe: VideoPipeline, job: Job, clip: PlannedClip, batch_size: int,
         "prompt": clip.prompt,
         "negative_prompt": request.negative_prompt,
         "seed": clip.seed,
-        "num_frames": num_frames,
+        "num_frames": job.num_frames,
         "width": job.width,
         "height": job.height,
         "steps": job.steps,
