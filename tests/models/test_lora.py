@@ -113,7 +113,7 @@ def test_lora_out_of_reach(video_folder: Path) -> None:
 
 
 def test_file_without_a_lora(video_folder: Path) -> None:
-    file = video_folder / "unet" / "diffusion_pytorch_model.safetensors"
+    file = video_folder / "vae" / "diffusion_pytorch_model.safetensors"
     refused(video_folder, file, "holds no LoRA")
 
 
