@@ -15,6 +15,7 @@ from typer.testing import Result
 
 from bytheway.clips.read import load_video, read_metadata
 from bytheway.config import ByTheWayConfig
+from bytheway.errors import ByTheWayWarning
 
 Command = Callable[..., Result]
 
@@ -120,7 +121,7 @@ def test_warnings_of_loading_are_lines_without_a_place_in_the_code(
     bytheway: Command, tiny_pipeline: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(model: str, **choice: Any) -> Any:
-        warnings.warn("Of the LoRA x 1 of 2 layers find no place.", stacklevel=1)
+        warnings.warn("Of the LoRA x 1 of 2 layers find no place.", ByTheWayWarning, stacklevel=1)
         return tiny_pipeline
 
     monkeypatch.setattr("bytheway.cli.run.load", load)
