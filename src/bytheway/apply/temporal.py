@@ -38,11 +38,12 @@ class TemporalInstallation(Installation[Sites, Forward]):
         sites = {path: site.module for path, site in fitted.items()}
         return sites | {f"{path}.to_v": _to_v(sites[path]) for path in self._unknown if path in sites}
 
-    def _hook_missing(self) -> None:
-        sites = {path: site.module for applied in self._everyone() for path, site in self._fitted[applied].items()}
+    def _hook_missing(self, everyone: Iterable[Applied]) -> None:
+        everyone = list(everyone)
+        sites = {path: site.module for applied in everyone for path, site in self._fitted[applied].items()}
         self._processors = {module: getattr(module, "processor", None) for module in sites.values()}
         self._unknown = {path: way for path, module in sites.items() if (way := _own_way(module)) is not None}
-        super()._hook_missing()
+        super()._hook_missing(everyone)
 
     def _in_place(self) -> bool:
         """Whoever sets another processor leaves the attention where it is."""
