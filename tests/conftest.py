@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from bytheway.clips.frames import Frames
 from tests.toys import tiny
+
+# For tests that look for it, by hand: `pytest --hypothesis-profile=thorough`.
+settings.register_profile("thorough")
 
 
 @pytest.fixture

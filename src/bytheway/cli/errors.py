@@ -11,7 +11,6 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
 from typing import Never, TextIO
 
@@ -19,7 +18,7 @@ import typer
 
 from bytheway.cli.tables import printable, warn
 from bytheway.cli.words import sentence_of
-from bytheway.errors import ByTheWayError, is_out_of_memory
+from bytheway.errors import ByTheWayError, ByTheWayWarning, is_out_of_memory
 
 EXIT_BAD_INPUT = 2
 EXIT_SIGNALLED = 128  # and the signal's number, the shells' convention
@@ -116,7 +115,6 @@ def _interrupt(number: int, frame: FrameType | None) -> Never:
 @contextmanager
 def _own_warnings_as_remarks() -> Iterator[None]:
     """What this package warns of is said in a line; warnings of others keep their form."""
-    package = Path(__file__).parents[1]
     with warnings.catch_warnings():
         theirs = warnings.showwarning
 
@@ -128,7 +126,7 @@ def _own_warnings_as_remarks() -> Iterator[None]:
             file: TextIO | None = None,
             line: str | None = None,
         ) -> None:
-            if category is UserWarning and package in Path(filename).parents:
+            if issubclass(category, ByTheWayWarning):
                 warn(str(message))
             else:
                 theirs(message, category, filename, lineno, file, line)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bytheway.errors import ByTheWayError
+from bytheway.errors import ByTheWayError, ByTheWayWarning
 
 _DEEPEST: Final = 65535  # of 16 bits
 _WHITE: Final = (255, 255, 255, 255)
@@ -35,7 +35,7 @@ def to_rgb(picture: Image.Image, name: object) -> Image.Image:
     layer = picture.convert("RGBA")
     if layer.getchannel("A").getextrema() == (255, 255):
         return layer.convert("RGB")
-    warnings.warn(f"{name} is transparent in places; it is laid on white.", stacklevel=2)
+    warnings.warn(f"{name} is transparent in places; it is laid on white.", ByTheWayWarning, stacklevel=2)
     return Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer).convert("RGB")
 
 
@@ -51,7 +51,7 @@ def _scaled(picture: Image.Image, name: object) -> NDArray[np.uint8]:
     bytes_ = (unit * 255).round().astype(np.uint8)
     if "transparency" in picture.info:  # the value that is transparent
         bytes_[values == picture.info["transparency"]] = 255
-        warnings.warn(f"{name} is transparent in places; it is laid on white.", stacklevel=3)
+        warnings.warn(f"{name} is transparent in places; it is laid on white.", ByTheWayWarning, stacklevel=3)
     return bytes_
 
 

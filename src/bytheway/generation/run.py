@@ -19,7 +19,7 @@ import numpy as np
 
 import bytheway
 from bytheway.clips.frames import Frames
-from bytheway.errors import ByTheWayError, is_out_of_memory
+from bytheway.errors import ByTheWayError, ByTheWayWarning, is_out_of_memory
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.clip import Clip, compared
 from bytheway.generation.job import Job, PlannedClip, check, other_frames
@@ -64,7 +64,7 @@ def generate(
         raise ByTheWayError(f"The request says everything; put {', '.join(settings)} into it.")
     job = check(request, profile)
     for change in other_frames(job):
-        warnings.warn(change, stacklevel=2)
+        warnings.warn(change, ByTheWayWarning, stacklevel=2)
     return make_clips(pipe, job, on_step)
 
 

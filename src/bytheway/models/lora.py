@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bytheway.errors import ByTheWayError
+from bytheway.errors import ByTheWayError, ByTheWayWarning
 from bytheway.models.checkpoints import diffusers_lora_names, kind_of, other_kind, read_tensors
 from bytheway.models.sources import downloaded, existing_path, hub_file, hub_file_of, is_hub_id, reading
 
@@ -94,6 +94,7 @@ def _own_loras(own: Sequence[str], wanted: Sequence[tuple[str, float]]) -> list[
             warnings.warn(
                 f"The LoRA {again[0]} belongs to this model, which has it on at {usual:g} already; it is put on once, "
                 f"at {again[1]:g}.",
+                ByTheWayWarning,
                 stacklevel=4,
             )
     return left
@@ -140,6 +141,7 @@ def _add(pipe: DiffusionPipeline, source: str, adapter: str) -> None:
         warnings.warn(
             f"Of the LoRA {source} {len(lost)} of {len(given)} layers find no place in this model and are left out: "
             f"{_first(lost)}.",
+            ByTheWayWarning,
             stacklevel=4,
         )
 

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bytheway.errors import ByTheWayError
+from bytheway.errors import ByTheWayError, ByTheWayWarning
 from bytheway.families.animatediff import ANIMATED
 from bytheway.families.family import SamplerDefaults
 from bytheway.models.checkpoints import (
@@ -109,6 +109,7 @@ def _from_file(path: Path) -> MotionAdapter:
     if any(".resnets." in name for name in tensors):  # a training's own checkpoint, of the whole UNet
         warnings.warn(
             f"{path} holds a whole UNet; its motion modules are taken, and the weights of its image model left out.",
+            ByTheWayWarning,
             stacklevel=5,
         )
         tensors = {name: tensor for name, tensor in tensors.items() if ".motion_modules." in name}

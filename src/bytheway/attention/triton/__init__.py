@@ -13,6 +13,8 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from bytheway.errors import ByTheWayWarning
+
 MAX_FRAMES = 64
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -56,6 +58,10 @@ def _reaches_gpu() -> bool:
 
         driver.active.get_current_device()
     except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
-        warnings.warn(f"Attention is slower than it could be, because Triton does not work: {error}", stacklevel=2)
+        warnings.warn(
+            f"Attention is slower than it could be, because Triton does not work: {error}",
+            ByTheWayWarning,
+            stacklevel=2,
+        )
         return False
     return True

@@ -16,6 +16,7 @@ from bytheway.attention.layout import Layout
 from bytheway.attention.measures import Anchor, Measures
 from bytheway.attention.triton import guided
 from bytheway.attention.triton.deviation import Site, deviations_of
+from bytheway.errors import ByTheWayWarning
 
 # Elements of one video's maps in a trial: 32 MB in float64. Where a site has more, rows of its first image are tried.
 MAX_ELEMENTS = 2**22
@@ -69,6 +70,7 @@ def _try(site: Site, kind: tuple[object, ...]) -> bool:
         warnings.warn(
             f"The Triton kernel of guided attention is left out for {frames} frames and {heads} heads of {channels} "
             f"channels in {dtype} on {site.query.device}: {complaint}. What takes its place is slower.",
+            ByTheWayWarning,
             stacklevel=2,
         )
     return complaint is None
