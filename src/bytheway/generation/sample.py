@@ -109,7 +109,7 @@ class Sampler:
         with _PROCESS_WIDE, _own_randomness(self.pipe, self.clips[0].seed), _text_model(self.pipe):
             yield
 
-    def _method(self, config: ByTheWayConfig | None) -> AbstractContextManager[Run | None]:
+    def _method(self, config: ByTheWayConfig | None) -> AbstractContextManager[Run[Record | None] | None]:
         from bytheway.apply.api import enhanced, observe
 
         if config is not None:
