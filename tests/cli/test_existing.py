@@ -142,7 +142,8 @@ def test_a_changed_list_does_not_overwrite_by_number(
     made: Callable[..., tuple[Result, int]], changed: str, more: list[str]
 ) -> None:
     Path("list.txt").write_text("a ball\na star\na box\n")
-    assert made("--prompts-file", "list.txt", "--seed", 1)[1] == 3
+    result, count = made("--prompts-file", "list.txt", "--seed", 1)
+    assert count == 3, (result.output, result.exception)
     before = seeds_and_prompts("list")
     Path("list.txt").write_text(changed)
     result, count = made("--prompts-file", "list.txt", "--seed", 1, *more)
