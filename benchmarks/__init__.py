@@ -4,3 +4,5 @@ import os
 
 # torch's profiler reports on itself for every profile, of which there are dozens.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+# Threads that spin while they wait take the processor from whatever else runs. It counts before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")

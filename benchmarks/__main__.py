@@ -13,7 +13,6 @@ import typer
 
 from benchmarks.cases import Model
 from benchmarks.measure import Figure, figures_of, measure
-from benchmarks.plot import draw
 from benchmarks.report import full, short, with_short
 from benchmarks.results import Results, path_of, read, save
 from bytheway.cli.errors import reported
@@ -75,23 +74,32 @@ def _devices() -> list[Device]:
 
 def _write(results: Results, folder: Path, kind: str) -> None:
     ordered = {
-        name.value: {figure.value: results[name][figure] for figure in figures_of(name) if figure in results[name]}
+        name.value: {figure.value: results[name][figure] for figure in Figure if figure in results[name]}
         for name in Model
         if results.get(name)
     }
-    plot = folder / f"cost-{kind}.png"
-    draw(ordered, plot)
-    write_text(folder / f"results-{kind}.md", full(ordered, plot.name) + "\n")
+    write_text(folder / f"results-{kind}.md", full(ordered, _draw(ordered, folder / f"cost-{kind}.png")) + "\n")
     page = folder / "README.md"
     if page.exists():
         write_text(page, with_short(page.read_text(encoding="utf-8"), kind, ordered))
     print(short(ordered))
     absent = [
-        f"{name} {figure}" for name in Model for figure in figures_of(name) if figure not in ordered.get(name, {})
+        f"{name} {figure}" for name in Model for figure in figures_of(name, kind) if figure not in ordered.get(name, {})
     ]
     if absent:
         _say(f"Not measured on {kind}: {', '.join(absent)}.")
     _say(f"All figures are in {folder / f'results-{kind}.md'}.")
+
+
+def _draw(results: Results, path: Path) -> str | None:
+    """The name of the picture; none where there is nothing to draw it with."""
+    try:
+        from benchmarks.plot import draw
+    except ModuleNotFoundError as error:
+        _say(f"There is no picture, because {error.name} is not installed.")
+        return None
+    draw(results, path)
+    return path.name
 
 
 def _say(line: str) -> None:

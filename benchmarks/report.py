@@ -24,18 +24,19 @@ LEAST_OVERHEAD: Final = 3.0
 _OTHERS: Final = (PLAIN, FREE_INIT)
 
 
-def full(results: Results, plot: str) -> str:
-    """Every row, with spreads, notes, machines and profiles; `plot` is the name of the picture of the curves."""
+def full(results: Results, plot: str | None) -> str:
+    """Every row, with spreads, notes, machines and profiles; `plot` is the name of the picture, if there is one."""
     sections = [
         "# What the method costs",
         *_legend(),
-        f"![The attention alone, and what steps, runs and memory cost on top of vanilla]({plot})",
-        "",
     ]
+    if plot is not None:
+        sections += [f"![The attention alone, and what steps, runs and memory cost on top of vanilla]({plot})", ""]
     for parts in results.values():
         sections += [f"## {next(iter(parts.values())).title}", ""]
         for name, part in parts.items():
-            sections += [f"### {name}: {part.setting}", "", _table(part.measurements), "", _conditions(part), ""]
+            tables = [_table(part.measurements), ""] if part.measurements else []
+            sections += [f"### {name}: {part.setting}", "", *tables, _conditions(part), ""]
             sections += [f"- {words}" for words in (*part.words, *(f"Not measured: {row}." for row in part.missing))]
             sections += [""] if part.words or part.missing else []
     return "\n".join(sections)
@@ -69,7 +70,9 @@ def machine_line(part: Part) -> str:
 
 
 def _conditions(part: Part) -> str:
-    return f"{machine_line(part)} Load before: {part.machine['load before']}."
+    waits = part.machine.get("OMP_WAIT_POLICY")  # absent from what was measured before it was noted
+    threads = f" OMP_WAIT_POLICY: {waits}." if waits else ""
+    return f"{machine_line(part)} Load before: {part.machine['load before']}.{threads}"
 
 
 def _legend() -> Iterator[str]:
@@ -141,7 +144,7 @@ def _reached(yes: bool) -> str:
 
 
 def _in_short(rows: list[Measurement]) -> list[Measurement]:
-    """All but curves and steps outside the window; of the attention the first block and the last, in one precision."""
+    """All but curves and steps that are not active; of the attention the first block and the last, in one precision."""
     core = [row for row in rows if row.figure in ("anchor", "guided", "joint")]
     first = [row for row in core if _precision(row) == _precision(core[0])]
     ends = [first[0], first[-1]] if len(first) > 1 else first

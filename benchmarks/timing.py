@@ -32,21 +32,27 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def interleave(columns: Mapping[str, Callable[[], T]], rounds: int, seconds: float) -> dict[str, list[T]]:
+def interleave(
+    columns: Mapping[str, Callable[[], T]], rounds: int, seconds: float, end: float = float("inf")
+) -> dict[str, list[T]]:
     """What each column gives, round by round, the order turning from one round to the next.
 
     What the machine does beside it then falls on all columns alike, and each value has a neighbour to be compared with.
 
     Args:
         rounds: at most this many; fewer, but three at least where there are three to do, once `seconds` are over.
+        end: by the monotonic clock; after the first round none is begun that would not be done by then.
     """
     results: dict[str, list[T]] = {name: [] for name in columns}
-    end = time.perf_counter() + seconds
+    enough = time.monotonic() + seconds
+    longest = 0.0
     for number in range(rounds):
-        if number >= LEAST_ROUNDS and time.perf_counter() > end:
+        begin = time.monotonic()
+        if (number >= LEAST_ROUNDS and begin > enough) or (number and begin + longest > end):
             break
         for name in sorted(columns, key=list(columns).index, reverse=bool(number % 2)):
             results[name].append(columns[name]())
+        longest = max(longest, time.monotonic() - begin)
     return results
 
 

@@ -15,7 +15,7 @@ import torch
 from bytheway import apply_bytheway, load, remove_bytheway
 from bytheway.clips import Frames, as_frames, save_video, side_by_side
 
-PROMPT = "a red ball bouncing on grass"
+PROMPT = "a red ball rolling to the right on grass"
 
 
 def clip_of(pipe: Any) -> Frames:

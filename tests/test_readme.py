@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shlex
 import subprocess
@@ -10,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from research.diorama.captions import caption
+from research.diorama.world import Scene
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROMPT = "a red ball rolling to the right on grass"
 # One process for both, so that torch is imported once: the command line is called as its console script does.
 RUN = """
 import json, sys
@@ -66,6 +71,24 @@ def test_the_record_has_the_active_steps(folder: Path) -> None:
 
 def test_the_commands_say_what_was_made(folder: Path) -> None:
     output = (folder / "output").read_text()
-    assert "a red ball bouncing on grass" in output  # show
+    assert PROMPT in output  # show
     assert "videocrafter2" in output  # models
     assert "up_blocks.0" in output  # inspect
+
+
+def test_the_prompt_is_chosen_by_the_rule_that_is_said() -> None:
+    """The first of the model card's subjects, colours and settings, and its best motion that goes somewhere."""
+    card = (ROOT / "src/bytheway/models/diorama/MODEL_CARD.md").read_text()
+    lists = re.search(r"One subject \((\w+), .*?colours \((\w+), .*? setting \((\w+), ", card)
+    assert lists is not None
+    subject, colour, setting = lists.groups()
+    rows = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \| ([\d.]+) % \|", card, re.MULTILINE)
+    whole = {motion: int(clips) for motion, clips, _, broken in rows if float(broken) == 0 and motion != "still"}
+    motion = max(whole, key=whole.__getitem__)
+    assert (subject, colour, setting, motion) == ("ball", "red", "meadow", "right")
+    scene = Scene(subject, colour, setting, motion)
+    assert PROMPT in {caption(scene, random.Random(seed)) for seed in range(2000)}
+    assert README.count(PROMPT) == README.count("a red ball ") == 5
+    assert f'generate "{PROMPT}" -o ball.mp4' in (ROOT / ".ci/run").read_text()
+    broken = {motion: float(share) for motion, _, _, share in rows}
+    assert f"with {broken['jump']:.0f} and {broken['spin']:.0f} % broken" in README

@@ -2,16 +2,19 @@
 
 import csv
 import gc
+import html
 import json
 import sys
 import weakref
+from xml.etree import ElementTree
 
 import pytest
 import torch
 
 from bytheway import ByTheWayConfig, ByTheWayError, enhanced, observe
+from bytheway.attention.measures import Measures
 from bytheway.families.sites import find_sites
-from bytheway.record import Record, Row
+from bytheway.record import Entry, Record, Row
 from tests.toys.tiny import generate, make_pipeline
 
 HALF = ByTheWayConfig(active_steps=0.5)
@@ -192,3 +195,83 @@ def test_files_that_cannot_be_saved(record, tmp_path, path, words):
     with pytest.raises(ByTheWayError, match=words):
         record.save(tmp_path / path)
     assert [found.name for found in tmp_path.iterdir()] == ["run.csv"]
+
+
+BLOCKS = ["up_blocks.1", "up_blocks.2", "up_blocks.3"]
+HEAD = ["block", "sites", "energy", "enhanced", "disparity", "beta", "largest"]
+
+
+def mean(numbers):
+    return sum(numbers) / len(numbers)
+
+
+def test_a_record_shows_itself_as_a_table(record):
+    title, head, *lines = repr(record).splitlines()
+    assert title == "Record of 48 rows, 1 run, 2 steps, 2 videos"
+    assert head.split() == HEAD
+    assert [line.split()[0] for line in lines] == BLOCKS
+    for block, line in zip(BLOCKS, lines, strict=True):
+        rows = [row for row in record.rows() if row.block == block]
+        disparity = "–" if block == "up_blocks.1" else f"{mean([row.disparity for row in rows]):.3f}"
+        assert line.split()[1:] == [
+            "4",
+            f"{mean([row.energy for row in rows]):.3f}",
+            f"{mean([row.energy_after for row in rows]):.3f}",
+            disparity,
+            f"{mean([row.beta for row in rows]):.2f}",
+            f"{max(row.beta for row in rows):.2f}",
+        ]
+
+
+def test_a_record_in_a_notebook(record):
+    """The same cells, as a table that is well-formed."""
+    table = ElementTree.fromstring(record._repr_html_())
+    assert table.find("caption").text == repr(record).splitlines()[0]
+    assert [cell.text for cell in table.iter("th")] == HEAD
+    cells = [[cell.text for cell in line.iter("td")] for line in table.iter("tr")][1:]
+    assert cells == [line.split() for line in repr(record).splitlines()[2:]]
+
+
+def test_a_record_of_nothing_shows_itself():
+    assert repr(Record()) == "Record of 0 rows, 0 runs, 0 steps, 0 videos"
+    assert len(ElementTree.fromstring(Record()._repr_html_())) == 1
+
+
+def test_names_of_blocks_are_no_html():
+    record = Record()
+    numbers = Measures(*(torch.ones(1) for _ in range(4)))
+    record.add(Entry(0, 0, 1.0, "<b>&", (0, 0), 0, numbers))
+    assert "<td>&lt;b&gt;&amp;</td>" in record._repr_html_()
+
+
+def test_a_run_shows_where_it_is(pipe):
+    with enhanced(pipe, HALF) as run:
+        assert repr(run).splitlines()[0] == "Run: not begun"
+        generate(pipe, num_inference_steps=4)
+    place, config, *table = repr(run).splitlines()
+    assert place == "Run: step 4 of 4, 2 active"
+    assert config == repr(HALF)
+    assert "\n".join(table) == repr(run.record)
+    assert run._repr_html_() == (
+        f"<p>Run: step 4 of 4, 2 active<br><code>{html.escape(repr(HALF))}</code></p>{run.record._repr_html_()}"
+    )
+    with observe(pipe) as run:
+        generate(pipe, num_inference_steps=2)
+    assert repr(run).startswith("Run: step 2 of 2, none active\n")
+
+
+def test_a_run_without_a_record_shows_itself(pipe):
+    with enhanced(pipe, HALF, record=False) as run:
+        generate(pipe, num_inference_steps=1)
+    assert repr(run) == f"Run: step 1 of 1, 1 active\n{HALF!r}\nNo record"
+    assert run._repr_html_().endswith("</p>No record")
+
+
+def test_nothing_is_fetched_until_it_is_shown(record, monkeypatch):
+    fetched = []
+    fetch = torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda tensor: fetched.append(tensor) or fetch(tensor))
+    assert len(record) == 48
+    assert not fetched
+    repr(record)
+    assert len(fetched) == 5  # a column each: timesteps, energies before and after, disparities, betas

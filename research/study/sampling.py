@@ -104,7 +104,9 @@ def decode(pipe: AnimateDiffPipeline, latents: Tensor) -> Tensor:
     return clips.transpose(1, 2).clamp(-1, 1).cpu()
 
 
-def _treated(pipe: AnimateDiffPipeline, variant: Variant, *, record: bool) -> AbstractContextManager[Run | None]:
+def _treated(
+    pipe: AnimateDiffPipeline, variant: Variant, *, record: bool
+) -> AbstractContextManager[Run[Record | None] | None]:
     if variant.free_init:
         return free_init(pipe)
     if variant.config is None:

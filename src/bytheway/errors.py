@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read, and how to tell a lack of memory."""
+"""The one exception and the one warning a user is meant to read, and how to tell a lack of memory."""
 
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
 
@@ -15,6 +15,10 @@ class ByTheWayError(ValueError):
     def __init__(self, sentence: str, *, setting: str | None = None) -> None:
         super().__init__(sentence)
         self.setting = setting
+
+
+class ByTheWayWarning(UserWarning):
+    """Something was left out, or done otherwise than asked for, said in one sentence."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -6,8 +6,10 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
+from html import escape
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -63,7 +65,7 @@ class Entry:
 
 
 class Record:
-    """Rows of what happened. Numbers stay on the device until they are asked for."""
+    """Rows of what happened. Numbers stay on the device until they are asked for; printing a record asks for them."""
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
@@ -102,6 +104,29 @@ class Record:
             for video in range(len(entry.measures.energy))
         ]
 
+    def __repr__(self) -> str:
+        """The measures of each block, in means over its sites, steps and videos, as a small table."""
+        lines = [_HEAD, *_means_of_blocks(self.rows())]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+        return "\n".join([f"Record of {self._extent()}", *table[: len(lines) if len(lines) > 1 else 0]])
+
+    def _repr_html_(self) -> str:
+        """The same for notebooks."""
+        lines = [("th", _HEAD), *(("td", line) for line in _means_of_blocks(self.rows()))]
+        table = "".join(f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in line)}</tr>" for tag, line in lines)
+        return f"<table><caption>Record of {escape(self._extent())}</caption>{table if len(lines) > 1 else ''}</table>"
+
+    def _extent(self) -> str:
+        """What was recorded, without a number from the device."""
+        counts = (
+            (len(self), "row"),
+            (len({entry.run for entry in self._entries}), "run"),
+            (len({(entry.run, entry.step) for entry in self._entries}), "step"),
+            (max((len(entry.measures.energy) for entry in self._entries), default=0), "video"),
+        )
+        return ", ".join(f"{number} {name}{'' if number == 1 else 's'}" for number, name in counts)
+
     def to_pandas(self) -> Any:
         """A pandas DataFrame, one line per row.
 
@@ -133,6 +158,29 @@ class Record:
         else:
             raise ByTheWayError(f"{path} is neither a .csv nor a .jsonl file; give it one of these two endings.")
         write_text(path, content)
+
+
+_HEAD: Final = ("block", "sites", "energy", "enhanced", "disparity", "beta", "largest")
+
+
+def _means_of_blocks(rows: list[Row]) -> list[tuple[str, ...]]:
+    """The cells of the table of a record, under `_HEAD`; blocks are in the order in which they ran."""
+    lines: list[tuple[str, ...]] = []
+    for block in dict.fromkeys(row.block for row in rows):
+        here = [row for row in rows if row.block == block]
+        disparities = [row.disparity for row in here if row.disparity is not None]
+        lines.append(
+            (
+                block,
+                str(len({(row.module, row.attention) for row in here})),
+                f"{fmean(row.energy for row in here):.3f}",
+                f"{fmean(row.energy_after for row in here):.3f}",
+                f"{fmean(disparities):.3f}" if disparities else "–",
+                f"{fmean(row.beta for row in here):.2f}",
+                f"{max(row.beta for row in here):.2f}",
+            )
+        )
+    return lines
 
 
 def _numbers(tensors: Iterable[Tensor]) -> Iterator[float]:

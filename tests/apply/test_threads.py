@@ -148,23 +148,29 @@ def test_put_on_and_taken_off_while_others_run():
 def test_put_on_in_the_middle_of_a_forward(monkeypatch):
     """It is the whole of the next forward's, or none of this one's: no site without the anchor that guides it."""
     (pipe, run), _, config = animatediff()
-    begin, inside, done = Event(), Event(), Event()
+    begin, inside, hooked, given = Event(), Event(), Event(), Event()
     hook_missing = Installation._hook_missing
 
     def between(*args):
         begin.set()
         inside.wait(timeout=60)
         hook_missing(*args)
-        done.set()
+        hooked.set()
 
     def behind_the_anchor(*_):
         inside.set()
-        done.wait(timeout=60)
+        hooked.wait(timeout=60)
 
     def steps():
         begin.wait(timeout=60)
         latents = []
-        run(callback_on_step_end=lambda pipe, index, timestep, tensors: latents.append(tensors["latents"]) or tensors)
+
+        def note(pipe, index, timestep, tensors):
+            latents.append(tensors["latents"])
+            given.wait(timeout=60)
+            return tensors
+
+        run(callback_on_step_end=note)
         return latents
 
     monkeypatch.setattr(Installation, "_hook_missing", between)
@@ -172,6 +178,7 @@ def test_put_on_in_the_middle_of_a_forward(monkeypatch):
     with ThreadPoolExecutor(1) as pool:
         meanwhile = pool.submit(steps)
         apply_bytheway(pipe, config)
+        given.set()
         first, second, *_ = meanwhile.result()
     handle.remove()
     remove_bytheway(pipe)

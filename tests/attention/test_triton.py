@@ -37,6 +37,11 @@ def test_in_the_interpreter(tmp_path):
 
 
 @needs_triton
+def test_the_first_use_is_tried(tmp_path):
+    run_tests("trial_cases.py", tmp_path, TRITON_INTERPRET="1")
+
+
+@needs_triton
 def test_compiled_for_other_machines(tmp_path):
     run_tests("triton_targets.py", tmp_path)
 

@@ -1,5 +1,6 @@
 """``python -m benchmarks`` in its quick form."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.__main__ import app
-from benchmarks.results import read
+from benchmarks.results import Measurement, Part, read, save
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -23,6 +24,7 @@ def test_one_model_quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert call(monkeypatch, *where, "--figure", "run") == 0
     before = read(tmp_path, "cpu")["cogvideox"]
     assert list(before) == ["run"]
+    assert before["run"].machine["OMP_WAIT_POLICY"] == os.environ["OMP_WAIT_POLICY"]
     active, other, run = before["run"].measurements
     assert active.values.keys() == run.values.keys() == {"vanilla", "ours", "plain"}
     assert run.values["ours"] == [5 * active.values["ours"][0] + 20 * other.values["ours"][0]]
@@ -55,6 +57,21 @@ def test_no_figure_is_begun_after_the_time(
     assert call(monkeypatch, "--out", str(tmp_path), "--device", "cpu", "--minutes", "0") == 0
     assert not list(tmp_path.iterdir())
     assert capsys.readouterr().out == ""
+
+
+def test_without_matplotlib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is no picture, and none is shown."""
+    run = Measurement("run", "a run", "ms", {"vanilla": [1.0], "ours": [1.0]})
+    machine = {"hardware": "a chip", "threads": "2", "load before": "0.1", "versions": "torch 9", "date": "2026-01-02"}
+    save(tmp_path, "cpu", {"cogvideox": {"run": Part("A model", "", machine, [run])}})
+    monkeypatch.delitem(sys.modules, "benchmarks.plot", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert call(monkeypatch, "--out", str(tmp_path), "--device", "cpu", "--show") == 0
+    assert "There is no picture, because matplotlib is not installed." in capsys.readouterr().err
+    assert not (tmp_path / "cost-cpu.png").exists()
+    assert "![" not in (tmp_path / "results-cpu.md").read_text()
 
 
 def test_a_place_that_is_none(

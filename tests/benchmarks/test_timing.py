@@ -1,5 +1,7 @@
 """Rounds and clocks."""
 
+import time
+
 import torch
 
 from benchmarks.columns import FREE_INIT, OURS, VANILLA
@@ -18,6 +20,14 @@ def test_columns_take_turns() -> None:
 def test_three_rounds_are_made_whatever_the_time() -> None:
     assert interleave({"a": lambda: 1}, 9, 0.0) == {"a": [1, 1, 1]}
     assert interleave({"a": lambda: 1}, 2, 0.0) == {"a": [1, 1]}
+
+
+def test_no_round_is_begun_that_would_not_be_done_in_time() -> None:
+    """But the first, and whatever else is asked for."""
+    slow = {"a": lambda: time.sleep(0.05)}
+    assert interleave(slow, 9, 60.0, end=time.monotonic()) == {"a": [None]}
+    assert len(interleave(slow, 9, 60.0, end=time.monotonic() + 0.13)["a"]) in (1, 2)
+    assert len(interleave(slow, 4, 60.0, end=time.monotonic() + 60)["a"]) == 4
 
 
 def test_a_run_has_a_time_for_each_of_its_steps() -> None:

@@ -1,5 +1,6 @@
 """The other commands, the help, and how quickly it is there."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -36,6 +37,7 @@ def test_show(bytheway: Command, tmp_path: Path) -> None:
         "compare: yes",
         "num_frames: 2",
         "fps: 5",
+        f"frames_sha256: {hashlib.sha256(bytes(2 * 8 * 8 * 3)).hexdigest()}",
     ]
 
 

@@ -55,6 +55,19 @@ def test_images(start: Callable[..., Any]) -> None:
     assert (settings["images"], settings["start"]) == (["cat.png@0", "cat.png@3"], "image")
 
 
+@pytest.mark.filterwarnings("default")
+def test_what_was_laid_on_white_is_said_in_one_line(start: Callable[..., Any]) -> None:
+    Path("frames").mkdir()
+    for index in range(3):
+        Image.new("RGBA", (16, 16), (0, 0, 0, 40 * index)).save(f"frames/{index}.png")
+    result, _ = start("--video", "frames")
+    assert result.exit_code == 0, result.output
+    said = [line for line in result.stderr.splitlines() if "white" in line]
+    assert said == ["Warning: frames is transparent in places; it is laid on white."]
+    result, _ = start("--image", "frames/1.png", "--frames", 4)
+    assert "Warning: frames/1.png is transparent in places; it is laid on white." in result.stderr.splitlines()
+
+
 def test_sketches(start: Callable[..., Any]) -> None:
     result, asked = start("--sketch", "cat.png@1", "--controlnet", "mine", "--frames", 4)
     assert result.exit_code == 0, result.output

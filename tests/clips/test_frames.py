@@ -30,7 +30,10 @@ def test_as_frames_reads_what_pipelines_return(frames: Frames) -> None:
     [
         (np.zeros((4, 8, 8)), "shape"),
         (np.zeros((0, 8, 8, 3)), "shape"),
-        (np.full((2, 8, 8, 3), np.nan), "not numbers"),
+        (np.full((2, 8, 8, 3), np.nan), r"^All 2 frames hold NaN; make them anew\.$"),
+        (np.full((2, 8, 8, 3), np.inf), "All 2 frames hold infinite values"),
+        (np.where(np.arange(4)[:, None, None, None] < 2, 0.5, np.full((4, 8, 8, 3), np.nan)), "2 of the 4 frames hold"),
+        (torch.full((2, 3, 8, 8), torch.nan).half(), "All 2 frames hold NaN"),
     ],
 )
 def test_as_frames_refuses(clip: np.ndarray, said: str) -> None:

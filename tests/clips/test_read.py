@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from bytheway.clips.frames import Frames
+from bytheway.clips.frames import IMAGE_DESCRIPTION, Frames
 from bytheway.clips.read import load_video, read_metadata
 from bytheway.clips.write import save_video
 from bytheway.errors import ByTheWayError
@@ -73,7 +73,7 @@ def test_reading_refuses(frames: Frames, tmp_path: Path) -> None:
             with pytest.raises(ByTheWayError, match="is not a video"):
                 read(tmp_path / name)
     for read in (load_video, read_metadata):
-        with pytest.raises(ByTheWayError, match="holds no PNGs"):
+        with pytest.raises(ByTheWayError, match="holds no pictures"):
             read(tmp_path / "empty")
         with pytest.raises(ByTheWayError, match="There is no file"):
             read(tmp_path / "nowhere.mp4")
@@ -100,6 +100,84 @@ def test_pictures_of_different_sizes_are_no_clip(frames: Frames, tmp_path: Path)
     Image.fromarray(frames[0, :10]).save(path / "0003.png")
     with pytest.raises(ByTheWayError, match="are of different sizes"):
         load_video(path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{index}.png" for index in range(12)],
+        [f"{index}.PNG" for index in range(12)],
+        [f"frame {index}.jpg" for index in range(12)],
+        ["a1b9.jpeg", "a1b10.JPG", "a1b11.jpg", "a2b1.jpeg", "a10b0.jpg"],
+        ["07.tif", "8.tiff", "009.TIF", "10.tif"],
+        ["1.png", "01.png", "2.png"],
+    ],
+)
+def test_frames_in_a_folder_are_in_natural_order(tmp_path: Path, names: list[str]) -> None:
+    for index, name in enumerate(names):
+        Image.new("RGB", (8, 8), (20 * index,) * 3).save(tmp_path / name)
+    (tmp_path / "._0.png").write_bytes(b"what a Mac leaves on other people's disks")
+    (tmp_path / "notes.txt").touch()
+    expected = [20 * index for index in range(len(names))]
+    if names[:2] == ["1.png", "01.png"]:  # equal numbers: by name
+        expected[:2] = [20, 0]
+    frames, fps = load_video(tmp_path)
+    assert [int(frame[4, 4, 1]) for frame in frames] == expected
+    assert fps == 8
+    assert [int(frame[4, 4, 1]) for frame in load_video(tmp_path, 2)[0]] == expected[:2]
+
+
+def test_pictures_of_several_kinds_are_no_clip(tmp_path: Path) -> None:
+    for name in ("0.png", "1.png", "cover.jpg"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    with pytest.raises(ByTheWayError, match="holds pictures of several kinds"):
+        load_video(tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "mov"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_cover_is_not_the_video(frames: Frames, tmp_path: Path, ending: str, first: bool) -> None:
+    path = tmp_path / f"film.{ending}"
+    cover = np.full((1, 96, 96, 3), 255, np.uint8)
+    parts = [(frames, "mpeg4", "yuv420p"), (cover, "mjpeg", "yuvj420p")]
+    with av.open(str(path), "w") as container:
+        streams = []
+        for clip, codec, pixels in reversed(parts) if first else parts:
+            stream = container.add_stream(codec, rate=8)
+            stream.height, stream.width = clip.shape[1:3]
+            stream.pix_fmt = pixels
+            streams.append((stream, clip))
+        for stream, clip in streams:
+            for picture in clip:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture))))
+            container.mux(stream.encode(None))
+    loaded, fps = load_video(path)
+    assert (loaded.shape, fps) == (frames.shape, 8)
+    assert np.abs(loaded.astype(int) - frames).mean() < 8
+    assert load_video(path, 3)[0].shape == (3, *frames.shape[1:])
+
+
+@pytest.mark.parametrize("claim", ["settings", "duration"])
+def test_a_few_bytes_that_claim_to_be_a_thousand_million_frames(tmp_path: Path, claim: str) -> None:
+    """A picture of one pixel, said to be held for all of them; a clip of a few of them can be made all the same."""
+    exif = Image.Exif()
+    path = tmp_path / "a.webp"
+    exif[IMAGE_DESCRIPTION] = json.dumps({"num_frames": 10**9} if claim == "settings" else {"fps": 1000.0})
+    one, two = (Image.new("RGB", (1, 1), colour) for colour in ("black", "white"))
+    if claim == "settings":
+        one.save(path, exif=exif)
+    else:
+        one.save(path, save_all=True, append_images=[two], duration=[2**24 - 1, 1], exif=exif)
+    assert path.stat().st_size < 400
+    tracemalloc.start()
+    with pytest.raises(ByTheWayError, match=r"a.webp claims to show \d{8,} frames, too many to be read"):
+        load_video(path)
+    with pytest.raises(ByTheWayError, match="too many to be read"):
+        load_video(path, 10**8)
+    frames, _ = load_video(path, 5)
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()
+    assert (frames == np.zeros((5, 1, 1, 3))).all()
 
 
 def _png(width: int, height: int) -> bytes:

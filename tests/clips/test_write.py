@@ -1,5 +1,6 @@
 """Clips to files: what goes into one comes out of it, and it is there wholly or not at all."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -34,7 +35,8 @@ def test_round_trip(frames: Frames, tmp_path: Path, name: str) -> None:
     else:  # coarse colours at the edges of the square only
         assert np.median(difference) <= 1
         assert difference.mean() < 5
-    assert read_metadata(path) == {**METADATA, "num_frames": 16, "fps": 12.5}
+    digest = hashlib.sha256(frames.tobytes()).hexdigest()
+    assert read_metadata(path) == {**METADATA, "num_frames": 16, "fps": 12.5, "frames_sha256": digest}
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -51,6 +53,31 @@ def test_mp4_is_what_players_play(frames: Frames, tmp_path: Path) -> None:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
         assert json.loads(container.metadata["comment"])["seed"] == 3
+
+
+def test_the_same_frames_make_the_same_mp4(frames: Frames, tmp_path: Path) -> None:
+    """Also under load: x264 hands rows to threads as these come free, so that it uses one, as its own note says."""
+    large = np.tile(frames, (1, 6, 8, 1))
+    made = [save_video(large, tmp_path / f"{number}.mp4", 8, METADATA).read_bytes() for number in range(4)]
+    assert len(set(made)) == 1
+    assert b" threads=1 lookahead_threads=1 sliced_threads=0 " in made[0]
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "clip.webp"])
+def test_a_file_of_somebody_else_is_kept(frames: Frames, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"somebody's")
+    with pytest.raises(ByTheWayError, match=f"{name} exists and is no clip that bytheway made"):
+        save_video(frames, path)
+    assert path.read_bytes() == b"somebody's"
+    assert read_metadata(save_video(frames, path, overwrite=True))["num_frames"] == 16
+
+
+def test_overwriting_spares_folders(frames: Frames, tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "thesis.tex").touch()
+    with pytest.raises(ByTheWayError, match="is no folder of PNGs that bytheway wrote"):
+        save_video(frames, tmp_path / "clip", overwrite=True)
 
 
 def test_mp4_evens_odd_sides(frames: Frames, tmp_path: Path) -> None:
@@ -168,12 +195,21 @@ def test_check_output_refuses(tmp_path: Path, name: str, fps: float, said: str) 
         check_output(tmp_path / name, fps)
 
 
-@pytest.mark.parametrize(("name", "longest"), [("a.mp4", 16384), ("a.gif", 65535), ("a.webp", 16383)])
+@pytest.mark.parametrize(
+    ("name", "longest"), [("a.mp4", 16384), ("a.gif", 16384), ("a.webp", 16383), ("folder", 16384)]
+)
 def test_the_longest_side(tmp_path: Path, name: str, longest: int) -> None:
     wide = np.zeros((2, 2, longest + 1, 3), dtype=np.uint8)
     assert load_video(save_video(wide[:, :, :-1], tmp_path / name))[0].shape == wide[:, :, :-1].shape
     with pytest.raises(ByTheWayError, match=f"{longest} at most on a side"):
         save_video(wide, tmp_path / name)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_most_pixels(tmp_path: Path, name: str) -> None:
+    check_output(tmp_path / name, size=(8192, 8192))
+    with pytest.raises(ByTheWayError, match="16000x8000 pixels; 67108864 in all are the most"):
+        check_output(tmp_path / name, size=(16000, 8000))
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -1,5 +1,7 @@
 """Runs of pipelines that start from images or a video, and of those with other calls than AnimateDiff's."""
 
+import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from bytheway.clips.inputs import ImageInput, VideoInput, read_video
 from bytheway.clips.write import save_video
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
-from bytheway.generation.job import changes_to_inputs, check
+from bytheway.generation.job import changes_to_request, check
 from bytheway.generation.request import Request
 from bytheway.generation.run import generate
 from bytheway.generation.sample import Step
@@ -35,6 +37,8 @@ def footage(frames: int = 6, fps: float = 5.0) -> VideoInput:
     return VideoInput(np.stack([np.asarray(image(seed)) for seed in range(frames)]), fps, "in.gif")
 
 
+# Of LTX-Video's images, and of Mochi on a CPU.
+IN_DIFFUSERS = pytest.mark.filterwarnings("ignore:__array__ implementation", "ignore:In CPU autocast")
 FIRST = ImageInput(image(0), "cat.png")
 LAST = ImageInput(image(1), "dog.png", -1)
 
@@ -125,6 +129,61 @@ def test_the_rate_is_told_to_models_that_ask_for_it(monkeypatch: pytest.MonkeyPa
     assert told == [pytest.approx(pipe.vae_temporal_compression_ratio / rate) for rate in (25, 50)]
 
 
+@IN_DIFFUSERS
+@pytest.mark.parametrize("name", sorted(joint.FACTORIES))
+def test_as_many_frames_as_are_said_are_made(name: str) -> None:
+    """The rule of each pipeline, held against what it makes."""
+    pipe, call = joint.FACTORIES[name]()
+    profile = profile_of(pipe)
+    if profile.requires("video"):
+        pytest.skip("from a video, the number of frames is the video's")
+    for asked in (8, 11, 13):
+        said = profile.frames_made(asked)
+        settings = call | {"num_frames": asked, "output_type": "pt"}
+        assert len(pipe(**settings, generator=torch.Generator().manual_seed(0)).frames[0]) == said, asked
+
+
+@IN_DIFFUSERS
+@pytest.mark.parametrize(
+    ("name", "asked", "made"),
+    [
+        ("hunyuanvideo", 16, 13),
+        ("hunyuanvideo_image2video_concat", 9, 9),
+        ("hunyuanvideo_image2video_concat", 16, 9),
+        ("cogvideox", 12, 9),
+        ("cogvideox", 16, 16),
+        ("mochi", 12, 7),
+        ("wan", 16, 17),
+        ("ltx", 9, 9),
+    ],
+)
+def test_the_number_of_frames_is_said_before_the_run_and_kept_as_it_was_made(name: str, asked: int, made: int) -> None:
+    pipe, call = joint.FACTORIES[name]()
+    embeddings = {key: value for key, value in call.items() if "embeds" in key or "mask" in key}
+    kind = type(pipe)
+
+    class Embedded(kind):  # type: ignore[misc, valid-type]
+        def __call__(self, prompt: Any = None, negative_prompt: Any = None, **settings: Any) -> Any:
+            return super().__call__(**embeddings, **settings)
+
+    Embedded.__call__.__signature__ = inspect.signature(kind.__call__)  # type: ignore[attr-defined]
+    Embedded.__name__ = kind.__name__
+    pipe.__class__ = Embedded
+    images = (ImageInput(image(0), "0.png", 0),) if profile_of(pipe).requires("images") else ()
+    width, height = call.get("width", 32), call.get("height", 32)
+    request = replace(REQUEST, num_frames=asked, width=width, height=height, steps=2, images=images)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        clips = generate(pipe, request)
+        said = [str(warning.message) for warning in caught if "frames" in str(warning.message)]
+    sentence = f"This model ({kind.__name__}) makes {made} frames where {asked} are asked for."
+    assert said == [sentence] * (made != asked)
+    assert (sentence in changes_to_request(check(request, pipe))) == (made != asked)
+    (clip,) = clips
+    assert len(clip.frames) == clip.settings["num_frames"] == made
+    assert check(replace(request, num_frames=made), pipe).num_frames == made
+
+
 def embedded() -> tuple[torch.Tensor, torch.Tensor]:
     """A prompt as LTX-Video's text encoder has it, and which of its tokens count."""
     return torch.zeros(1, 5, 12), torch.ones(1, 5, dtype=torch.bool)
@@ -168,12 +227,12 @@ def test_a_controlnet_takes_an_image_for_every_frame() -> None:
 
 def test_what_is_done_to_the_inputs_is_said(sparse: Any, video_to_video: Any, tiny_pipeline: Any) -> None:
     request = replace(REQUEST, images=(FIRST, ImageInput(image(0).crop((0, 0, 16, 16)), "small.png", 1)))
-    assert changes_to_inputs(check(request, sparse)) == ["cat.png is 32x24; it is scaled and cut to 16x16."]
-    assert changes_to_inputs(check(replace(REQUEST, video=footage()), video_to_video)) == [
+    assert changes_to_request(check(request, sparse)) == ["cat.png is 32x24; it is scaled and cut to 16x16."]
+    assert changes_to_request(check(replace(REQUEST, video=footage()), video_to_video)) == [
         "in.gif is longer than the clip; its first 4 frames are used.",
         "in.gif is 32x24; it is scaled and cut to 16x16.",
     ]
-    assert changes_to_inputs(check(REQUEST, tiny_pipeline)) == []
+    assert changes_to_request(check(REQUEST, tiny_pipeline)) == []
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def test_folder_without_a_vocabulary(video_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "changes", "because"),
     [
-        ("text_encoder/config.json", {"num_attention_heads": 0}, "cannot be loaded: integer"),
+        ("text_encoder/config.json", {"num_attention_heads": 0}, "(ZeroDivisionError: integer"),
         ("text_encoder/config.json", {"hidden_size": "x"}, "'hidden_size' expected int"),
         ("tokenizer/tokenizer.json", {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["x y"]}}, "`x` out of"),
         ("tokenizer/tokenizer_config.json", {"model_max_length": None}, "no model_max_length"),
@@ -205,7 +205,7 @@ def test_folder_without_a_vocabulary(video_folder: Path) -> None:
         ("tokenizer/tokenizer_config.json", {"model_max_length": 10**9}, "no model_max_length"),
         ("vae/config.json", {"scaling_factor": "x"}, "scaling_factor in vae/config.json of"),
         ("vae/config.json", {"scaling_factor": 0}, "is 0, which is no number to divide by"),
-        ("model_index.json", {"vae": ["diffusers", "AutoencoderTiny"]}, "cannot be loaded: Cannot copy"),
+        ("model_index.json", {"vae": ["diffusers", "AutoencoderTiny"]}, "The vae of"),
     ],
 )
 def test_configurations_that_cannot_be_run(

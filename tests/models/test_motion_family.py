@@ -16,7 +16,7 @@ from diffusers import (
     StableDiffusionXLPipeline,
 )
 from peft import LoraConfig, get_peft_model_state_dict
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from bytheway import ByTheWayError
 from bytheway.models import known_models, load, profile_of
@@ -32,6 +32,7 @@ def test_animatelcm_brings_its_scheduler_and_its_lora(
 ) -> None:
     lora = add_lora(video_folder)
     copy(lora, adapter_folder / "AnimateLCM_sd15_t2v_lora.safetensors")
+    save_file({name: 2 * tensor for name, tensor in load_file(lora).items()}, lora)  # another one
     publish("emilianJR/epiCRealism", image_folder)
     publish("wangfuyun/AnimateLCM", adapter_folder)
     assert is_present(next(model for model in known_models() if model.name == "animatelcm"))

@@ -3,11 +3,13 @@
 import inspect
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
-from diffusers import DiffusionPipeline, HunyuanVideo15Pipeline, HunyuanVideo15Transformer3DModel
+from diffusers import AnimateDiffPipeline, DiffusionPipeline, HunyuanVideo15Pipeline, HunyuanVideo15Transformer3DModel
 
 import bytheway
 from bytheway import ByTheWayError
@@ -36,8 +38,49 @@ def test_world_of_the_folder(video_folder: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("way", ["copy", "save", "save and load in diffusers", "hub", "moved away"])
+def test_a_models_own_settings_travel_with_it(
+    way: str, video_folder: Path, tmp_path: Path, publish: Callable[[str, Path], None]
+) -> None:
+    (video_folder / "world.json").write_text(json.dumps(WORLD | {"preset": "diorama"}))
+    expected = profile_of(load(str(video_folder), device="cpu"))
+    assert (expected.preset.name, expected.defaults.guidance_scale) == ("diorama", 4.0)
+    pipe: Any = load(str(video_folder), device="cpu")
+    if way == "copy":
+        pipe = load(str(copytree(video_folder, tmp_path / "elsewhere")), device="cpu")
+    elif way == "moved away":
+        video_folder.rename(tmp_path / "elsewhere")
+    else:
+        pipe.save_pretrained(tmp_path / "saved")
+        video_folder.rename(tmp_path / "elsewhere")
+    if way == "save":
+        pipe = load(str(tmp_path / "saved"), device="cpu")
+    elif way == "save and load in diffusers":
+        pipe = AnimateDiffPipeline.from_pretrained(tmp_path / "saved")
+    elif way == "hub":
+        publish("somebody/saved", tmp_path / "saved")
+        pipe = load("somebody/saved", device="cpu")
+    made = profile_of(pipe)
+    assert (made.preset, made.defaults) == (expected.preset, expected.defaults)
+    assert made.unknown_words("a red car") == ["car"]
+
+
+def test_settings_travel_to_the_pipeline_that_starts_from_a_video(video_folder: Path) -> None:
+    (video_folder / "world.json").write_text(json.dumps(WORLD))
+    pipe = load(str(video_folder), start="video", device="cpu")
+    again = AnimateDiffPipeline.from_pipe(pipe)
+    assert [profile_of(one).defaults.guidance_scale for one in (pipe, again)] == [4.0, 4.0]
+
+
+def test_damaged_world_in_a_saved_pipeline(video_folder: Path) -> None:
+    index = video_folder / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"_world": [1]}))
+    with pytest.raises(ByTheWayError, match=r"_world in model_index.json of .* is no JSON object"):
+        load(str(video_folder), device="cpu")
+
+
 def test_damaged_world(video_folder: Path) -> None:
-    pipe = load(str(video_folder), device="cpu")
+    pipe = AnimateDiffPipeline.from_pretrained(video_folder)
     wrong = [[], {}, WORLD | {"defaults": 3}, WORLD | {"defaults": {"size": [64]}}, WORLD | {"words": None}]
     types = {"num_frames": 2.5, "size": "ab", "steps": "2", "guidance_scale": "4", "fps": None}
     wrong += [WORLD | {"defaults": WORLD["defaults"] | {name: value}} for name, value in types.items()]
@@ -74,6 +117,13 @@ def test_preset_is_the_architectures(tiny_pipeline: Any) -> None:
 def test_preset_of_the_packaged_model(video_folder: Path) -> None:
     (video_folder / "world.json").write_text(json.dumps({**WORLD, "preset": "diorama"}))
     assert preset_for(load(str(video_folder), device="cpu")).name == "diorama"
+
+
+@pytest.mark.parametrize("preset", ["nothing", ["diorama"], {}])
+def test_a_preset_that_there_is_not(video_folder: Path, preset: object) -> None:
+    (video_folder / "world.json").write_text(json.dumps({**WORLD, "preset": preset}))
+    with pytest.raises(ByTheWayError, match=r"names a preset .*, which there is not"):
+        preset_for(load(str(video_folder), device="cpu"))
 
 
 @pytest.mark.parametrize(

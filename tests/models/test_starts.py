@@ -156,7 +156,7 @@ def test_a_known_name_is_base_adapter_controlnet_and_lora(
 ) -> None:
     """SparseCtrl's LoRA comes along, and its authors' guidance."""
     added: list[list[str]] = []
-    monkeypatch.setattr("bytheway.models.loading.add_loras", lambda pipe, loras: added.append(loras))
+    monkeypatch.setattr("bytheway.models.loading.add_loras", lambda pipe, loras, own: added.append([*own, *loras]))
     publish("SG161222/Realistic_Vision_V5.1_noVAE", image_folder)
     publish("guoyww/animatediff-motion-adapter-v1-5-3", adapter_folder)
     pipe = load("animatediff", lora=["mine=0.5"], device="cpu")

@@ -10,10 +10,12 @@ run.record.save("horse.csv")
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from html import escape
+from typing import Any, Generic, Literal, cast, overload
 
 from torch import nn
+from typing_extensions import TypeVar
 
 from bytheway.apply.applied import Applied, Mark
 from bytheway.apply.installation import Installation
@@ -28,8 +30,11 @@ from bytheway.families.pipeline import Model
 from bytheway.families.sites import TemporalAttention
 from bytheway.record import Record
 
+# Record where there is to be one, None where there is none.
+RecordT = TypeVar("RecordT", bound=Record | None, covariant=True, default=Record)
 
-class Run:
+
+class Run(Generic[RecordT]):
     """What `enhanced` and `observe` hand out.
 
     Attributes:
@@ -40,13 +45,29 @@ class Run:
 
     def __init__(self, applied: Applied) -> None:
         self.config: ByTheWayConfig = applied.config
-        self.record: Record | None = applied.record
+        self.record = cast(RecordT, applied.record)
         self._applied = applied
 
     @property
     def steps(self) -> StepTracker:
         """The step in progress, and which steps are active."""
         return self._applied.steps
+
+    def __repr__(self) -> str:
+        """Where the run is, its config and its record."""
+        record = "No record" if self.record is None else repr(self.record)
+        return f"Run: {self._place()}\n{self.config!r}\n{record}"
+
+    def _repr_html_(self) -> str:
+        """The same for notebooks."""
+        record = "No record" if self.record is None else self.record._repr_html_()
+        return f"<p>Run: {escape(self._place())}<br><code>{escape(repr(self.config))}</code></p>{record}"
+
+    def _place(self) -> str:
+        if self.steps.run < 0:
+            return "not begun"
+        steps, active = self.steps, self.steps.active_steps
+        return f"step {steps.step + 1} of {steps.steps}, {active if self._applied.enhance else 'none'} active"
 
 
 def apply_bytheway(
@@ -104,6 +125,28 @@ def remove_bytheway(model: Model) -> None:
         )
 
 
+@overload
+def enhanced(
+    model: Model,
+    config: ByTheWayConfig | Mapping[str, Any] | str | None = None,
+    *,
+    record: Literal[True] = True,
+    sites: Sequence[TemporalAttention] | None = None,
+    scheduler: Any = None,
+    classifier_free_guidance: bool | None = None,
+    **overrides: Any,
+) -> AbstractContextManager[Run]: ...
+@overload
+def enhanced(
+    model: Model,
+    config: ByTheWayConfig | Mapping[str, Any] | str | None = None,
+    *,
+    record: bool,
+    sites: Sequence[TemporalAttention] | None = None,
+    scheduler: Any = None,
+    classifier_free_guidance: bool | None = None,
+    **overrides: Any,
+) -> AbstractContextManager[Run[Record | None]]: ...
 @contextmanager
 def enhanced(
     model: Model,
@@ -170,7 +213,7 @@ def _config(
 
 
 @contextmanager
-def _scoped(model: Model, applied: Applied) -> Iterator[Run]:
+def _scoped(model: Model, applied: Applied) -> Iterator[Run[Any]]:
     applied.before, applied.open = _applied_to(model), True
     _put(model, applied)
     try:

@@ -17,7 +17,7 @@ from bytheway.attention.joint import filter_frames_
 from bytheway.attention.layout import Layout, VideoTokens
 from bytheway.attention.measures import Anchor
 from bytheway.attention.projections import enhanced_attention, observe_attention
-from bytheway.errors import ByTheWayError
+from bytheway.errors import ByTheWayError, ByTheWayWarning
 from bytheway.families.sites import Site
 from bytheway.method import frequency_filter
 from bytheway.record import Entry
@@ -125,7 +125,9 @@ class Forward:
         """
         config, way = self.applied.config, f"{site.path} has {self.unknown[site.path]}"
         if self.applied.record is not None:
-            warnings.warn(f"{way}, so that its maps are not known; it is left out of the record.", stacklevel=2)
+            warnings.warn(
+                f"{way}, so that its maps are not known; it is left out of the record.", ByTheWayWarning, stacklevel=2
+            )
         if not self.applied.enhance or config.alpha == config.beta - 1 == 0:
             return forward(hidden_states, *args, **kwargs)
         if config.alpha > 0:

@@ -22,9 +22,9 @@ from bytheway.apply.steps import StepTracker
 from bytheway.attention.joint import filter_frames_
 from bytheway.attention.layout import VideoTokens
 from bytheway.errors import ByTheWayError
-from bytheway.families.family import Inputs, JointAttentions
+from bytheway.families.family import Inputs
 from bytheway.families.known import family_of
-from bytheway.families.tokens import check_config, self_attentions, value_projections
+from bytheway.families.tokens import check_config, joint_attentions, self_attentions, value_projections
 from bytheway.method import frequency_filter
 
 
@@ -77,8 +77,7 @@ class JointInstallation(Installation[Attentions, JointForward]):
     def _forward(
         self, applied: Applied, fitted: Attentions, caller: Caller, steps: StepTracker, inputs: Inputs
     ) -> JointForward | None:
-        where, config, sample = family_of(self.denoiser).attentions, applied.config, sample_of(inputs)
-        assert isinstance(where, JointAttentions)
+        where, config, sample = joint_attentions(family_of(self.denoiser)), applied.config, sample_of(inputs)
         if config.beta == 1:
             return None
         video = where.video_tokens(self.denoiser.config, inputs)

@@ -1,10 +1,10 @@
 """Temporal attention enhanced by ByTheWay, on ready-made query, key and value: which of its forms runs.
 
 On a CPU everything is done in tiles (`bytheway.attention.tiles`), and on GPUs that have Triton what is guided by a
-kernel (`bytheway.attention.triton`). Otherwise, where gradients are to flow and under torch.compile, what is guided has
-whole maps (`bytheway.attention.whole`). Where nothing guides a site (the anchor block, or alpha = 0) the energy does
-not fall and beta stays at its least value: with C the frequency filter A3 V = A (C V), so the frames of V are filtered
-and any attention kernel will do. Energies and beta stay on the device.
+kernel (`bytheway.attention.triton`), once it was seen there to be right. Otherwise, where gradients are to flow and
+under torch.compile, what is guided has whole maps (`bytheway.attention.whole`). Where nothing guides a site (the anchor
+block, or alpha = 0) the energy does not fall and beta stays at its least value: with C the frequency filter
+A3 V = A (C V), so the frames of V are filtered and any attention kernel will do. Energies and beta stay on the device.
 """
 
 import torch
@@ -64,10 +64,13 @@ def attend(
     _check_rows(query, layout, anchor)
     guide = anchor if config.alpha > 0 else None
     if guide is not None and _may_fuse(softmax) and kernels.supports(query, key, value, guide.attn):
-        from bytheway.attention.triton.guided import guided_attention
+        from bytheway.attention.triton.deviation import Site
+        from bytheway.attention.triton.trial import trusted_attention
 
-        output, seen = guided_attention(query, key, value, layout, guide, scale, config)
-        return Attended(output, None, seen if measure else None)
+        attended = trusted_attention(Site(query, key, value, layout, guide, scale, config))
+        if attended is not None:
+            output, seen = attended
+            return Attended(output, None, seen if measure else None)
     if _may_fuse(softmax) and tiles.supports(query, key, value):
         keep_map = keep_map and guide is None
         return tiles.attend(query, key, value, layout, anchor, scale, config, keep_map=keep_map, measure=measure)

@@ -6,10 +6,13 @@ below.
 
 import io
 import sys
+from typing import Annotated
 
 import typer
 
+import bytheway
 from bytheway.cli import convert, generate, inspect, models, show
+from bytheway.cli.errors import output_spared
 
 app = typer.Typer(
     name="bytheway",
@@ -18,6 +21,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bytheway {bytheway.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    pass
+
+
 app.command("generate")(generate.command)
 app.command("show")(show.command)
 app.command("models")(models.command)
@@ -26,7 +47,8 @@ app.add_typer(convert.app, name="convert")
 
 
 def main() -> None:
-    """The console script, and `python -m bytheway`."""
+    """The console script's work (`bytheway.__main__`)."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a clip or a file name may hold what the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
-    app(prog_name="bytheway")
+    with output_spared():
+        app(prog_name="bytheway")

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import socket
+import sys
 import threading
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Never
+from typing import Never, TextIO
 
 import typer
 
+from bytheway.cli.tables import printable, warn
 from bytheway.cli.words import sentence_of
-from bytheway.errors import ByTheWayError, is_out_of_memory
+from bytheway.errors import ByTheWayError, ByTheWayWarning, is_out_of_memory
 
 EXIT_BAD_INPUT = 2
 EXIT_SIGNALLED = 128  # and the signal's number, the shells' convention
 
-_STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # beside SIGINT
+_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 _NETWORK_LIBRARIES = {"httpx", "httpcore", "requests", "urllib3"}
 _NETWORK_ERRORS = (ConnectionError, socket.gaierror, TimeoutError)
-_FULL_OR_READ_ONLY = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_FULL_OR_READ_ONLY = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 
 
@@ -31,7 +35,8 @@ _OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 def reported() -> Iterator[None]:
     """Ends the command with a sentence on stderr and an exit code where the user can do something about an error."""
     try:
-        with _signals_as_interrupts():
+        with _signals_as_interrupts(), _own_warnings_as_remarks():
+            _check_working_directory()
             yield
     except KeyboardInterrupt as interrupt:
         _say("Interrupted; nothing was left half-written.")
@@ -44,8 +49,45 @@ def reported() -> Iterator[None]:
         raise typer.Exit(EXIT_BAD_INPUT) from None
 
 
+@contextmanager
+def output_spared() -> Iterator[None]:
+    """Ends the command with a sentence where what it prints cannot be written, as on a full disk."""
+    try:
+        try:
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+    except OSError as error:
+        if error.errno not in _FULL_OR_READ_ONLY:
+            raise
+        _say(f"The output cannot be written: {error.strerror}.")
+        _leave_unwritten()
+        sys.exit(EXIT_BAD_INPUT)
+
+
+def _leave_unwritten() -> None:
+    """What is left in the buffers of full devices goes nowhere, for Python would try once more at its end, and fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _check_working_directory() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise ByTheWayError("The working directory is gone; change to one that is there.") from error
+
+
 class _Signalled(KeyboardInterrupt):
-    """Another request to end than Ctrl-C."""
+    """A request to end, Ctrl-C or another."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -54,7 +96,7 @@ class _Signalled(KeyboardInterrupt):
 
 @contextmanager
 def _signals_as_interrupts() -> Iterator[None]:
-    """Other requests to end than Ctrl-C do what it does, where nobody chose otherwise (`nohup` ignores SIGHUP)."""
+    """Requests to end raise KeyboardInterrupt, where nobody chose otherwise (`nohup` ignores SIGHUP)."""
     heard = threading.current_thread() is threading.main_thread()  # no other thread may handle signals
     handled = [number for number in _STOPPING if heard and signal.getsignal(number) is signal.SIG_DFL]
     for number in handled:
@@ -68,6 +110,29 @@ def _signals_as_interrupts() -> Iterator[None]:
 
 def _interrupt(number: int, frame: FrameType | None) -> Never:
     raise _Signalled(number)
+
+
+@contextmanager
+def _own_warnings_as_remarks() -> Iterator[None]:
+    """What this package warns of is said in a line; warnings of others keep their form."""
+    with warnings.catch_warnings():
+        theirs = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, ByTheWayWarning):
+                warn(str(message))
+            else:
+                theirs(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 def sentence_for(error: BaseException) -> str | None:
@@ -94,5 +159,5 @@ def _is_network(error: BaseException) -> bool:
 
 
 def _say(sentence: str) -> None:
-    typer.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-    typer.echo(sentence, err=True)
+    with suppress(OSError):  # nobody can be told
+        typer.echo(typer.style("Error: ", fg="red", bold=True) + printable(sentence), err=True)

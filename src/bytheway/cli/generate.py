@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from bytheway.cli.errors import reported
+from bytheway.cli.tables import quiet as silence
 
 OUTPUT, MODEL, START, METHOD, SAMPLING = "Output", "Model", "Start", "Method", "Sampling"
 
@@ -28,8 +30,8 @@ def command(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Prompts from a text file, one a line. Their clips are 0001.mp4, 0002.mp4, ... in the folder --output "
-            "(default: the file's name without its ending).",
+            help="Prompts from a text file, one a line; lines that begin with # are comments. Their clips are "
+            "0001.mp4, 0002.mp4, ... in the folder --output (default: the file's name without its ending).",
         ),
     ] = None,
     output: Annotated[
@@ -40,6 +42,14 @@ def command(
             metavar="FILE",
             help="Where to: .mp4, .gif, .webp, or no ending for a folder of PNGs. Several clips become FILE-1, FILE-2, "
             "... Default: an mp4 named after prompt and seed.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    kind: Annotated[
+        Literal["mp4", "gif", "webp", "png"] | None,
+        typer.Option(
+            "--format",
+            help="Of clips whose file names are not given; png is a folder each. Default: mp4.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -57,6 +67,26 @@ def command(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace files that are there. Without it only a clip of bytheway is replaced, by one of its prompt.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    skip_existing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-existing",
+            help="Leave alone the clips that are there as they would be made, and make the others.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.", rich_help_panel=OUTPUT),
+    ] = False,
     record: Annotated[
         Path | None,
         typer.Option(
@@ -148,7 +178,7 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Settings of another model's (see bytheway models).",
+            help="The preset of another model (see bytheway models).",
             autocompletion=_presets,
             rich_help_panel=METHOD,
         ),
@@ -213,8 +243,8 @@ def command(
     ] = False,
 ) -> None:
     """Make clips of prompts, with the method and its settings chosen by the model."""
-    with reported():
-        from bytheway.cli.destination import Destination
+    with reported(), silence(quiet):
+        from bytheway.cli.destination import Destination, ending_of
         from bytheway.cli.prompts import read_prompts
         from bytheway.cli.run import ModelChoice, chosen_config, run, size_of, start_of
         from bytheway.cli.tables import note
@@ -229,12 +259,9 @@ def command(
         chosen = {"alpha": alpha, "beta": beta, "tau": tau, "active_steps": active_steps}
         settings_for = partial(chosen_config, preset, config, chosen, not no_enhance)
         width, height = size_of(size)
-        if seed is None:
-            seed = drawn_seed()
-            note(f"Seed {seed} (drawn; --seed {seed} makes the same clip again)")
         request = Request(
             prompts=tuple(prompts or ()),
-            seed=seed,
+            seed=drawn_seed() if seed is None else seed,
             config=settings_for(None),
             negative_prompt=negative_prompt,
             num_videos=num_videos,
@@ -255,8 +282,24 @@ def command(
             video=read_video(video) if video is not None else None,
             strength=strength,
         )
-        count = len(request.prompts) * num_videos
-        destination = Destination(output, record, scale, count, folder=prompts_file is not None)
+        starts = [still.name for still in request.images] + ([request.video.name] if request.video else [])
+        destination = Destination(
+            output=output,
+            record=record,
+            scale=scale,
+            prompts=request.prompts,
+            num_videos=num_videos,
+            folder=prompts_file is not None,
+            ending=ending_of(kind, output, prompts_file is not None),
+            sources=tuple(Path(file) for file in (*starts, prompts_file, config) if file is not None),
+            overwrite=overwrite,
+            skip_existing=skip_existing,
+        )
+        there = destination.seed_there() if seed is None and skip_existing else None
+        if there is not None:
+            request = replace(request, seed=there)
+        elif seed is None:
+            note(f"Seed {request.seed} (drawn; --seed {request.seed} makes the same clip again)")
         destination.check(fps, (width or 1, height or 1))
         choice = ModelChoice(model, motion_adapter, tuple(lora or ()), device, dtype, start_of(request), controlnet)
         run(choice, request, settings_for, destination)

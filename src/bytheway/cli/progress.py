@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from bytheway.cli.tables import note
+from bytheway.cli.tables import is_quiet, note
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn, TaskID
 
-    from bytheway.generation.job import PlannedClip
+    from bytheway.generation.job import Job, PlannedClip
     from bytheway.generation.sample import Step
     from bytheway.models.videocrafter.convert import Written
+
+SILENCE: Final = 10.0  # seconds after which a line is written of steps, where no bars are
 
 
 class _Progress:
@@ -30,7 +33,7 @@ class _Progress:
             console=Console(stderr=True),
             transient=True,
         )
-        self._drawn = self._bars.console.is_terminal
+        self._drawn = self._bars.console.is_terminal and not is_quiet()
 
     def __enter__(self) -> Self:
         if self._drawn:
@@ -45,28 +48,56 @@ class _Progress:
 
 
 class RunProgress(_Progress):
-    """Takes the steps of a run (`on_step` of `bytheway.generate`) and shows them on stderr, clip by clip."""
+    """Takes the steps of a run (`on_step` of `bytheway.generate`) and shows them on stderr, clip by clip.
 
-    def __init__(self, clips: int) -> None:
+    Args:
+        job: what is made.
+        clips: how many clips there are to be in the end, with those of earlier commands.
+    """
+
+    def __init__(self, job: Job, clips: int) -> None:
         from rich.progress import MofNCompleteColumn, TextColumn
 
-        super().__init__(MofNCompleteColumn(), TextColumn("{task.fields[phase]}", style="cyan"))
+        super().__init__(
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[phase]}", style="cyan"),
+            TextColumn("{task.fields[speed]}", style="dim"),
+        )
         self._clips = clips
+        self._variants = 2 if job.request.compare else 1
+        self._places = {clip.index: place for place, clip in enumerate(job.clips)}
         self._tasks: dict[str, TaskID] = {}
+        self._began = self._task_began = self._said = time.monotonic()
 
     def __call__(self, step: Step) -> None:
         """Show one more step."""
+        now = time.monotonic()
         done, total = step.iteration * step.steps + step.done, step.steps * step.iterations
         clips = self._numbers(step.clips)
         name = clips + step.variant
         if name not in self._tasks:
             self._set_aside(clips)
-            self._tasks[name] = self._bars.add_task(name, phase="")
+            self._task_began = self._said = now
+            self._tasks[name] = self._bars.add_task(name, phase="", speed="")
             if not self._drawn:
                 for clip in step.clips:
                     said = self._numbers((clip,)) + step.variant
                     note(f"{said}: {clip.prompt} (seed {clip.seed}, {total} steps)")
-        self._bars.update(self._tasks[name], completed=done, total=total, phase=_phase(step))
+        speed = self._speed(step, now, done, total) if done else ""
+        self._bars.update(self._tasks[name], completed=done, total=total, phase=_phase(step), speed=speed)
+        if done and not self._drawn and (done == total or now - self._said >= SILENCE):
+            self._said = now
+            note(f"{name}: step {done}/{total}, {speed}")
+
+    def _speed(self, step: Step, now: float, done: int, total: int) -> str:
+        """Seconds a step, and how long everything that is still to be made will take at the speed so far."""
+        at_once = len(step.clips)
+        earlier = self._places[step.clips[0].index] * self._variants
+        if self._variants == 2 and step.variant == "enhanced":
+            earlier += at_once
+        share = (earlier + at_once * done / total) / (len(self._places) * self._variants)
+        left = (now - self._began) * (1 - share) / share
+        return f"{(now - self._task_began) / done:.2g} s a step, {_duration(left)} left"
 
     def _numbers(self, planned: tuple[PlannedClip, ...]) -> str:
         """Which of all the clips these are, in words; nothing where there is one clip only."""
@@ -95,6 +126,14 @@ class WriteProgress(_Progress):
         self._bars.update(self._task, description=written.component, completed=written.done, total=written.total)
         if not self._drawn:
             note(f"{written.component}: {written.done / written.total:.0%} written")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _phase(step: Step) -> str:

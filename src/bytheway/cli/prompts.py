@@ -6,7 +6,7 @@ from bytheway.errors import ByTheWayError
 
 
 def read_prompts(file: Path) -> tuple[str, ...]:
-    """The prompts of a text file, as VideoCrafter reads them: one a line, stripped, blank lines skipped.
+    """The prompts of a text file: one a line, stripped; blank lines and those that begin with # are skipped.
 
     Raises:
         ByTheWayError: the file cannot be read, is no text, or holds no prompt.
@@ -17,7 +17,7 @@ def read_prompts(file: Path) -> tuple[str, ...]:
         raise ByTheWayError(f"{file} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ByTheWayError(f"{file} is no text file; write one prompt a line, in UTF-8.") from error
-    prompts = tuple(line.strip() for line in lines if line.strip())
+    prompts = tuple(line for line in map(str.strip, lines) if line and not line.startswith("#"))
     if not prompts:
         raise ByTheWayError(f"{file} holds no prompt; write one a line.")
     return prompts

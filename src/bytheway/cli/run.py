@@ -8,21 +8,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bytheway.cli.destination import Destination
 from bytheway.cli.progress import RunProgress
-from bytheway.cli.tables import note, print_settings, print_table
+from bytheway.cli.tables import note, print_settings, print_table, warn
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.families.family import Start
 from bytheway.families.known import presets
 from bytheway.families.pipeline import VideoPipeline
-from bytheway.generation.job import changes_to_inputs, check
+from bytheway.generation.job import Job, PlannedClip, changes_to_request, check
 from bytheway.generation.request import Request
-from bytheway.generation.run import make_clips, shown_size
+from bytheway.generation.run import make_clips, settings_of, shown_size
 from bytheway.models import load
 from bytheway.models.profile import Profile, profile_of
+
+# Settings that may differ between clips of which one is as good as the other.
+MADE_ALIKE: Final = frozenset({"batch_size", "device", "versions"})
 
 
 @dataclass(frozen=True)
@@ -89,18 +92,37 @@ def run(
     profile = profile_of(pipe)
     job = check(replace(request, config=settings_for(profile)), profile)
     destination.check(job.fps, shown_size(job))
-    for change in changes_to_inputs(job):
+    for change in changes_to_request(job):
         note(change)
     _warn_of_unknown_words(profile, choice.model, request.prompts)
+    job = replace(job, clips=_left_to_make(pipe, job, choice, destination))
     made: list[Made] = []
     try:
-        with RunProgress(destination.count) as progress:
-            for index, clip in enumerate(make_clips(pipe, job, progress)):
-                path = destination.save(replace(clip, settings=choice.settings() | clip.settings), index)
+        with RunProgress(job, destination.count) as progress:
+            for planned, clip in zip(job.clips, make_clips(pipe, job, progress), strict=True):
+                path = destination.save(replace(clip, settings=choice.settings() | clip.settings), planned.index)
                 made.append(Made(path, clip.settings, clip.seconds, clip.frames.shape))
     finally:  # the clips that were finished before an interruption are there to be seen
         if made:
             _print_summary(made, choice.model)
+
+
+def _left_to_make(
+    pipe: VideoPipeline, job: Job, choice: ModelChoice, destination: Destination
+) -> tuple[PlannedClip, ...]:
+    """The clips that are not there yet; says how many are, and what is replaced."""
+    left = []
+    for clip in job.clips:
+        settings = choice.settings() | settings_of(pipe, job, clip, 1)
+        wanted = {name: value for name, value in settings.items() if name not in MADE_ALIKE}
+        if not destination.finished(clip.index, wanted):
+            left.append(clip)
+    if len(left) < len(job.clips):
+        note(f"{len(job.clips) - len(left)} of {len(job.clips)} clips are there already.")
+    replaced = destination.replaced([clip.index for clip in left])
+    if replaced:
+        note(f"{replaced[0]} is replaced." if len(replaced) == 1 else f"{len(replaced)} clips are replaced.")
+    return tuple(left)
 
 
 def chosen_config(
@@ -156,12 +178,10 @@ def start_of(request: Request) -> Start | None:
 
 def _warn_of_unknown_words(profile: Profile, model: str, prompts: tuple[str, ...]) -> None:
     if not profile.accepts("prompt"):
-        note(f"Warning: {model} reads no prompts; the clip is only named after it.", "yellow")
+        warn(f"{model} reads no prompts; the clip is only named after it.")
     words = dict.fromkeys(word for prompt in prompts for word in profile.unknown_words(prompt))
     if words:
-        note(
-            f"Warning: {model} has never read: {', '.join(words)}. bytheway inspect {model} lists its words.", "yellow"
-        )
+        warn(f"{model} has never read: {', '.join(words)}. bytheway inspect {model} lists its words.")
 
 
 def _print_summary(made: list[Made], model: str) -> None:

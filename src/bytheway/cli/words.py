@@ -11,6 +11,8 @@ from bytheway.errors import ByTheWayError
 OPTIONS: Final[Mapping[str, str]] = {
     "batch_size": "--batch-size",
     "controlnet": "--controlnet",
+    "dtype": "--dtype",
+    "format": "--format",
     "free_init": "--free-init",
     "height": "--size",
     "image": "--image",
@@ -21,7 +23,9 @@ OPTIONS: Final[Mapping[str, str]] = {
     "negative_prompt": "--negative-prompt",
     "num_frames": "--frames",
     "num_videos": "--num-videos",
+    "overwrite": "--overwrite",
     "record": "--record",
+    "scale": "--scale",
     "size": "--size",
     "sketch": "--sketch",
     "steps": "--steps",

@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from bytheway.clips.frames import Frames
+from bytheway.clips.pictures import to_rgb
 from bytheway.clips.read import load_video
 from bytheway.errors import ByTheWayError
 
@@ -92,10 +93,10 @@ class VideoInput:
 
 
 def read_image(text: str, *, sketch: bool = False) -> ImageInput:
-    """The image of `FILE` or `FILE@FRAME`, see `ImageInput`.
+    """The image of `FILE` or `FILE@FRAME`, see `ImageInput`; other kinds of values as in `pictures.to_rgb`.
 
     Raises:
-        ByTheWayError: there is no such file, or it holds no image.
+        ByTheWayError: there is no such file, or it holds no image, or values of which none can be made.
     """
     match = None if Path(text).exists() else _FILE_AT_FRAME.fullmatch(text)
     file, frame = (match[1], int(match[2])) if match else (text, 0)
@@ -103,8 +104,9 @@ def read_image(text: str, *, sketch: bool = False) -> ImageInput:
         raise ByTheWayError(f"There is no image {file}.")
     try:
         with Image.open(file) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
-    except MemoryError:
+            ImageOps.exif_transpose(opened, in_place=True)
+            image = to_rgb(opened, file)
+    except (ByTheWayError, MemoryError):
         raise
     except Exception as error:  # Pillow's readers answer broken files with whatever they stumble over
         raise ByTheWayError(f"{Path(file)} cannot be read as an image; give a PNG, JPEG or WebP file.") from error

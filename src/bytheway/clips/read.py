@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 from PIL import Image, ImageSequence
 
 from bytheway.clips.frames import FASTEST, IMAGE_DESCRIPTION, SLOWEST, Frames
+from bytheway.clips.pictures import to_rgb
 from bytheway.errors import ByTheWayError
+
+# What frames in a folder end in, and which of these are one kind.
+_KINDS: Final = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
+
+# Of what a file can only claim: bytes of a clip, and of a frame with all that Python keeps of it.
+_LARGEST: Final = 2**33
+_OVERHEAD: Final = 2**12
 
 
 def load_video(path: str | os.PathLike[str], num_frames: int | None = None) -> tuple[Frames, float]:
     """The frames of a clip, the first `num_frames` of them or all, and its frames a second.
 
-    Reads what `save_video` writes, other people's files of these formats, and every video FFmpeg reads. GIF and WebP
-    store equal neighbours once: a frame held longer than the others counts as often as it was shown. No more frames
-    than asked for are ever in memory; a clip that has fewer gives those.
+    Reads what `save_video` writes, other people's files of these formats, folders of pictures (PNG, JPEG or TIFF, in
+    natural order), and every video FFmpeg reads. GIF and WebP store equal neighbours once: a frame held longer than the
+    others counts as often as it was shown. No more frames than asked for are ever in memory; a clip that has fewer
+    gives those.
 
     Raises:
         ByTheWayError: there is no such file or folder, or it holds no video, or a damaged one.
@@ -31,7 +43,7 @@ def load_video(path: str | os.PathLike[str], num_frames: int | None = None) -> t
     settings = _settings(_comment_of(path))
     try:
         if path.is_dir():
-            return _load_pngs(path, settings, num_frames)
+            return _load_folder(path, settings, num_frames)
         if path.suffix.lower() in (".gif", ".webp"):
             return _load_animation(path, settings, num_frames)
         return _load_container(path, num_frames)
@@ -70,7 +82,7 @@ def _settings(comment: str | None) -> dict[str, Any]:
 def _comment_of(path: Path) -> str | None:
     try:
         if path.is_dir():
-            path = _pngs(path)[0]
+            path = _pictures(path)[0]
         if path.suffix.lower() in (".gif", ".webp", ".png"):
             with Image.open(path) as image:
                 comment = image.info.get("comment", image.info.get("Comment", image.getexif().get(IMAGE_DESCRIPTION)))
@@ -83,20 +95,28 @@ def _comment_of(path: Path) -> str | None:
         raise ByTheWayError(f"{path} is not a video.") from error
 
 
-def _pngs(folder: Path) -> list[Path]:
-    frames = sorted(folder.glob("*.png"))
-    if not frames:
-        raise ByTheWayError(f"The folder {folder} holds no PNGs.")
-    return frames
+def _pictures(folder: Path) -> list[Path]:
+    """The frames of a clip in natural order: 2.png before 10.png."""
+    found = [file for file in folder.iterdir() if file.suffix.lower() in _KINDS and not file.name.startswith(".")]
+    if not found:
+        raise ByTheWayError(f"The folder {folder} holds no pictures (.png, .jpg or .tif).")
+    if len({_KINDS[file.suffix.lower()] for file in found}) > 1:
+        raise ByTheWayError(f"The folder {folder} holds pictures of several kinds; leave only those of the clip.")
+    return sorted(found, key=_natural)
 
 
-def _load_pngs(folder: Path, settings: dict[str, Any], num_frames: int | None) -> tuple[Frames, float]:
+def _natural(file: Path) -> tuple[list[str | int], str]:
+    texts = re.split("([0-9]+)", file.name)  # a text is first, and then they alternate
+    return [int(text) if index % 2 else text for index, text in enumerate(texts)], file.name
+
+
+def _load_folder(folder: Path, settings: dict[str, Any], num_frames: int | None) -> tuple[Frames, float]:
     frames = []
-    for file in _pngs(folder)[:num_frames]:
+    for file in _pictures(folder)[:num_frames]:
         with Image.open(file) as image:
-            frames.append(np.asarray(image.convert("RGB")))
+            frames.append(np.asarray(to_rgb(image, folder)))
     if len({frame.shape for frame in frames}) > 1:
-        raise ByTheWayError(f"The PNGs in {folder} are of different sizes; a clip has one.")
+        raise ByTheWayError(f"The pictures in {folder} are of different sizes; a clip has one.")
     return np.stack(frames), _fps(settings) or 8.0
 
 
@@ -112,7 +132,7 @@ def _load_animation(path: Path, settings: dict[str, Any], num_frames: int | None
     with Image.open(path) as image:
         for frame in ImageSequence.Iterator(image):
             if num_frames is None or len(pictures) < num_frames:
-                pictures.append(np.asarray(frame.convert("RGB")))
+                pictures.append(np.asarray(to_rgb(frame, path)))
             shown.append(frame.info.get("duration") or 100)
     durations = np.array(shown, dtype=float)  # milliseconds
     fps = _fps(settings)
@@ -120,15 +140,33 @@ def _load_animation(path: Path, settings: dict[str, Any], num_frames: int | None
     counts = np.maximum(1, np.round(durations / tick)).astype(int)
     if len(shown) == 1:  # a single picture: WebP then drops the duration
         counts[0] = max(1, settings.get("num_frames", 1))
-    order = np.arange(len(counts)).repeat(counts)[:num_frames]
-    return np.stack([pictures[n] for n in order]), fps or float(1000 * counts.sum() / durations.sum())
+    total = int(counts.sum())
+    _check_claim(path, total if num_frames is None else min(total, num_frames), pictures[0].nbytes)
+    counts = np.diff(np.minimum(counts.cumsum(), num_frames or total), prepend=0)  # none beyond the last asked for
+    order = np.arange(len(counts)).repeat(counts)
+    return np.stack([pictures[n] for n in order]), fps or float(1000 * total / durations.sum())
+
+
+def _check_claim(path: Path, count: int, size: int) -> None:
+    """Raise ByTheWayError for more frames, of `size` bytes each, than are worth trying: a few bytes can claim them."""
+    if count * max(size, _OVERHEAD) > _LARGEST:
+        raise ByTheWayError(f"{path} claims to show {count} frames, too many to be read; give a shorter video.")
 
 
 def _load_container(path: Path, num_frames: int | None) -> tuple[Frames, float]:
     with av.open(str(path), metadata_errors="replace") as container:
         if not container.streams.video:
             raise ByTheWayError(f"{path} holds no pictures.")
-        stream = container.streams.video[0]
+        stream = _longest(path, container.streams.video)
         decoded = islice(container.decode(stream), num_frames)
         upright = [np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90) for frame in decoded]
         return np.stack(upright), float(stream.average_rate or 8)
+
+
+def _longest(path: Path, streams: Sequence[VideoStream]) -> VideoStream:
+    """The stream of a file that is its video: others are its cover and such, often the first of them."""
+    if len(streams) == 1:
+        return streams[0]
+    with av.open(str(path), metadata_errors="replace") as container:  # opened anew, to be read from its beginning
+        packets = Counter(packet.stream_index for packet in container.demux(*container.streams.video))
+    return max(streams, key=lambda stream: packets[stream.index])

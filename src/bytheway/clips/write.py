@@ -6,6 +6,7 @@ image description; PNG: the text chunk "Comment" of every frame), so `ffprobe`, 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -25,51 +26,78 @@ from bytheway.errors import ByTheWayError
 from bytheway.files import check_file, check_writable, written
 
 FASTEST_GIF: Final = 50.0  # frames a second; browsers slow anything faster down to 10
-LONGEST_SIDE: Final = {".mp4": 16384, ".gif": 65535, ".webp": 16383}  # pixels; x264's limit and the formats' own
+LONGEST_SIDE: Final = {".mp4": 16384, ".gif": 16384, ".webp": 16383, "": 16384}  # pixels; x264's limit and WebP's
+MOST_PIXELS: Final = 2**26  # of a frame: 8192x8192, twice what is called 8K
 
 
 def save_video(
-    frames: Any, path: str | os.PathLike[str], fps: float = 8.0, metadata: Mapping[str, Any] | None = None
+    frames: Any,
+    path: str | os.PathLike[str],
+    fps: float = 8.0,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> Path:
     """Write a clip, in the format its ending says: .mp4, .gif, .webp, or a folder of PNGs without one.
 
-    `frames`: whatever `as_frames` takes. `metadata`: anything JSON can hold; "num_frames" and "fps" are added. The
-    file is written beside its place and then renamed, so that it is there as a whole or not at all; missing folders
-    are made. mp4 (H.264) needs even sides: an odd one gets its last row or column twice. Only PNGs keep every pixel.
+    `frames`: whatever `as_frames` takes. `metadata`: anything JSON can hold; "num_frames", "fps" and "frames_sha256",
+    of the bytes of the frames before they are encoded, are added. `overwrite`: see `check_output`. The file is written
+    beside its place and then renamed, so that it is there as a whole or not at all; missing folders are made. mp4
+    (H.264) needs even sides: an odd one gets its last row or column twice. Only PNGs keep every pixel. The same frames
+    make the same file.
 
     Raises:
         ByTheWayError: as `check_output` does, and for frames that are none.
     """
     path, clip = Path(path), as_frames(frames)
-    check_output(path, fps, (clip.shape[2], clip.shape[1]))
+    check_output(path, fps, (clip.shape[2], clip.shape[1]), overwrite=overwrite)
     write = _WRITERS[_format_of(path)]
-    comment = json.dumps({**(metadata or {}), "num_frames": len(clip), "fps": float(fps)})  # ASCII: GIF and EXIF ask it
+    digest = hashlib.sha256(clip.tobytes()).hexdigest()
+    own = {"num_frames": len(clip), "fps": float(fps), "frames_sha256": digest}
+    comment = json.dumps({**(metadata or {}), **own})  # ASCII: GIF and EXIF ask it
     with written(path) as draft:
         write(clip, draft, fps, comment)
     return path
 
 
-def check_output(path: str | os.PathLike[str], fps: float = 8.0, size: tuple[int, int] = (1, 1)) -> None:
+def check_output(
+    path: str | os.PathLike[str], fps: float = 8.0, size: tuple[int, int] = (1, 1), *, overwrite: bool = False
+) -> None:
     """Raise ByTheWayError when `save_video` could not write there; leaves nothing behind.
 
-    A file is replaced; a folder only where it is empty, or holds the PNGs of one clip and nothing else.
+    A file is replaced where it is empty or a clip that bytheway made; a folder where it is empty, or holds the PNGs of
+    one such clip and nothing else.
 
     Args:
         size: width and height of the frames in pixels.
+        overwrite: replace any file; folders are held to the same as ever.
     """
     path = Path(path)
     _check_fps(path, fps)
     ending = _format_of(path)
-    longest = LONGEST_SIDE.get(ending)
-    if longest and max(size) > longest:
-        raise ByTheWayError(f"The frames have {size[0]}x{size[1]} pixels; {ending} holds {longest} at most on a side.")
+    width, height = size
+    if max(size) > LONGEST_SIDE[ending]:
+        kind = ending or "a folder of PNGs"
+        raise ByTheWayError(
+            f"The frames have {width}x{height} pixels; {kind} holds {LONGEST_SIDE[ending]} at most on a side.",
+            setting="scale",
+        )
+    if width * height > MOST_PIXELS:
+        raise ByTheWayError(
+            f"The frames have {width}x{height} pixels; {MOST_PIXELS} in all are the most that is written.",
+            setting="scale",
+        )
     if ending:
         check_file(path)
+        if not overwrite and path.exists() and not _is_our_file(path):
+            raise ByTheWayError(
+                f"{path} exists and is no clip that bytheway made: choose another name.", setting="overwrite"
+            )
         return
     check_writable(path)
     if os.path.ismount(os.path.realpath(path)) or os.path.realpath(path) == os.path.realpath(os.curdir):
         raise ByTheWayError(f"{path} is no folder that can be replaced: give a name for a new one in it.")
-    if path.exists() and not _is_ours(path):
+    if path.exists() and not _is_our_folder(path):
         raise ByTheWayError(f"{path} exists and is no folder of PNGs that bytheway wrote: choose another name.")
 
 
@@ -87,7 +115,15 @@ def _check_fps(path: Path, fps: float) -> None:
         raise ByTheWayError(f"A GIF shows at most {FASTEST_GIF:g} frames a second, not {fps:g}: use mp4 or WebP.")
 
 
-def _is_ours(folder: Path) -> bool:
+def _is_our_file(file: Path) -> bool:
+    """Whether a file can be replaced with nothing lost but a clip that can be made again."""
+    try:
+        return file.stat().st_size == 0 or "num_frames" in read_metadata(file)
+    except ByTheWayError:
+        return False
+
+
+def _is_our_folder(folder: Path) -> bool:
     """Whether a folder can be replaced with nothing lost but a clip: it holds one clip's PNGs, or nothing."""
     if not folder.is_dir():
         return False
@@ -108,6 +144,7 @@ def _write_mp4(frames: Frames, path: Path, fps: float, comment: str) -> None:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "17"})
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1  # how x264's threads share a picture changes with the machine's load
         # said explicitly, for players guess the colours of an untagged file from its size
         stream.codec_context.colorspace = Colorspace.ITU709
         stream.codec_context.color_primaries = ColorPrimaries.BT709

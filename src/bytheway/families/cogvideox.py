@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from bytheway.attention.layout import VideoTokens
-from bytheway.families.family import Family, Inputs, JointAttentions, MakersDefaults
+from bytheway.families.family import Family, Inputs, JointAttentions, MakersDefaults, whole_latents
 from bytheway.families.tokens import ATTN1, all_but_dc, patched
 
 
@@ -13,6 +14,12 @@ def _video_tokens(config: Any, inputs: Inputs) -> VideoTokens:
     """Latents (batch, F, channels, height, width); the text comes first. An image is in the channels."""
     _, frames, _, height, width = inputs["hidden_states"].shape
     return patched(config, frames, height, width, start=inputs["encoder_hidden_states"].shape[1])
+
+
+def _frames_made(asked: int, per_latent: int, config: Mapping[str, Any]) -> int:
+    """Its autoencoder decodes latent frames by twos; the first is one frame where their number is odd."""
+    latents = (asked - 1) // per_latent + 1
+    return latents * per_latent if latents % 2 == 0 else whole_latents(asked, per_latent, config)
 
 
 FAMILY: Final = Family(
@@ -28,5 +35,6 @@ FAMILY: Final = Family(
             applies=lambda pipeline, denoiser: denoiser.get("patch_size_t") is not None,
         ),
     ),
+    frames_made=_frames_made,
     from_video={"CogVideoXPipeline": "CogVideoXVideoToVideoPipeline"},
 )

@@ -168,6 +168,14 @@ class KnownModel:
     adapter_files: tuple[str, ...] = ()
 
 
+def whole_latents(num_frames: int, per_latent: int, denoiser_config: Mapping[str, Any]) -> int:
+    """How many frames a clip has of which `num_frames` were asked for: what does not fill a latent frame is left out.
+
+    The first latent frame stands for one frame, the others for `per_latent` each.
+    """
+    return (num_frames - 1) // per_latent * per_latent + 1
+
+
 @dataclass(frozen=True)
 class Family:
     """One family of video models: everything that is known of it.
@@ -184,6 +192,8 @@ class Family:
         with_sparse_controlnet: the pipeline with SparseCtrl, which starts from images or sketches, likewise.
         other_meanings: settings by whose names a pipeline's call means something else than the others' do.
         optional_starts: "images" or "video" that a pipeline's call takes without needing it.
+        frames_made: how many frames its pipelines make where so many are asked for, from the frames of a latent one and
+            the denoiser's config.
         one_at_a_time: pipelines whose clips are others in a batch than alone.
     """
 
@@ -198,4 +208,5 @@ class Family:
     with_sparse_controlnet: Mapping[str, str] = field(default_factory=dict)
     other_meanings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     optional_starts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    frames_made: Callable[[int, int, Mapping[str, Any]], int] = whole_latents
     one_at_a_time: tuple[str, ...] = ()

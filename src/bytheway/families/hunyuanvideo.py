@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-from bytheway.families.family import Family, JointAttentions, MakersDefaults
+from bytheway.families.family import Family, JointAttentions, MakersDefaults, whole_latents
 from bytheway.families.tokens import all_but_dc, of_latents
+
+
+def _frames_made(asked: int, per_latent: int, config: Mapping[str, Any]) -> int:
+    """With an image in the channels, the first latent frame and the four frames that come of it are cut off."""
+    cut = 4 if config.get("image_condition_type") == "latent_concat" else 0
+    return whole_latents(asked, per_latent, config) - cut
+
 
 FAMILY: Final = Family(
     name="HunyuanVideo",
@@ -16,6 +24,7 @@ FAMILY: Final = Family(
     attentions=JointAttentions(re.compile(r"(single_)?transformer_blocks\.\d+\.attn"), of_latents),
     presets=(all_but_dc("hunyuanvideo", 16),),
     pipelines={"HunyuanVideoPipeline": "HunyuanVideo"},
+    frames_made=_frames_made,
     defaults=(
         # HunyuanVideo 1.5, made for 720 lines or for 480.
         MakersDefaults(

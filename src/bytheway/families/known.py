@@ -40,6 +40,8 @@ _FAMILIES: Final[list[Family]] = [
     mochi.FAMILY,
 ]
 WORLD_FILE: Final = "world.json"  # what a model of ours says of itself, in its own folder
+# Under this name a pipeline's config carries the same; diffusers saves what begins so, and passes it to no class.
+WORLD_KEY: Final = "_world"
 
 
 def families() -> tuple[Family, ...]:
@@ -74,9 +76,10 @@ def denoisers_of(model: Model) -> list[nn.Module]:
     """
     from torch import nn
 
-    parts = [getattr(model, name, None) for name in ("unet", "transformer", "transformer_2")]
-    found = [part for part in ([model] if isinstance(model, nn.Module) else parts) if isinstance(part, nn.Module)]
-    empty = [name for name in ("unet", "transformer", "transformer_2") if getattr(model, name, model) is None]
+    names = [name for name in ("unet", "transformer", "transformer_2") if hasattr(model, name)]
+    parts = [model] if isinstance(model, nn.Module) else [getattr(model, name) for name in names]
+    found = [part for part in parts if isinstance(part, nn.Module)]
+    empty = [name for name in names if getattr(model, name) is None]
     if not found and empty:
         raise ByTheWayError(
             f"This {type(model).__name__} has no denoiser, its {empty[0]} is None; load it with one, or give the "
@@ -129,7 +132,7 @@ def preset_for(model: Model) -> Preset:
     name = (world_of(model) or {}).get("preset")
     if name is None:
         return family.presets[0]
-    if name not in presets():
+    if not isinstance(name, str) or name not in presets():
         raise ByTheWayError(f"{WORLD_FILE} of {folder_of(model)} names a preset {name!r}, which there is not.")
     return presets()[name]
 
@@ -161,21 +164,33 @@ def folder_of(model: Model) -> Path | None:
 
 
 def world_of(model: Model) -> dict[str, Any] | None:
-    """What the folder of a pipeline says of the model (`world.json`); None where it says nothing.
+    """What a pipeline carries of its model's own settings, else what the folder it came from says; None for neither.
+
+    A folder says it in `world.json`, or under "_world" in a `model_index.json` that was saved of such a pipeline.
 
     Raises:
         ByTheWayError: the file is damaged.
     """
+    carried = getattr(model, "config", {}).get(WORLD_KEY)
     folder = folder_of(model)
-    file = None if folder is None else folder / WORLD_FILE
-    if file is None or not file.is_file():
+    if carried is None and folder is not None:
+        carried = _read_object(folder, WORLD_FILE)
+        carried = (_read_object(folder, "model_index.json") or {}).get(WORLD_KEY) if carried is None else carried
+    if carried is not None and not isinstance(carried, Mapping):
+        raise ByTheWayError(f"{WORLD_KEY} in model_index.json of {folder} is no JSON object; save the model again.")
+    return None if carried is None else dict(carried)
+
+
+def _read_object(folder: Path, name: str) -> dict[str, Any] | None:
+    file = folder / name
+    if not file.is_file():
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ByTheWayError(f"{WORLD_FILE} of {folder} cannot be read: {error.strerror}.") from error
+        raise ByTheWayError(f"{name} of {folder} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise ByTheWayError(f"{WORLD_FILE} of {folder} is damaged: it holds no JSON object; save the model again.")
+        raise ByTheWayError(f"{name} of {folder} is damaged: it holds no JSON object; save the model again.")
     return content

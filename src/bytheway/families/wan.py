@@ -24,5 +24,6 @@ FAMILY: Final = Family(
         ),
         MakersDefaults({"num_frames": 81, "fps": 16}),
     ),
+    frames_made=lambda asked, per_latent, config: asked // per_latent * per_latent + 1,
     from_video={"WanPipeline": "WanVideoToVideoPipeline"},
 )

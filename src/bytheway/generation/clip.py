@@ -41,12 +41,13 @@ class Clip:
         """The clip itself, or vanilla and enhanced side by side."""
         return self.frames if self.vanilla is None else compared(self.vanilla, self.frames)
 
-    def save(self, path: str | os.PathLike[str], *, scale: int | None = None) -> Path:
+    def save(self, path: str | os.PathLike[str], *, scale: int | None = None, overwrite: bool = False) -> Path:
         """Write what is shown of the clip, together with its settings (`bytheway.clips.read.read_metadata`).
 
         Args:
             path: ends in .mp4, .gif or .webp; without an ending it is a folder of PNGs.
             scale: how many times as long the sides of the frames are made; None: as `comfortable_scale` says.
+            overwrite: replace a file that bytheway did not make.
 
         Returns:
             Where the clip is.
@@ -56,7 +57,8 @@ class Clip:
         """
         frames, path = self.shown(), Path(path)
         scale = scale or comfortable_scale(path, min(frames.shape[1:3]))
-        return save_video(enlarge(frames, scale), path, self.fps, {**self.settings, "scale": scale})
+        settings = {**self.settings, "scale": scale}
+        return save_video(enlarge(frames, scale), path, self.fps, settings, overwrite=overwrite)
 
 
 def comfortable_scale(path: Path, shorter_side: int) -> int:

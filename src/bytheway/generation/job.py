@@ -39,7 +39,8 @@ class Job:
         request: what was asked for.
         profile: of the pipeline.
         clips: what is to be made, in this order.
-        num_frames: of a clip.
+        num_frames: of a clip that is made.
+        frames_asked: what the pipeline is asked for, so that it makes so many.
         width, height: in pixels.
         steps: denoising steps of the schedule.
         steps_run: how many of them are run: all but those that a run from a video begins after.
@@ -55,6 +56,7 @@ class Job:
     profile: Profile
     clips: tuple[PlannedClip, ...]
     num_frames: int
+    frames_asked: int
     width: int
     height: int
     steps: int
@@ -88,6 +90,10 @@ def check(request: Request, model: VideoPipeline | Profile) -> Job:
         num_frames, fps = _frames_from(video, request.num_frames, num_frames, profile), video.fps
         strength = profile.call.defaults.get("strength") if strength is None else strength
     _check_limits(num_frames, steps, profile)
+    frames_asked = num_frames
+    if video is None:
+        frames_asked = _asked_for(num_frames, profile)
+        num_frames = profile.frames_made(frames_asked)
     steps_run = int(steps * (1.0 if strength is None else strength))
     if steps_run < 1:
         raise ByTheWayError(
@@ -103,6 +109,7 @@ def check(request: Request, model: VideoPipeline | Profile) -> Job:
         profile=profile,
         clips=tuple(PlannedClip(index, *each) for index, each in enumerate(product(request.prompts, seeds))),
         num_frames=num_frames,
+        frames_asked=frames_asked,
         width=width,
         height=height,
         steps=steps,
@@ -116,10 +123,18 @@ def check(request: Request, model: VideoPipeline | Profile) -> Job:
     )
 
 
-def changes_to_inputs(job: Job) -> list[str]:
-    """What was done to the images or the video of a job before a clip starts from them, in sentences."""
+def other_frames(job: Job) -> list[str]:
+    """A sentence where the model makes another number of frames than is asked for; none where it does not."""
+    asked = job.request.num_frames or job.num_frames
+    if job.video is not None or job.num_frames == asked:
+        return []
+    return [f"This model ({job.profile.pipeline}) makes {job.num_frames} frames where {asked} are asked for."]
+
+
+def changes_to_request(job: Job) -> list[str]:
+    """What is made otherwise than asked for, or of other images or another video than were given, in sentences."""
     sizes = {still.name: still.image.size for still in job.request.images}
-    said = []
+    said = other_frames(job)
     if job.video is not None:
         count, height, width, _ = job.video.frames.shape
         sizes[job.video.name] = width, height
@@ -150,6 +165,12 @@ def _check_limits(num_frames: int, steps: int, profile: Profile) -> None:
         )
     if profile.longest_schedule is not None and steps > profile.longest_schedule:
         raise ByTheWayError(f"steps is {steps}; this model's schedule has {profile.longest_schedule}.", setting="steps")
+
+
+def _asked_for(num_frames: int, profile: Profile) -> int:
+    """What to ask for so that so many frames are made, where there is such a number; else that itself."""
+    beyond = range(num_frames, num_frames + 2 * profile.frames_per_latent)
+    return next((asked for asked in beyond if profile.frames_made(asked) == num_frames), num_frames)
 
 
 def _frames_from(video: VideoInput, asked: int | None, most: int, profile: Profile) -> int:

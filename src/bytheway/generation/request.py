@@ -18,6 +18,8 @@ from bytheway.errors import ByTheWayError
 # What Python makes of bytes on the command line that are no UTF-8.
 _UNDECODED: Final = re.compile("[\ud800-\udfff]")
 
+MOST_CLIPS: Final = 100_000  # of a run: weeks of work for any machine
+
 
 def drawn_seed() -> int:
     """A seed in [0, 2^32) for a run that is given none; the global generators of torch and NumPy stay as they are."""
@@ -93,6 +95,11 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ByTheWayError(f"{name} is {value}; it must be at least 1.", setting=name)
+        if len(self.prompts) * self.num_videos > MOST_CLIPS:
+            raise ByTheWayError(
+                f"{len(self.prompts) * self.num_videos} clips are too many for one run; ask for at most {MOST_CLIPS}.",
+                setting="num_videos",
+            )
         # In float32, and the longest there can be: memory is counted in 63 bits.
         if 3 * 4 * math.prod(side or 1 for side in (self.num_frames, self.width, self.height)) >= 2**63:
             raise ByTheWayError("A clip of so many frames or pixels fits into no memory; ask for fewer.")

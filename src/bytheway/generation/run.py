@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -18,10 +19,10 @@ import numpy as np
 
 import bytheway
 from bytheway.clips.frames import Frames
-from bytheway.errors import ByTheWayError, is_out_of_memory
+from bytheway.errors import ByTheWayError, ByTheWayWarning, is_out_of_memory
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.clip import Clip, compared
-from bytheway.generation.job import Job, PlannedClip, check
+from bytheway.generation.job import Job, PlannedClip, check, other_frames
 from bytheway.generation.request import Request
 from bytheway.generation.sample import Sampler, Step
 from bytheway.models.profile import profile_of
@@ -52,7 +53,7 @@ def generate(
         ByTheWayError: the request cannot be met; while the clips are made, also for a pipeline that is at work.
 
     >>> pipe = load("diorama")  # doctest: +SKIP
-    >>> for clip in generate(pipe, "a red ball bouncing on grass", seed=1):  # doctest: +SKIP
+    >>> for clip in generate(pipe, "a red ball rolling to the right on grass", seed=1):  # doctest: +SKIP
     ...     clip.save("ball.mp4")
     """
     profile = profile_of(pipe)
@@ -61,7 +62,10 @@ def generate(
         request = Request(prompts, **{"config": profile.preset.config, **settings})
     elif settings:
         raise ByTheWayError(f"The request says everything; put {', '.join(settings)} into it.")
-    return make_clips(pipe, check(request, profile), on_step)
+    job = check(request, profile)
+    for change in other_frames(job):
+        warnings.warn(change, ByTheWayWarning, stacklevel=2)
+    return make_clips(pipe, job, on_step)
 
 
 def make_clips(pipe: VideoPipeline, job: Job, on_step: OnStep | None = None) -> Iterator[Clip]:
@@ -128,12 +132,20 @@ def _clips(pipe: VideoPipeline, job: Job, planned: tuple[PlannedClip, ...], on_s
     enhanced, record = sample(job.request.config)
     seconds = (time.perf_counter() - start) / len(planned)
     return [
-        Clip(frames, beside, record, job.fps, seconds, _settings(pipe, job, clip, len(planned)))
+        Clip(
+            frames,
+            beside,
+            record,
+            job.fps,
+            seconds,
+            # As many frames as there are, whatever the model was thought to make.
+            settings_of(pipe, job, clip, len(planned)) | {"num_frames": len(frames)},
+        )
         for frames, beside, clip in zip(enhanced, vanilla, planned, strict=True)
     ]
 
 
-def _settings(pipe: VideoPipeline, job: Job, clip: PlannedClip, batch_size: int) -> dict[str, Any]:
+def settings_of(pipe: VideoPipeline, job: Job, clip: PlannedClip, batch_size: int) -> dict[str, Any]:
     """What makes a clip again, ready for JSON."""
     import torch
 

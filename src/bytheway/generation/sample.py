@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from bytheway.clips.frames import Frames, as_frames
+from bytheway.clips.frames import Frames, NotFiniteError, as_frames
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.free_init import free_init
 from bytheway.generation.job import Job, PlannedClip
+from bytheway.generation.not_finite import explained
 from bytheway.models.sources import first_line
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Sampler:
             settings = {
                 "prompt": _each([clip.prompt for clip in clips]),
                 "negative_prompt": None if negative is None else _each([negative] * len(clips)),
-                "num_frames": job.num_frames,
+                "num_frames": job.frames_asked,
                 "height": job.height,
                 "width": job.width,
                 "steps": job.steps,
@@ -93,7 +94,10 @@ class Sampler:
             }
             preparing.enter_context(_PREPARING)
             result = self.pipe(**job.profile.call.arguments(settings))
-        return [as_frames(video) for video in result.frames[: len(clips)]], run.record if run else None
+        try:
+            return [as_frames(video) for video in result.frames[: len(clips)]], run.record if run else None
+        except NotFiniteError as error:
+            raise explained(error, self.pipe) from error
 
     @contextmanager
     def _process_wide_state(self) -> Iterator[None]:
@@ -105,7 +109,7 @@ class Sampler:
         with _PROCESS_WIDE, _own_randomness(self.pipe, self.clips[0].seed), _text_model(self.pipe):
             yield
 
-    def _method(self, config: ByTheWayConfig | None) -> AbstractContextManager[Run | None]:
+    def _method(self, config: ByTheWayConfig | None) -> AbstractContextManager[Run[Record | None] | None]:
         from bytheway.apply.api import enhanced, observe
 
         if config is not None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Sequence
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bytheway.errors import ByTheWayError
 from bytheway.families.animatediff import EARLY
 from bytheway.families.family import Start
-from bytheway.families.known import families, known_models
+from bytheway.families.known import WORLD_KEY, families, known_models, world_of
 from bytheway.families.pipeline import VideoPipeline
-from bytheway.models.checkpoints import kind_of, read_tensors
+from bytheway.models.checkpoints import kind_of, other_kind, read_tensors
+from bytheway.models.components import check_components, read_pipeline
 from bytheway.models.lora import add_loras
 from bytheway.models.motion import animate, load_motion_adapter
 from bytheway.models.placement import resolve_device, resolve_dtype
@@ -57,7 +56,8 @@ def load(
         motion_adapter: for image models: a folder, hub id or file of AnimateDiff's motion modules; a file of a hub
             repository is `owner/name:file`.
         lora: folders, hub ids or files of LoRAs, each optionally followed by `=weight`; they come on top of those that
-            belong to the motion adapter.
+            belong to the motion adapter. One of those given here as well is put on once, with the weight given here;
+            with the weight 0 it is left out.
         start: what clips start from beside the prompt: "image", "sketch" or "video".
         controlnet: for images and sketches: SparseCtrl's weights, a known name, folder or hub id.
         device: where to put it; by default the accelerator of this machine, else the CPU.
@@ -74,10 +74,13 @@ def load(
     precision = resolve_dtype(dtype, target)
     named = find_model(model)
     pipe = _pipeline(model, motion_adapter, precision)
-    _check_pipeline(pipe, model)
+    check_components(pipe, model)
+    world = world_of(pipe)
     pipe = starting_from(pipe, start, controlnet or (named.controlnet if named else None), precision)
+    if world is not None:  # travels with the pipeline from here on, also where that is saved
+        pipe.register_to_config(**{WORLD_KEY: world})
     known = known_model_of(pipe)
-    add_loras(pipe, [*(known.lora if known else ()), *lora])
+    add_loras(pipe, lora, own=known.lora if known else ())
     with reading(model):  # parts whose weights were not all there have nothing to be moved
         moved: VideoPipeline = pipe.to(target)
     return moved
@@ -99,36 +102,6 @@ def _pipeline(model: str, motion_adapter: str | None, dtype: torch.dtype) -> Dif
     if is_hub_id(model):
         return _from_diffusers(model, motion_adapter, dtype)
     raise ByTheWayError(_unknown(model), setting="model")
-
-
-def _check_pipeline(pipe: Any, model: str) -> None:
-    """Raise ByTheWayError for what diffusers loads without a word and what cannot be run."""
-    for name, part in pipe.components.items():
-        # Where files are missing, transformers makes one without words.
-        if name.startswith("tokenizer") and part is not None and len(part) <= len(part.all_special_ids):
-            raise ByTheWayError(f"The {name} of {model} has no vocabulary; download or save the model again.")
-    _check_prompt_length(pipe, model)
-    scaling = getattr(getattr(pipe, "vae", None), "config", {}).get("scaling_factor", 1.0)
-    if not isinstance(scaling, Real) or not math.isfinite(scaling) or not scaling:
-        raise ByTheWayError(
-            f"The scaling_factor in vae/config.json of {model} is {scaling!r}, which is no number to divide by; "
-            "download or save the model again."
-        )
-
-
-def _check_prompt_length(pipe: Any, model: str) -> None:
-    """Raise ByTheWayError where CLIP's tokenizer does not say up to which length pipelines have to fill prompts.
-
-    Where another text encoder comes first, pipelines know it by themselves.
-    """
-    config: Any = getattr(getattr(pipe, "text_encoder", None), "config", None)
-    if getattr(config, "model_type", None) != "clip_text_model":
-        return
-    if pipe.tokenizer.model_max_length not in range(1, config.max_position_embeddings + 1):
-        raise ByTheWayError(
-            f"The tokenizer of {model} has no model_max_length in its tokenizer_config.json that the text encoder "
-            "takes; download or save the model again."
-        )
 
 
 def _packaged(name: str, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:
@@ -161,7 +134,7 @@ def _from_diffusers(location: str, motion_adapter: str | None, dtype: torch.dtyp
     if _is_video(index):
         if motion_adapter is not None:
             raise ByTheWayError(_WITH_MOTION.format(model=location, motion_adapter=motion_adapter))
-        return _from_class(location, index.get("_class_name"), dtype)
+        return _from_class(location, index, dtype)
     if _denoiser(index) != "UNet2DConditionModel":
         raise ByTheWayError(
             f"{location} is a {index.get('_class_name')}, which bytheway does not know; give a video pipeline, or a "
@@ -200,32 +173,49 @@ def _class(component: Any) -> str | None:
     return component[1] if is_pair and isinstance(component[1], str) else None
 
 
-def _from_class(location: str, class_name: Any, dtype: torch.dtype) -> DiffusionPipeline:
+def _from_class(location: str, index: dict[str, Any], dtype: torch.dtype) -> DiffusionPipeline:
     """The pipeline by the class, of diffusers or of our own, that its model_index.json names."""
     import diffusers
 
     from bytheway.models import videocrafter
 
+    class_name = index.get("_class_name")
     home = videocrafter if class_name in videocrafter.__all__ else diffusers
     pipeline_class: Any = getattr(home, str(class_name), None)
     is_pipeline = inspect.isclass(pipeline_class) and issubclass(pipeline_class, diffusers.DiffusionPipeline)
     if not is_pipeline:
         raise ByTheWayError(f"{location} needs {class_name}, which is no pipeline of this version of diffusers.")
-    with reading(location):
-        return pipeline_class.from_pretrained(location, dtype=dtype)
+    pipe = read_pipeline(pipeline_class, location, dtype)
+    if WORLD_KEY in index:  # of a repository of the hub, which is no folder
+        pipe.register_to_config(**{WORLD_KEY: index[WORLD_KEY]})
+    return pipe
 
 
 def _animate(location: str, is_xl: bool, motion_adapter: str, dtype: torch.dtype) -> DiffusionPipeline:
     """An image model of the Stable Diffusion 1.5 or XL family with a motion adapter."""
     from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
+    config = read_json(location, "unet/config.json") or {}
+    _check_channels(config.get("in_channels"), config.get("out_channels"), location)
     adapter = load_motion_adapter(motion_adapter, dtype)
-    with reading(location):
-        if is_xl:
-            image = StableDiffusionXLPipeline.from_pretrained(location, dtype=dtype)
-        else:
-            image = StableDiffusionPipeline.from_pretrained(location, dtype=dtype, **_WITHOUT_SAFETY_CHECKER)
+    if is_xl:
+        image = read_pipeline(StableDiffusionXLPipeline, location, dtype)
+    else:
+        image = read_pipeline(StableDiffusionPipeline, location, dtype, **_WITHOUT_SAFETY_CHECKER)
     return animate(image, location, adapter, motion_adapter)
+
+
+def _check_channels(channels_in: int | None, channels_out: int | None, source: str | Path) -> None:
+    """Raise ByTheWayError for an image model that needs more than a prompt.
+
+    The UNets of inpainting and InstructPix2Pix see latents of an image beside the noisy ones.
+    """
+    if channels_in != channels_out:
+        raise ByTheWayError(
+            f"The UNet of {source} takes {channels_in} channels and makes {channels_out}, as those for inpainting and "
+            "InstructPix2Pix do, which motion adapters do not fit; give a text-to-image model.",
+            setting="model",
+        )
 
 
 def _from_checkpoint(path: Path, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:
@@ -239,19 +229,19 @@ def _from_checkpoint(path: Path, motion_adapter: str | None, dtype: torch.dtype)
     kind = kind_of(names)
     if kind == "videocrafter":
         return _videocrafter(path, motion_adapter, dtype)
-    if kind == "motion":
-        raise ByTheWayError(
-            f"{path} holds motion modules; give it as the motion adapter of a model.", setting="motion_adapter"
-        )
-    if kind == "lora":
-        raise ByTheWayError(f"{path} holds a LoRA; give it as one, on top of a model.", setting="lora")
-    if kind == "other" or not any(name.startswith("cond_stage_model.transformer.") for name in names):
+    if kind != "image":
+        raise other_kind(path, kind, "is no checkpoint of a Stable Diffusion 1.5 model with its text encoder")
+    if not any(name.startswith("cond_stage_model.transformer.") for name in names):
         raise ByTheWayError(f"{path} is no checkpoint of a Stable Diffusion 1.5 model with its text encoder.")
     if motion_adapter is None:
         raise ByTheWayError(f"{path} holds an image model; {_GIVE_MOTION}", setting="motion_adapter")
+    first, last = (names.get(f"model.diffusion_model.{layer}.weight") for layer in ("input_blocks.0.0", "out.2"))
+    if first is not None and last is not None:
+        _check_channels(first.shape[1], last.shape[0], path)
     adapter = load_motion_adapter(motion_adapter, dtype)
     with reading(f"{path} (whose tokenizer and configuration come from the hub)"):
         image = StableDiffusionPipeline.from_single_file(str(path), dtype=dtype, **_WITHOUT_SAFETY_CHECKER)
+    check_components(image, str(path))
     return animate(image, str(path), adapter, motion_adapter)
 
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bytheway.errors import ByTheWayError
+from bytheway.errors import ByTheWayError, ByTheWayWarning
 from bytheway.families.animatediff import ANIMATED
 from bytheway.families.family import SamplerDefaults
-from bytheway.models.checkpoints import diffusers_motion_names, kind_of, motion_adapter_config, read_tensors
+from bytheway.models.checkpoints import (
+    diffusers_motion_names,
+    kind_of,
+    motion_adapter_config,
+    other_kind,
+    position_tables,
+    read_tensors,
+)
+from bytheway.models.components import check_config, check_whole, from_pretrained
 from bytheway.models.registry import model_of_parts
 from bytheway.models.sources import downloaded, existing_path, hub_file_of, is_hub_id, read_json, reading
 
@@ -39,8 +48,11 @@ def load_motion_adapter(source: str, dtype: torch.dtype) -> MotionAdapter:
     config = read_json(source, "config.json")
     if config is None or config.get("_class_name") != "MotionAdapter":
         raise ByTheWayError(f"{source} holds no motion adapter: its config.json does not say MotionAdapter.")
+    check_config(config, f"config.json of {source}")
     with reading(source):
-        return MotionAdapter.from_pretrained(source, dtype=dtype)
+        read: MotionAdapter = from_pretrained(MotionAdapter, source, dtype=dtype)
+    check_whole(read, "motion adapter", source)
+    return read
 
 
 def animate(image: Any, image_name: str, adapter: MotionAdapter, adapter_name: str) -> DiffusionPipeline:
@@ -55,7 +67,10 @@ def animate(image: Any, image_name: str, adapter: MotionAdapter, adapter_name: s
     _check_fit(image, image_name, adapter, adapter_name)
     known = model_of_parts(adapter_name)
     sampler = known.sampler if known is not None else SamplerDefaults()
-    scheduler = getattr(diffusers, sampler.scheduler).from_config(image.scheduler.config, **sampler.scheduler_config)
+    with reading(image_name):  # which checks what its scheduler says no better than to compute with it
+        scheduler = getattr(diffusers, sampler.scheduler).from_config(
+            image.scheduler.config, **sampler.scheduler_config
+        )
     # PIA's motion modules come with a convolution that takes an image beside the latents.
     name = "PIAPipeline" if adapter.config.conv_in_channels else ANIMATED[type(image).__name__]
     pipeline_class = getattr(diffusers, name, None)
@@ -87,15 +102,32 @@ def _from_file(path: Path) -> MotionAdapter:
     from diffusers import MotionAdapter
 
     tensors = read_tensors(path)
-    if kind_of(tensors) != "motion":
-        raise ByTheWayError(f"{path} holds no motion modules; give a file or folder of AnimateDiff's motion modules.")
+    kind = kind_of(tensors)
+    if kind != "motion":
+        nothing = "holds no motion modules; give a file or folder of AnimateDiff's motion modules"
+        raise other_kind(path, kind, nothing)
+    if any(".resnets." in name for name in tensors):  # a training's own checkpoint, of the whole UNet
+        warnings.warn(
+            f"{path} holds a whole UNet; its motion modules are taken, and the weights of its image model left out.",
+            ByTheWayWarning,
+            stacklevel=5,
+        )
+        tensors = {name: tensor for name, tensor in tensors.items() if ".motion_modules." in name}
     with reading(path):
         adapter = MotionAdapter.from_config(_config_beside(path) or motion_adapter_config(tensors))
+        tables = position_tables(tensors)
     weights = diffusers_motion_names(tensors)
     expected = {name: tensor.shape for name, tensor in adapter.state_dict().items() if "pos_embed" not in name}
-    if {name: tensor.shape for name, tensor in weights.items()} != expected:
-        raise ByTheWayError(f"{path} holds motion modules of an unknown layout: its tensors are not a MotionAdapter's.")
-    adapter.load_state_dict(weights, strict=False)
+    found = {name: tensor.shape for name, tensor in weights.items()}
+    if found != expected:
+        one = min(name for name, _ in found.items() ^ expected.items())
+        raise ByTheWayError(
+            f"{path} holds motion modules of an unknown layout: {one} is missing, of another shape or too many."
+        )
+    ours = adapter.state_dict()
+    if any(ours[name].shape != table.shape for name, table in tables.items()):
+        raise ByTheWayError(f"{path} holds tables of positions of different lengths, which diffusers does not have.")
+    adapter.load_state_dict(weights | tables, strict=False)
     return adapter
 
 

@@ -114,6 +114,10 @@ class Profile:
         """How many latent frames a clip of so many frames has."""
         return (num_frames - 1) // self.frames_per_latent + 1
 
+    def frames_made(self, num_frames: int) -> int:
+        """How many frames a clip that starts from no video has where so many are asked for."""
+        return self.family.frames_made(num_frames, self.frames_per_latent, self.denoiser.config)  # type: ignore[arg-type]
+
     def unknown_words(self, prompt: str) -> list[str]:
         """The words of a prompt that the model has never read; none for a model that knows a whole language."""
         known = self.defaults.vocabulary

@@ -124,7 +124,8 @@ def _said(error: BaseException, source: str | Path) -> str:
                 return f"The weights of {source} are damaged or cut short; download or save them again."
             case pickle.UnpicklingError():
                 return f"{source} holds something other than tensors, which is not opened; convert it to safetensors."
-    return f"{source} cannot be loaded: {first_line(error)}"
+    said = first_line(error).removesuffix(".")
+    return f"{source} cannot be loaded: a file is missing or damaged, or does not go with the others ({said})."
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -134,6 +135,13 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says: its first line, with the second where that is only announced; its class where it is mute."""
-    lines = [line.strip() for line in str(error).strip().splitlines()]
-    return " ".join(lines[: 2 if lines[0].endswith(":") else 1]) if lines else type(error).__name__
+    """What an error says: its first line, with the second where that is only announced.
+
+    Its class stands before it where it is raised by Python itself and says little alone, such as a missing key.
+    """
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [""]
+    said = " ".join(lines[: 2 if lines[0].endswith(":") else 1]).removesuffix(":")
+    name = type(error).__name__
+    if not said:
+        return name
+    return f"{name}: {said}" if isinstance(error, (ArithmeticError, LookupError, TypeError)) else said

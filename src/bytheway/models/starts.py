@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from bytheway.errors import ByTheWayError
 from bytheway.families.family import Start
 from bytheway.families.known import families, known_models
+from bytheway.models.checkpoints import kind_of, other_kind, read_tensors
+from bytheway.models.components import check_config, check_whole, from_pretrained
 from bytheway.models.registry import find_model
 from bytheway.models.signature import call_signature
 from bytheway.models.sources import existing_path, is_hub_id, read_json, reading
@@ -125,14 +127,21 @@ def _load_controlnet(pipe: Any, controlnet: str, dtype: torch.dtype) -> Any:
     if existing_path(source) is None and not is_hub_id(source):
         names = ", ".join(model.name for model in known_models() if model.controlnet)
         raise ByTheWayError(f"There is no ControlNet {source!r}; give {names}, a folder or a hub id (owner/name).")
+    path = existing_path(source)
+    if path is not None and path.is_file():
+        kind = kind_of(read_tensors(path, names_only=True))
+        raise other_kind(source, kind, "is a file; give SparseCtrl as a folder or hub id in diffusers' format")
     config = read_json(source, "config.json")
     if config is None or config.get("_class_name") != SparseControlNetModel.__name__:
         raise ByTheWayError(
             f"{source} holds no SparseCtrl: its config.json does not say {SparseControlNetModel.__name__}."
         )
     _check_fit(pipe, source, config)
+    check_config(config, f"config.json of {source}")
     with reading(source):
-        return SparseControlNetModel.from_pretrained(source, dtype=dtype)
+        made = from_pretrained(SparseControlNetModel, source, dtype=dtype)
+    check_whole(made, "ControlNet", source)
+    return made
 
 
 def _check_fit(pipe: Any, source: str, config: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Fused kernels, each held against `bytheway.method`; they are imported where they are first used.
 
 The Triton kernels have been run in Triton's interpreter only, which shows that they are right and nothing of their
-speed; for NVIDIA GPUs they have been compiled.
+speed; for NVIDIA GPUs they have been compiled. On a GPU their first use is held against whole maps (`triton.trial`).
 """
 
 import os
@@ -12,6 +12,8 @@ from importlib.util import find_spec
 
 import torch
 from torch import Tensor
+
+from bytheway.errors import ByTheWayWarning
 
 MAX_FRAMES = 64
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -56,6 +58,10 @@ def _reaches_gpu() -> bool:
 
         driver.active.get_current_device()
     except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
-        warnings.warn(f"Attention is slower than it could be, because Triton does not work: {error}", stacklevel=2)
+        warnings.warn(
+            f"Attention is slower than it could be, because Triton does not work: {error}",
+            ByTheWayWarning,
+            stacklevel=2,
+        )
         return False
     return True

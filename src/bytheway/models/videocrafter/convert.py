@@ -22,7 +22,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from bytheway.errors import ByTheWayError
 from bytheway.files import check_vacant, written
-from bytheway.models.checkpoints import kind_of, read_tensors
+from bytheway.models.checkpoints import kind_of, other_kind, read_tensors
 from bytheway.models.registry import VOCABULARY, VOCABULARY_FILES
 from bytheway.models.sources import existing_path, is_hub_id, read_json, reading
 from bytheway.models.videocrafter.official import Part, left_out, text_parts, unet_parts, vae_parts
@@ -183,10 +183,10 @@ def _clip_tokenizer(source: str, config: Any) -> CLIPTokenizer:
 def _matched(checkpoint: Path, models: Mapping[str, Any]) -> dict[str, Weights]:
     """The parameters of each model by their names there, as views on the checkpoint's tensors."""
     tensors = read_tensors(checkpoint)
-    if kind_of(tensors) != "videocrafter":
-        raise ByTheWayError(
-            f"{checkpoint} is no checkpoint of VideoCrafter2: it holds no UNet with its temporal layers."
-        )
+    kind = kind_of(tensors)
+    if kind != "videocrafter":
+        nothing = "is no checkpoint of VideoCrafter2: it holds no UNet with its temporal layers"
+        raise other_kind(checkpoint, kind if kind == "videocrafter1" else "other", nothing)
     unet, text_encoder = models["unet"], models["text_encoder"]
     parts = {
         "unet": unet_parts(unet.state_dict(), unet.config.layers_per_block),
