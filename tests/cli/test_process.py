@@ -51,6 +51,7 @@ sys.meta_path.insert(0, Look())
 @pytest.mark.parametrize("module", ["typer", "bytheway.cli", "numpy", "torch"])
 def test_an_interrupt_while_it_imports_shows_no_traceback(module: str) -> None:
     interrupt = f"""
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, also where this runs in the background
 class Interrupt:
     def find_spec(self, name, *rest):
         if name == {module!r}:
