@@ -1,5 +1,6 @@
-"""Files and folders that are written wholly or not at all, and whether they can be."""
+"""Files and folders that are written wholly or not at all, and whether they can be; JSON that may be damaged."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -7,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bytheway.errors import ByTheWayError
 
@@ -51,6 +52,25 @@ def write_text(path: Path, text: str) -> None:
     """
     with written(path) as draft:
         draft.write_text(text, encoding="utf-8")
+
+
+def read_json_object(path: Path, name: str) -> dict[str, Any] | None:
+    """The JSON object in a file, which errors call by `name`; None where there is no such file.
+
+    Raises:
+        ByTheWayError: the file cannot be read, or holds no JSON object.
+    """
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ByTheWayError(f"{name} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise ByTheWayError(f"{name} is damaged: it holds no JSON object; download or save it again.")
+    return content
 
 
 def check_file(path: Path) -> None:

@@ -223,11 +223,10 @@ def _scoped(model: Model, applied: Applied) -> Iterator[Run[Any]]:
         present, earlier = _applied_to(model), applied.earlier()
         for installation in Installation.all_on(model):
             installation.end(applied)
-        if present is not None and present.open:
-            pass  # another block, which began after this one and outlasts it
-        elif earlier is not None:
+        outlasted = present is not None and present.open  # by another block, which began after this one
+        if earlier is not None and not outlasted:
             _put(model, earlier)
-        else:
+        elif not outlasted:
             for installation in Installation.all_on(model):  # the block may have removed it on its own
                 installation.drop(model)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +21,7 @@ from bytheway.families import (
 )
 from bytheway.families.family import UNMEASURED, Family, KnownModel, Preset
 from bytheway.families.pipeline import Model
+from bytheway.files import read_json_object
 
 if TYPE_CHECKING:
     from torch import nn
@@ -174,23 +174,10 @@ def world_of(model: Model) -> dict[str, Any] | None:
     carried = getattr(model, "config", {}).get(WORLD_KEY)
     folder = folder_of(model)
     if carried is None and folder is not None:
-        carried = _read_object(folder, WORLD_FILE)
-        carried = (_read_object(folder, "model_index.json") or {}).get(WORLD_KEY) if carried is None else carried
+        carried = read_json_object(folder / WORLD_FILE, f"{WORLD_FILE} of {folder}")
+        if carried is None:
+            index = read_json_object(folder / "model_index.json", f"model_index.json of {folder}")
+            carried = (index or {}).get(WORLD_KEY)
     if carried is not None and not isinstance(carried, Mapping):
         raise ByTheWayError(f"{WORLD_KEY} in model_index.json of {folder} is no JSON object; save the model again.")
     return None if carried is None else dict(carried)
-
-
-def _read_object(folder: Path, name: str) -> dict[str, Any] | None:
-    file = folder / name
-    if not file.is_file():
-        return None
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ByTheWayError(f"{name} of {folder} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise ByTheWayError(f"{name} of {folder} is damaged: it holds no JSON object; save the model again.")
-    return content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bytheway.errors import ByTheWayError, is_out_of_memory
+from bytheway.files import read_json_object
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _HUB_FILE = re.compile(rf"({_HUB_ID.pattern}):(\S+)")
@@ -57,17 +57,7 @@ def read_json(location: str, file: str) -> dict[str, Any] | None:
     """
     folder = existing_path(location)
     path = folder / file if folder is not None else hub_file(location, file)
-    if path is None or not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ByTheWayError(f"{file} of {location} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise ByTheWayError(f"{file} of {location} is damaged: it holds no JSON object; download or save it again.")
-    return content
+    return None if path is None else read_json_object(path, f"{file} of {location}")
 
 
 def hub_file(repository: str, file: str) -> Path | None:
