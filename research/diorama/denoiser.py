@@ -52,7 +52,9 @@ class Denoising(nn.Module):
         """
         noisy = self.scheduler.add_noise(latents, noise, timesteps)
         velocity = self.scheduler.get_velocity(latents, noise, timesteps)
-        with torch.autocast(latents.device.type, torch.bfloat16), strided_positions(self.unet, stride):
+        # On two cores without AMX, bfloat16 under autocast makes a step of clips 1.3 times slower than float32.
+        half = torch.autocast(latents.device.type, torch.bfloat16, enabled=latents.device.type != "cpu")
+        with half, strided_positions(self.unet, stride):
             context = self.text_encoder(token_ids).last_hidden_state
             if latents.ndim == 5:
                 context = context.repeat_interleave(latents.shape[2], dim=0)
