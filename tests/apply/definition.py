@@ -49,20 +49,27 @@ def filtered_values(pattern: str, frames: int, per_frame: int) -> Definition:
     """Motion enhancement alone.
 
     Args:
-        pattern: matches the paths of the value projections.
+        pattern: matches the paths of the attentions.
         frames, per_frame: of their tokens: frame after frame, so many tokens of a frame together.
     """
 
     def definition(pipe: Any, config: ByTheWayConfig) -> Any:
         assert config.alpha == 0
+        gain = torch.where(high_band(frames, config.tau), config.beta, 1.0).double()[:, None, None]
 
-        def filtered(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-            values = output.double().unflatten(1, (frames, per_frame))
-            gain = torch.where(high_band(frames, config.tau), config.beta, 1.0).double()[:, None, None]
-            return torch.fft.ifft(torch.fft.fft(values, dim=1) * gain, dim=1).real.flatten(1, 2).to(output.dtype)
+        def filtered(value: Tensor) -> Tensor:
+            spectrum = torch.fft.fft(value.double().unflatten(1, (frames, per_frame)), dim=1)
+            return torch.fft.ifft(spectrum * gain, dim=1).real.flatten(1, 2).to(value.dtype)
 
-        modules = matching(pipe, pattern).values()
-        return removed_after(module.register_forward_hook(filtered) for module in modules)
+        def fused(query_key_value: Tensor) -> Tensor:
+            query, key, value = query_key_value.chunk(3, dim=-1)
+            return torch.cat([query, key, filtered(value)], dim=-1)
+
+        return removed_after(
+            module.register_forward_hook(lambda module, args, output, change=change: change(output))
+            for name, change in (("to_v", filtered), ("to_qkv", fused))
+            for module in matching(pipe, rf"{pattern}\.{name}").values()
+        )
 
     return definition
 

@@ -52,7 +52,7 @@ def wan() -> Subject:
     """Hooks on the value projections of joint attention."""
     pipe, call = FACTORIES["wan"]()
     attended = r"blocks\.\d\.attn1"
-    return Subject(pipe, call, attended, filtered_values(attended + r"\.to_v", 4, 6), False, "transformer")
+    return Subject(pipe, call, attended, filtered_values(attended, 4, 6), False, "transformer")
 
 
 SUBJECTS: Final = {make.__name__: make() for make in (animatediff, wan)}
@@ -72,6 +72,7 @@ class State:
     cached: bool = False
     cast: bool = False
     sliced: bool = False
+    fused: bool = False
     own_processors: bool = False
     wrapped: list[tuple[Any, Any]] = field(default_factory=list)
 
@@ -219,6 +220,20 @@ def slice_on(state: State) -> None:
     state.sliced, state.own_processors = True, False
 
 
+def fuse(state: State) -> None:
+    """Another projection in the place of three, which stay beside it."""
+    require(not state.subject.temporal and state.weights_at_hand)
+    require(not (state.fused or state.lora or state.cast or state.cached))
+    denoiser_of(state.pipe).fuse_qkv_projections()
+    state.fused = True
+
+
+def unfuse(state: State) -> None:
+    require(state.fused and state.weights_at_hand and not (state.cast or state.cached))
+    denoiser_of(state.pipe).unfuse_qkv_projections()
+    state.fused = False
+
+
 class Keeping(AttnProcessor2_0):
     """A processor of somebody's own."""
 
@@ -291,7 +306,7 @@ def from_pipe(state: State) -> None:
 
 def save_and_load(state: State) -> None:
     require(state.offloaded is None)
-    require(not (state.lora or state.cast or state.wrapped or state.ip_adapter or state.free_noise))
+    require(not (state.lora or state.cast or state.wrapped or state.ip_adapter or state.free_noise or state.fused))
     with TemporaryDirectory() as folder:
         state.pipe.save_pretrained(folder)
         absent = {name: None for name, component in state.pipe.components.items() if component is None}
@@ -324,6 +339,8 @@ TECHNIQUES: Final[Mapping[str, Callable[[State], None]]] = {
         ip_adapter_on,
         ip_adapter_off,
         slice_on,
+        fuse,
+        unfuse,
         own_processors,
         usual_processors,
         wrap,
