@@ -29,7 +29,8 @@ ARROWS: Mapping[str, set[str]] = {
     "training": {"families"},
     "models": {"families"},
     "generation": {"models", "apply", "clips"},
-    "cli": {"generation"},
+    "evaluation": {"generation"},
+    "cli": {"evaluation"},
     "__main__": {"cli"},
 }
 # The face of the package names what is public, wherever it is, and imports it when it is asked for.
