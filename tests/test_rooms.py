@@ -29,6 +29,7 @@ ARROWS: Mapping[str, set[str]] = {
     "training": {"families"},
     "models": {"families"},
     "generation": {"models", "apply", "clips"},
+    "evaluation": {"generation", "record"},
     "cli": {"generation"},
     "__main__": {"cli"},
 }
