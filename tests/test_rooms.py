@@ -29,7 +29,7 @@ ARROWS: Mapping[str, set[str]] = {
     "training": {"families"},
     "models": {"families"},
     "generation": {"models", "apply", "clips"},
-    "evaluation": {"generation"},
+    "evaluation": {"generation", "record"},
     "cli": {"evaluation"},
     "__main__": {"cli"},
 }

@@ -1,5 +1,5 @@
-"""How good clips are: measures of them, what they say of two sets of clips, and experiments that make the clips.
+"""What clips are worth: measures of finished clips, anybody's, and what they say of two sets of them.
 
-Numbers come with their uncertainty, which is that over prompts. Nothing here imports torch before a measure or a model
-needs it. May import `generation`, `record` and below.
+`measures` has the measures, each a file; `scores` are theirs of many clips, `comparison` is of pairs, and `experiment`
+makes the clips. Numbers come with their uncertainty over prompts. May import `generation`, `record` and what is below.
 """
