@@ -12,7 +12,8 @@ measure may be called for any number of clips; it keeps nothing of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, TypeAlias
 
@@ -45,8 +46,8 @@ class Measurement:
 
     Attributes:
         name: of the measure. Where another backbone was used than the measure's definition asks for, the backbone is
-            in the name ("motion_smoothness_rife", "dynamic_degree_rife"), so that numbers that do not compare have
-            different names.
+            in the name ("motion_smoothness_rife_4", "dynamic_degree_rife_4"), so that numbers that do not compare
+            have different names.
         value: the clip's. A bool for dynamic degree, a number in `unit` otherwise.
         values: what `value` is made of, one for each frame or pair of frames, in the same unit.
         at: the frame that each of `values` belongs to, counted from 0 in the clip; of a pair, the later one.
@@ -54,7 +55,8 @@ class Measurement:
         unit: of value and values; "" for shares and scores without one.
         direction: which values are better or more; None where neither is meant.
         vbench: whether this is a dimension of VBench, computed by its definition and with its backbones, so that it may
-            be set beside VBench's numbers. (Its authors' implementation runs CLIP in half precision on GPUs.)
+            be set beside VBench's numbers; `value` is then what VBench writes as "video_results". (Its authors'
+            implementation runs CLIP in half precision on GPUs.)
         backbones: what the number comes from; empty for arithmetic on pixels.
         details: further series as long as `values`, by name, such as the cosines to the frame before.
         facts: further single numbers, by name, such as the threshold of dynamic degree.
@@ -106,6 +108,7 @@ class Kind:
         unit: as in `Measurement`.
         direction: as in `Measurement`.
         backbones: what its definition asks for, by name; see `load_measures` on where they are found.
+        vbench: whether it is a dimension of VBench.
         brought: whether the backbone is one that the user has to bring.
         asks_for_prompt: whether a call has to be given the prompt.
     """
@@ -115,6 +118,7 @@ class Kind:
     unit: str = ""
     direction: Direction | None = "higher"
     backbones: tuple[str, ...] = ()
+    vbench: bool = True
     brought: bool = False
     asks_for_prompt: bool = False
 
@@ -154,6 +158,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             "Mean length of the optical flow from frame to frame, of all pixels, at about 8 frames a second.",
             unit="px",
             backbones=_FLOW,
+            vbench=False,
         ),
         Kind(
             "flow_top5",
@@ -161,18 +166,21 @@ KINDS: Final[Mapping[str, Kind]] = {
             "a second.",
             unit="px",
             backbones=_FLOW,
+            vbench=False,
         ),
         Kind(
             "flow_mean_scaled",
             "flow_mean divided by the shorter side over 256: what it would be at 256 pixels.",
             unit="px at 256",
             backbones=_FLOW,
+            vbench=False,
         ),
         Kind(
             "flow_top5_scaled",
             "flow_top5 divided by the shorter side over 256: what it would be at 256 pixels.",
             unit="px at 256",
             backbones=_FLOW,
+            vbench=False,
         ),
         Kind(
             "imaging_quality",
@@ -191,3 +199,19 @@ KINDS: Final[Mapping[str, Kind]] = {
     )
 }
 """The measures by name. `load_measures` also accepts any other name for which the user brings a network."""
+
+
+def named(measure: str, backbones: Sequence[Backbone]) -> tuple[str, bool]:
+    """The name of a measurement, and whether it is VBench's, by the backbones that it was made with.
+
+    Args:
+        measure: a name of `KINDS`, or any other.
+        backbones: those that were used.
+    """
+    kind = KINDS.get(measure)
+    if kind is None:
+        return measure, False
+    others = [one.name for one in backbones if one.name not in kind.backbones]
+    if not others:
+        return measure, kind.vbench
+    return "_".join([measure, *(re.sub(r"[^a-z0-9]+", "_", other.lower()).strip("_") for other in others)]), False
