@@ -28,7 +28,7 @@ def comparison(scored: Scored) -> Comparison:
     """The second is 5 brighter in four of six prompts, the same in one, 9 darker in one, and changes more in all."""
     shifts = (5, 5, 5, 5, 0, -9)
     pairs = [
-        (scored(f"A/p{k}.webp", 60 + 9 * k, step=1), scored(f"B/p{k}.webp", 60 + 9 * k + shift, step=4))
+        (scored(f"A/p{k}", 60 + 9 * k, step=1), scored(f"B/p{k}", 60 + 9 * k + shift, step=4))
         for k, shift in enumerate(shifts)
     ]
     return compare(("A", "B"), pairs)

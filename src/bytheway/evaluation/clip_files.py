@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from bytheway.clips.read import read_metadata
 from bytheway.errors import ByTheWayError
+from bytheway.evaluation.measures.vbench import prompt_of
 
 VIDEOS: Final = frozenset({".mp4", ".gif", ".webp", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
 PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
@@ -38,7 +39,7 @@ class ClipFile:
     def prompt(self) -> str:
         """What the clip carries, else its name less a number at the end, as VBench reads it."""
         prompt = self.settings.get("prompt")
-        return prompt if isinstance(prompt, str) else re.sub(r"-\d+$", "", self.name)
+        return prompt if isinstance(prompt, str) else prompt_of(self.path)
 
     @property
     def made_from(self) -> tuple[str, int] | None:

@@ -1,4 +1,4 @@
-"""VBench's own averages and files, from our scores (VBench: Huang et al., CVPR 2024; github.com/Vchitect/VBench)."""
+"""VBench's own files, from our scores (VBench: Huang et al., CVPR 2024; github.com/Vchitect/VBench)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.measures.measure import Measurement
+from bytheway.evaluation.measures.vbench import overall
 from bytheway.evaluation.scores import ClipScores, names_of
 from bytheway.evaluation.suites import vbench_entries
 from bytheway.files import write_text
@@ -21,18 +22,6 @@ def dimensions(scores: Sequence[ClipScores]) -> list[str]:
     """The measures among the scores that are dimensions of VBench, by its definition and with its backbones."""
     named = {name: [one.measurements[name] for one in scores if name in one.measurements] for name in names_of(scores)}
     return [name for name, found in named.items() if found and all(one.vbench for one in found)]
-
-
-def average(measurements: Sequence[Measurement]) -> float:
-    """A dimension's number for many clips as VBench reports it, running in one process.
-
-    The two consistencies are averaged over all pairs of frames of all clips, so that long clips weigh more; imaging
-    quality is divided by 100; all others are plain means over clips, dynamic degree the share that moves.
-    """
-    if measurements[0].name in ("subject_consistency", "background_consistency"):
-        return sum(sum(one.values) for one in measurements) / sum(len(one.values) for one in measurements)
-    mean = sum(one.value for one in measurements) / len(measurements)
-    return mean / 100 if measurements[0].name == "imaging_quality" else mean
 
 
 def write_vbench_files(name: str, scores: Sequence[ClipScores]) -> list[Path]:
@@ -96,7 +85,7 @@ def _result(scores: Sequence[ClipScores], dimension: str) -> list[Any]:
     found = [(one.clip.path, one.measurements[dimension]) for one in scores if dimension in one.measurements]
     extra: Callable[[Measurement], dict[str, Any]] = _background if dimension == "background_consistency" else _none
     clips = [{"video_path": str(path), "video_results": one.value, **extra(one)} for path, one in found]
-    return [average([one for _, one in found]), clips]
+    return [overall([one for _, one in found]), clips]
 
 
 def _background(one: Measurement) -> dict[str, Any]:
