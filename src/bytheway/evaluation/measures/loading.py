@@ -11,7 +11,7 @@ from bytheway.errors import ByTheWayError
 from bytheway.evaluation.measures.aesthetic_quality import AestheticQuality
 from bytheway.evaluation.measures.backbones.backbone import Flow
 from bytheway.evaluation.measures.backbones.brought import Brought, BroughtNetwork
-from bytheway.evaluation.measures.backbones.clip import Clip
+from bytheway.evaluation.measures.backbones.clip import VIT_B, VIT_L, Clip
 from bytheway.evaluation.measures.backbones.dino import Dino
 from bytheway.evaluation.measures.backbones.laion import load_head
 from bytheway.evaluation.measures.backbones.raft import load_raft
@@ -85,9 +85,9 @@ def _measure(name: str, place: Placement, local: Mapping[str, Any], offline: boo
         case "subject_consistency":
             return SubjectConsistency(Dino(place, local.get("DINO ViT-B/16"), offline))
         case "background_consistency":
-            return BackgroundConsistency(Clip("CLIP ViT-B/32", place, local.get("CLIP ViT-B/32"), offline))
+            return BackgroundConsistency(Clip(VIT_B, place, local.get("CLIP ViT-B/32"), offline))
         case "aesthetic_quality":
-            return AestheticQuality(Clip("CLIP ViT-L/14", place, local.get("CLIP ViT-L/14"), offline), load_head())
+            return AestheticQuality(Clip(VIT_L, place, local.get("CLIP ViT-L/14"), offline), load_head())
         case "motion_smoothness":
             return MotionSmoothness(RifeInterpolator(Rife(place)))
         case "temporal_flickering":

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from bytheway.evaluation.measures.backbones.importing import transformers
-from bytheway.evaluation.measures.backbones.weights import described, load_model, placed
+from bytheway.evaluation.measures.backbones.weights import Published, load_model
 from bytheway.evaluation.measures.measure import Backbone
 from bytheway.evaluation.measures.placement import Placement
 
-NAME: Final = "DINO ViT-B/16"
-REPOSITORY: Final = "facebook/dino-vitb16"
-_SHAPE: Final = (768, 12, 12, 16)
+DINO: Final = Published("DINO ViT-B/16", "facebook/dino-vitb16", (768, 12, 12, 16))
 
 
 class Dino:
@@ -38,18 +36,13 @@ class Dino:
         self, placement: Placement, folder: str | os.PathLike[str] | None = None, offline: bool = False
     ) -> None:
         # The authors' epsilon; configurations of conversions have ViT's.
-        model, weights = load_model(
-            transformers().ViTModel, NAME, REPOSITORY, folder, offline, add_pooling_layer=False, layer_norm_eps=1e-6
+        self._model, self.backbone = load_model(
+            transformers().ViTModel, DINO, placement, folder, offline, add_pooling_layer=False, layer_norm_eps=1e-6
         )
         self.placement = placement
-        self._model: Any = placed(model, placement)
-        config = self._model.config
-        shape = (config.hidden_size, config.num_hidden_layers, config.num_attention_heads, config.patch_size)
-        name = NAME if shape == _SHAPE else weights.parent.name
-        self.backbone = described(name, str(folder or REPOSITORY), weights, placement)
-        embeddings: Any = self._model.embeddings
+        embeddings, side = self._model.embeddings, self._model.config.patch_size
         embeddings.interpolate_pos_encoding = lambda _, height, width: positions(
-            embeddings.position_embeddings, height // config.patch_size, width // config.patch_size
+            embeddings.position_embeddings, height // side, width // side
         )
 
     def __call__(self, pixels: Tensor) -> Tensor:

@@ -50,10 +50,9 @@ class Raft:
         factor = self.enlargement(height, width)
         size = (height * factor, width * factor)
         pair = [padded(resized(2 * (some / 255) - 1, size, "bilinear"), _MULTIPLE) for some in (first, second)]
-        network: Any = self._network
         bounded = volume_bytes(pair[0]) > _LARGEST_VOLUME
-        network.corr_block = BoundedCorrelation(self._correlation) if bounded else self._correlation
-        flow: Tensor = network(*pair, num_flow_updates=UPDATES)[-1]
+        self._network.corr_block = BoundedCorrelation(self._correlation) if bounded else self._correlation
+        flow: Tensor = self._network(*pair, num_flow_updates=UPDATES)[-1]
         return flow / factor
 
     def enlargement(self, height: int, width: int) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from torch import nn
 
 from bytheway.errors import ByTheWayError
@@ -18,24 +20,39 @@ from bytheway.models.sources import existing_path, hub_file, reading
 _FILES: Final = ("model.safetensors", "pytorch_model.bin")
 
 
+@dataclass(frozen=True)
+class Published:
+    """A network whose weights are on the hub.
+
+    Attributes:
+        name: as in `Backbone`.
+        repository: on the hub.
+        shape: its width, its layers, their heads, and the side of its patches.
+    """
+
+    name: str
+    repository: str
+    shape: tuple[int, int, int, int]
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def model_files(name: str, repository: str, folder: str | os.PathLike[str] | None, offline: bool) -> Path:
+def model_files(published: Published, folder: str | os.PathLike[str] | None, offline: bool) -> Path:
     """The file of the weights of a model of transformers, with its config.json beside it.
 
     Args:
-        name: of the backbone, for the sentences.
-        repository: on the hub, for what is not given as a folder; fetched once, with a progress bar.
+        published: which; fetched once, with a progress bar.
         folder: a local one to use instead.
         offline: fetch nothing.
 
     Raises:
         ByTheWayError: they are not there, or cannot be fetched, or are damaged.
     """
+    name, repository = published.name, published.repository
     if folder is not None:
         path = existing_path(str(folder))
         found = [] if path is None else [path / file for file in _FILES if (path / file).is_file()]
@@ -77,31 +94,42 @@ def _check_cached(path: Path, name: str) -> None:
 
 
 def load_model(
-    kind: type[Any], name: str, repository: str, folder: str | os.PathLike[str] | None, offline: bool, **config: Any
-) -> tuple[Any, Path]:
-    """A model of transformers with all its weights, and the file that they are from.
+    kind: Any,
+    published: Published,
+    placement: Placement,
+    folder: str | os.PathLike[str] | None,
+    offline: bool,
+    **config: Any,
+) -> tuple[Any, Backbone]:
+    """A model of transformers with all its weights, placed, and what it is.
+
+    One of another shape than the published one is named for its folder.
 
     Args:
         kind: its class.
-        name, repository, folder, offline: as in `model_files`.
+        published: what it is to be.
+        placement: where it computes.
+        folder, offline: as in `model_files`.
         config: fields of its configuration that are to be otherwise than its files say.
 
     Raises:
-        ByTheWayError: as in `model_files`, and where the files are of another model.
+        ByTheWayError: as in `model_files`, and where the files are of another kind of model.
     """
-    import torch
-
-    weights = model_files(name, repository, folder, offline)
-    with reading(str(folder or repository)):
+    weights = model_files(published, folder, offline)
+    source = str(folder or published.repository)
+    with reading(source):
         model, info = kind.from_pretrained(
             weights.parent, local_files_only=True, output_loading_info=True, dtype=torch.float32, **config
         )
-    if info["missing_keys"] or info["mismatched_keys"]:
-        raise ByTheWayError(f"{weights} lacks weights of {name}, such as {min(info['missing_keys'])}; give another.")
-    return model, weights
+    if info["missing_keys"]:
+        raise ByTheWayError(f"{source} lacks weights of {published.name}, such as {min(info['missing_keys'])}.")
+    has = model.config
+    shape = (has.hidden_size, has.num_hidden_layers, has.num_attention_heads, has.patch_size)
+    name = published.name if shape == published.shape else weights.parent.name
+    return placed(model, placement), described(name, source, weights, placement)
 
 
-def placed(network: nn.Module, placement: Placement) -> nn.Module:
+def placed(network: nn.Module, placement: Placement) -> Any:
     """The network where it is to compute, for measuring alone."""
     return network.eval().requires_grad_(False).to(placement.device)
 
