@@ -1,6 +1,7 @@
 """What users do to a pipeline beside the method, on two kinds of tiny pipelines, and what has been done to one."""
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
@@ -304,6 +305,12 @@ def from_pipe(state: State) -> None:
     state.pipe.set_progress_bar_config(disable=True)
 
 
+def copy(state: State) -> None:
+    """With what is on it; what diffusers puts around modules would go on running those of the original."""
+    require(state.offloaded is None and not (state.cached or state.cast or state.wrapped))
+    state.pipe = deepcopy(state.pipe)
+
+
 def save_and_load(state: State) -> None:
     require(state.offloaded is None)
     require(not (state.lora or state.cast or state.wrapped or state.ip_adapter or state.free_noise or state.fused))
@@ -349,6 +356,7 @@ TECHNIQUES: Final[Mapping[str, Callable[[State], None]]] = {
         free_noise_off,
         free_noise_split,
         from_pipe,
+        copy,
         save_and_load,
     )
 }
