@@ -317,7 +317,7 @@ def save_and_load(state: State) -> None:
     with TemporaryDirectory() as folder:
         state.pipe.save_pretrained(folder)
         absent = {name: None for name, component in state.pipe.components.items() if component is None}
-        state.pipe = type(state.pipe).from_pretrained(folder, torch_dtype=state.pipe.dtype, **absent)
+        state.pipe = type(state.pipe).from_pretrained(folder, dtype=state.pipe.dtype, **absent)
     state.pipe.set_progress_bar_config(disable=True)
     state.cached = state.sliced = state.own_processors = False
     for component in state.pipe.components.values():
