@@ -194,7 +194,9 @@ class Family:
         optional_starts: "images" or "video" that a pipeline's call takes without needing it.
         frames_made: how many frames its pipelines make where so many are asked for, from the frames of a latent one and
             the denoiser's config.
-        one_at_a_time: pipelines whose clips are others in a batch than alone.
+        one_at_a_time: pipelines whose clips are others in a batch than alone, or that make no batches.
+        libraries: what has to be installed beside diffusers for a pipeline to read prompts, by the pipeline; diffusers
+            does not require it, and fails in the middle of a run without it.
     """
 
     name: str
@@ -210,3 +212,4 @@ class Family:
     optional_starts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     frames_made: Callable[[int, int, Mapping[str, Any]], int] = whole_latents
     one_at_a_time: tuple[str, ...] = ()
+    libraries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

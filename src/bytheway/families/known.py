@@ -34,8 +34,8 @@ _FAMILIES: Final[list[Family]] = [
     svd.FAMILY,
     latte.FAMILY,
     cogvideox.FAMILY,
-    wan.FAMILY,
-    hunyuanvideo.FAMILY,
+    *wan.FAMILIES,
+    *hunyuanvideo.FAMILIES,
     *ltx.FAMILIES,
     mochi.FAMILY,
 ]
