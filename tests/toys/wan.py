@@ -28,7 +28,7 @@ _WAN: dict[str, Any] = {
     "freq_dim": 16,
     "ffn_dim": 24,
     "num_layers": 2,
-    "rope_max_seq_len": 32,
+    "rope_max_seq_len": 40,
 }
 
 
