@@ -176,6 +176,10 @@ def whole_latents(num_frames: int, per_latent: int, denoiser_config: Mapping[str
     return (num_frames - 1) // per_latent * per_latent + 1
 
 
+def _one_run(num_frames: int, per_latent: int) -> int:
+    return 1
+
+
 @dataclass(frozen=True)
 class Family:
     """One family of video models: everything that is known of it.
@@ -195,8 +199,9 @@ class Family:
         frames_made: how many frames its pipelines make where so many are asked for, from the frames of a latent one and
             the denoiser's config.
         one_at_a_time: pipelines whose clips are others in a batch than alone, or that make no batches.
-        libraries: what has to be installed beside diffusers for a pipeline to read prompts, by the pipeline; diffusers
-            does not require it, and fails in the middle of a run without it.
+        runs: how many denoising runs its pipelines make of a clip, one after the other, where so many frames are asked
+            for, from the frames of a latent one.
+        requiring_ftfy: pipelines that clean prompts with the package ftfy, which diffusers is installed without.
     """
 
     name: str
@@ -212,4 +217,5 @@ class Family:
     optional_starts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     frames_made: Callable[[int, int, Mapping[str, Any]], int] = whole_latents
     one_at_a_time: tuple[str, ...] = ()
-    libraries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    runs: Callable[[int, int], int] = _one_run
+    requiring_ftfy: tuple[str, ...] = ()

@@ -35,10 +35,14 @@ def _after_history(config: Any, inputs: Inputs) -> VideoTokens:
     return section._replace(start=sum(prod(ceil(side / step) for side, step in size) for size in sizes))
 
 
+def _sections(asked: int, per_latent: int) -> int:
+    """How many it takes, counted by the frames that each would be by itself; each is a denoising run."""
+    return ceil(asked / ((_SECTION - 1) * per_latent + 1))
+
+
 def _frames_of_sections(asked: int, per_latent: int, config: Mapping[str, Any]) -> int:
-    """As many sections as it takes, of which each is a little longer than what it counts for, and the image."""
-    sections = ceil(asked / ((_SECTION - 1) * per_latent + 1))
-    return sections * _SECTION * per_latent + 1
+    """Those of all sections in one piece, and the image."""
+    return _sections(asked, per_latent) * _SECTION * per_latent + 1
 
 
 HUNYUANVIDEO: Final = Family(
@@ -67,6 +71,7 @@ FRAMEPACK: Final = Family(
     presets=(_PRESET,),
     pipelines={"HunyuanVideoFramepackPipeline": "FramePack"},
     frames_made=_frames_of_sections,
+    runs=_sections,
     # Its call has the size of HunyuanVideo; this is one of those that it was trained on.
     defaults=(MakersDefaults({"size": (832, 480), "fps": 30}),),
 )

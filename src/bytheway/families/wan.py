@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 # Text, and the embedding of an image, are in the cross-attention.
 _SELF_ATTENTIONS: Final = re.compile(r"blocks\.\d+\.attn1")
 _PRESET: Final = all_but_dc("wan", 15)
-_NEEDS_FTFY: Final = ("ftfy",)
 
 
 def _after_references(config: Any, inputs: Inputs) -> VideoTokens:
@@ -62,7 +61,7 @@ WAN: Final = Family(
     ),
     frames_made=_frames_made,
     from_video={"WanPipeline": "WanVideoToVideoPipeline"},
-    libraries=dict.fromkeys(("WanImageToVideoPipeline", "WanVideoToVideoPipeline", "LucyEditPipeline"), _NEEDS_FTFY),
+    requiring_ftfy=("WanImageToVideoPipeline", "WanVideoToVideoPipeline", "LucyEditPipeline"),
 )
 VACE: Final = Family(
     name="Wan VACE",
@@ -76,7 +75,7 @@ VACE: Final = Family(
     # Its video is a control, or has places that are to be made anew; denoising does not begin at it.
     other_meanings={"WanVACEPipeline": ("video",)},
     one_at_a_time=("WanVACEPipeline",),
-    libraries={"WanVACEPipeline": _NEEDS_FTFY},
+    requiring_ftfy=("WanVACEPipeline",),
 )
 ANIMATE: Final = Family(
     name="Wan-Animate",
@@ -85,6 +84,6 @@ ANIMATE: Final = Family(
     attentions=JointAttentions(_SELF_ATTENTIONS, _after_character),
     presets=(_PRESET,),
     pipelines={"WanAnimatePipeline": "Wan-Animate"},
-    libraries={"WanAnimatePipeline": _NEEDS_FTFY},
+    requiring_ftfy=("WanAnimatePipeline",),
 )
 FAMILIES: Final = (WAN, VACE, ANIMATE)

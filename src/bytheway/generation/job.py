@@ -13,6 +13,7 @@ from bytheway.errors import ByTheWayError
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.free_init import FREE_INIT_ITERATIONS
 from bytheway.generation.request import Request
+from bytheway.models.components import check_libraries
 from bytheway.models.profile import Profile, profile_of
 
 
@@ -48,6 +49,7 @@ class Job:
         fps: frames a second.
         strength: how far the clips may go from a video; None where they start from none.
         free_init_iterations: how often the denoising is run under FreeInit; None without it.
+        iterations: denoising runs of a clip, one after the other: those of FreeInit, or FramePack's sections.
         video: what the clips are made from, read as far as they need it.
         inputs: images or video at the size of the clips, as settings of the pipeline's call.
     """
@@ -65,6 +67,7 @@ class Job:
     fps: float
     strength: float | None
     free_init_iterations: int | None
+    iterations: int
     video: VideoInput | None
     inputs: Mapping[str, Any]
 
@@ -77,9 +80,10 @@ def check(request: Request, model: VideoPipeline | Profile) -> Job:
         model: the pipeline that is to meet it, or its profile.
 
     Raises:
-        ByTheWayError: the pipeline cannot do what is asked for, or lacks what it starts from.
+        ByTheWayError: the pipeline cannot do what is asked for, or lacks what it starts from or a package.
     """
     profile = model if isinstance(model, Profile) else profile_of(model)
+    check_libraries(profile.pipeline)
     _check_accepted(request, profile)
     defaults = profile.defaults
     num_frames, width, height = request.num_frames or defaults.num_frames, *_size(request, profile)
@@ -103,6 +107,7 @@ def check(request: Request, model: VideoPipeline | Profile) -> Job:
         inputs = {"video": video.fitted(num_frames, width, height), "strength": strength}
     else:
         inputs = _images(request, profile, num_frames, width, height)
+    free_init = profile.free_init_iterations or (FREE_INIT_ITERATIONS if request.free_init else None)
     seeds = range(request.seed, request.seed + request.num_videos)
     return Job(
         request=request,
@@ -117,7 +122,8 @@ def check(request: Request, model: VideoPipeline | Profile) -> Job:
         guidance_scale=defaults.guidance_scale if request.guidance_scale is None else request.guidance_scale,
         fps=fps if request.fps is None else request.fps,
         strength=strength,
-        free_init_iterations=profile.free_init_iterations or (FREE_INIT_ITERATIONS if request.free_init else None),
+        free_init_iterations=free_init,
+        iterations=free_init or profile.family.runs(frames_asked, profile.frames_per_latent),
         video=video,
         inputs=inputs,
     )

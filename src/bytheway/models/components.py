@@ -9,6 +9,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Final
 
 from bytheway.errors import ByTheWayError
+from bytheway.families.known import families
 from bytheway.models.sources import read_json, reading
 
 if TYPE_CHECKING:
@@ -55,6 +56,18 @@ def read_pipeline(pipeline_class: Any, location: str, dtype: torch.dtype, **part
         pipe: DiffusionPipeline = from_pretrained(pipeline_class, location, dtype=dtype, **models, **parts)
     check_components(pipe, location)
     return pipe
+
+
+def check_libraries(pipeline: str) -> None:
+    """Hold a pipeline, by the name of its class, to the packages that it needs and diffusers is installed without.
+
+    Raises:
+        ByTheWayError: one is missing; diffusers would fail with a `NameError` as soon as it reads a prompt.
+    """
+    from diffusers.utils import is_ftfy_available
+
+    if not is_ftfy_available() and any(pipeline in family.requiring_ftfy for family in families()):
+        raise ByTheWayError(f"{pipeline} reads prompts with the package ftfy; install it (pip install ftfy).")
 
 
 def from_pretrained(model_class: Any, location: str, **settings: Any) -> Any:
