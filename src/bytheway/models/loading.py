@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bytheway.errors import ByTheWayError
 from bytheway.families.animatediff import EARLY
 from bytheway.families.family import Start
-from bytheway.families.known import WORLD_KEY, families, known_models, world_of
+from bytheway.families.known import WORLD_KEY, check_supported, families, known_models, world_of
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.models.checkpoints import kind_of, other_kind, read_tensors
 from bytheway.models.components import check_components, check_libraries, read_pipeline
@@ -138,6 +138,7 @@ def _from_diffusers(
             raise ByTheWayError(_WITH_MOTION.format(model=location, motion_adapter=motion_adapter))
         check_libraries(class_starting_from(str(index.get("_class_name")), start))
         return _from_class(location, index, dtype)
+    check_supported(_denoiser(index))
     if _denoiser(index) != "UNet2DConditionModel":
         raise ByTheWayError(
             f"{location} is a {index.get('_class_name')}, which bytheway does not know; give a video pipeline, or a "

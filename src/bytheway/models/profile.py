@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bytheway.errors import ByTheWayError
 from bytheway.families.family import Family, JointAttentions, Preset, SamplerDefaults
-from bytheway.families.known import denoiser_of, family_of, folder_of, preset_for, world_of
+from bytheway.families.known import denoiser_of, families, family_of, folder_of, preset_for, world_of
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.families.tokens import patch_size
 from bytheway.models.registry import known_model_of
@@ -159,6 +159,12 @@ def profile_of(pipe: VideoPipeline) -> Profile:
     """
     call, pipeline = call_signature(pipe), type(pipe).__name__
     if not (call.accepts("num_frames") or call.accepts("video")):
+        if any(pipeline in family.pipelines for family in families()):
+            raise ByTheWayError(
+                f"This model ({pipeline}) starts from more than a prompt, images or one video; use its pipeline in "
+                "Python, with apply_bytheway.",
+                setting="model",
+            )
         raise ByTheWayError(
             f"This model ({pipeline}) is asked for neither frames nor a video; give a video pipeline.", setting="model"
         )
