@@ -292,12 +292,10 @@ def test_a_package_that_is_missing_is_said_before_anything_is_read(
 def test_the_pipelines_that_require_ftfy_are_those_that_fail_without() -> None:
     """Of those that run a denoiser that is supported; a call of it in no `if` fails where it was not imported."""
     declared = {pipeline for family in families() for pipeline in family.requiring_ftfy}
-    failing = set()
+    denoisers = "|".join(denoiser for family in families() for denoiser in family.denoisers)
+    ours, failing = rf"transformer\w*: ({denoisers})\b", set()
     for file in (Path(str(diffusers.__file__)).parent / "pipelines").rglob("pipeline_*.py"):
         text = file.read_text(encoding="utf-8")
-        of_ours = any(
-            re.search(rf"transformer\w*: {denoiser}\b", text) for family in families() for denoiser in family.denoisers
-        )
-        if of_ours and re.search(r"^    text = ftfy", text, re.MULTILINE):
+        if re.search(ours, text) and re.search(r"^    text = ftfy", text, re.MULTILINE):
             failing |= set(re.findall(r"^class (\w+Pipeline)\(", text, re.MULTILINE))
     assert declared == failing

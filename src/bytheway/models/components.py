@@ -6,10 +6,12 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from numbers import Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bytheway.errors import ByTheWayError
 from bytheway.families.known import families
+from bytheway.models.checkpoints import read_tensors
 from bytheway.models.sources import read_json, reading
 
 if TYPE_CHECKING:
@@ -173,11 +175,22 @@ def _text_or_image_model(location: str, name: str, class_name: str, dtype: torch
 
 def _check_lacks(name: str, model: str, missing: Iterable[str]) -> None:
     tensors = sorted(missing)
+    if tensors and _was_saved_with_lora(Path(model) / name):
+        raise ByTheWayError(
+            f"The {name} of {model} was saved with a LoRA on it, which diffusers does not load; save it again after "
+            "pipe.fuse_lora() and pipe.unload_lora_weights()."
+        )
     if tensors:
         more = f" and {len(tensors) - _NAMED} more" if len(tensors) > _NAMED else ""
         raise ByTheWayError(
             f"The {name} of {model} is not whole: its weights lack {', '.join(tensors[:_NAMED])}{more}; {_AGAIN}"
         )
+
+
+def _was_saved_with_lora(folder: Path) -> bool:
+    """Whether layers are under the names that they have while peft is around them."""
+    files = folder.glob("*.safetensors")
+    return any(".base_layer." in name for file in files for name in read_tensors(file, names_only=True))
 
 
 def _check_tokenizer(tokenizer: Any, name: str, model: str) -> None:

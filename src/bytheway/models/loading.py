@@ -17,6 +17,7 @@ from bytheway.models.components import check_components, check_libraries, read_p
 from bytheway.models.lora import add_loras
 from bytheway.models.motion import animate, load_motion_adapter
 from bytheway.models.placement import resolve_device, resolve_dtype
+from bytheway.models.profile import own_settings
 from bytheway.models.registry import (
     close_names,
     early_adapter_folder,
@@ -77,9 +78,11 @@ def load(
     check_components(pipe, model)
     world = world_of(pipe)
     pipe = starting_from(pipe, start, controlnet or (named.controlnet if named else None), precision)
+    known = known_model_of(pipe)
+    if world is None and known is not None:  # by its parts, whose names are other ones where they are saved
+        world = own_settings(pipe)
     if world is not None:  # travels with the pipeline from here on, also where that is saved
         pipe.register_to_config(**{WORLD_KEY: world})
-    known = known_model_of(pipe)
     add_loras(pipe, lora, own=known.lora if known else ())
     with reading(model):  # parts whose weights were not all there have nothing to be moved
         moved: VideoPipeline = pipe.to(target)

@@ -7,7 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -204,9 +204,9 @@ def _defaults(
 ) -> GenerationDefaults:
     """The settings that suit a pipeline best, from whoever knows them.
 
-    These are the `world.json` in the folder the pipeline came from; the makers of its motion modules, at the size that
-    the UNet is made for; for models of other kinds, what their makers use, else the defaults of the pipeline's call and
-    its denoiser.
+    These are the `world.json` in the folder the pipeline came from, or what it carries of one; the makers of its motion
+    modules, at the size that the UNet is made for; for models of other kinds, what their makers use, else the defaults
+    of the pipeline's call and its denoiser.
     """
     world = world_of(pipe)
     if world is not None:
@@ -231,15 +231,22 @@ def _defaults(
     return replace(called, **next(makers, {}))
 
 
+def own_settings(pipe: VideoPipeline) -> dict[str, Any]:
+    """What a pipeline is to carry as its model's own settings, in the form of a `world.json` without words."""
+    defaults = asdict(profile_of(pipe).defaults)
+    del defaults["vocabulary"]
+    return {"defaults": defaults}
+
+
 def _of_world(world: dict[str, Any], folder: Path | None) -> GenerationDefaults:
     try:
         width, height = world["defaults"]["size"]
-        words = frozenset(world["words"])
+        words = frozenset(world["words"]) if "words" in world else None
         made = GenerationDefaults(**world["defaults"] | {"size": (width, height)}, vocabulary=words)
     except (LookupError, TypeError, ValueError) as error:
         raise ByTheWayError(f"world.json of {folder} is damaged: it lacks settings or words.") from error
     wholes = (made.num_frames, width, height, made.steps, made.fps)
-    of_a_kind = all(type(number) is int for number in wholes) and all(isinstance(word, str) for word in words)
+    of_a_kind = all(type(number) is int for number in wholes) and all(isinstance(word, str) for word in words or ())
     if not of_a_kind or type(made.guidance_scale) not in (int, float):
         raise ByTheWayError(f"world.json of {folder} is damaged: its settings are no numbers or its words no text.")
     return made
