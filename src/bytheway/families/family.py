@@ -112,6 +112,22 @@ class MakersDefaults:
 
 
 @dataclass(frozen=True)
+class MadeFor:
+    """What the makers of a model trained it on or say that it works at, beside its defaults.
+
+    Attributes:
+        sizes: width and height in pixels; None where any will do.
+        num_frames: lengths of clips; None where any will do.
+        pipelines, applies: of which models it holds, see `MakersDefaults`.
+    """
+
+    sizes: tuple[tuple[int, int], ...] | None = ()
+    num_frames: tuple[int, ...] | None = ()
+    pipelines: str = ""
+    applies: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = _always
+
+
+@dataclass(frozen=True)
 class SamplerDefaults:
     """How the makers of motion modules sample with them.
 
@@ -191,6 +207,7 @@ class Family:
         presets: its configs, the one for the family first.
         pipelines: its pipelines' class names, and what people call the models that each runs.
         defaults: what its makers use; the first entry that applies counts.
+        made_for: what it works at beside its defaults, as far as that is known; the first entry that applies counts.
         models: those known by name.
         from_video: the pipeline that starts from a video in the place of the one that does not.
         with_sparse_controlnet: the pipeline with SparseCtrl, which starts from images or sketches, likewise.
@@ -210,6 +227,7 @@ class Family:
     presets: tuple[Preset, ...]
     pipelines: Mapping[str, str] = field(default_factory=dict)
     defaults: tuple[MakersDefaults, ...] = ()
+    made_for: tuple[MadeFor, ...] = ()
     models: tuple[KnownModel, ...] = ()
     from_video: Mapping[str, str] = field(default_factory=dict)
     with_sparse_controlnet: Mapping[str, str] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from math import ceil, prod
 from typing import Any, Final
 
 from bytheway.attention.layout import VideoTokens
-from bytheway.families.family import Family, Inputs, JointAttentions, MakersDefaults, whole_latents
+from bytheway.families.family import Family, Inputs, JointAttentions, MadeFor, MakersDefaults, whole_latents
 from bytheway.families.tokens import all_but_dc, of_latents
 
 # Text (1.5: and the embedding of an image) has projections of its own, or follows the video (single stream).
@@ -63,6 +63,7 @@ HUNYUANVIDEO: Final = Family(
         MakersDefaults({"size": (848, 480), "fps": 24}, pipelines="HunyuanVideo15"),
         MakersDefaults({"fps": 24}),
     ),
+    made_for=(MadeFor(pipelines="HunyuanVideo15"), MadeFor(sizes=((960, 544),))),
 )
 FRAMEPACK: Final = Family(
     name="FramePack",
@@ -74,5 +75,6 @@ FRAMEPACK: Final = Family(
     runs=_sections,
     # Its call has the size of HunyuanVideo; this is one of those that it was trained on.
     defaults=(MakersDefaults({"size": (832, 480), "fps": 30}),),
+    made_for=(MadeFor(num_frames=None),),
 )
 FAMILIES: Final = (HUNYUANVIDEO, FRAMEPACK)

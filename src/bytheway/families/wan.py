@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from bytheway.attention.layout import VideoTokens
-from bytheway.families.family import Family, Inputs, JointAttentions, MakersDefaults
+from bytheway.families.family import Family, Inputs, JointAttentions, MadeFor, MakersDefaults
 from bytheway.families.tokens import after_frames, all_but_dc, of_latents
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Text, and the embedding of an image, are in the cross-attention.
 _SELF_ATTENTIONS: Final = re.compile(r"blocks\.\d+\.attn1")
 _PRESET: Final = all_but_dc("wan", 15)
+_480_AND_720_LINES: Final = MadeFor(sizes=((1280, 720),))
 
 
 def _after_references(config: Any, inputs: Inputs) -> VideoTokens:
@@ -59,6 +60,7 @@ WAN: Final = Family(
         ),
         MakersDefaults({"num_frames": 81, "fps": 16}),
     ),
+    made_for=(MadeFor(applies=lambda pipeline, denoiser: bool(pipeline.get("expand_timesteps"))), _480_AND_720_LINES),
     frames_made=_frames_made,
     from_video={"WanPipeline": "WanVideoToVideoPipeline"},
     requiring_ftfy=("WanImageToVideoPipeline", "WanVideoToVideoPipeline", "LucyEditPipeline"),
@@ -71,6 +73,7 @@ VACE: Final = Family(
     presets=(_PRESET,),
     pipelines={"WanVACEPipeline": "Wan VACE"},
     defaults=(MakersDefaults({"num_frames": 81, "fps": 16}),),
+    made_for=(_480_AND_720_LINES,),
     frames_made=_frames_made,
     # Its video is a control, or has places that are to be made anew; denoising does not begin at it.
     other_meanings={"WanVACEPipeline": ("video",)},

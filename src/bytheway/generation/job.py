@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from math import prod
+from typing import Any, Final
 
 from bytheway.clips.inputs import VideoInput
 from bytheway.errors import ByTheWayError
@@ -15,6 +16,10 @@ from bytheway.generation.free_init import FREE_INIT_ITERATIONS
 from bytheway.generation.request import Request
 from bytheway.models.components import check_libraries
 from bytheway.models.profile import Profile, profile_of
+
+# What is warned of, see `beyond_training`.
+_FAR: Final = 1.5
+_LONGEST_SIDE: Final = 2
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,48 @@ def other_frames(job: Job) -> list[str]:
     if job.video is not None or job.num_frames == asked:
         return []
     return [f"This model ({job.profile.pipeline}) makes {job.num_frames} frames where {asked} are asked for."]
+
+
+def beyond_training(job: Job) -> list[str]:
+    """A sentence where a clip is of another size or length than the model was made for; none where it is near enough.
+
+    Far is: an area that differs by more than a factor of 1.5 from every size the model was made for, sides of more than
+    2 to 1 where all of those are square, more frames than 1.5 times its longest clips, or, where frames have attention
+    of their own, fewer than half of its shortest.
+    """
+    made, size = job.profile.made_for, (job.width, job.height)
+    if made is None or not (_is_another_size(size, made.sizes) or _is_another_length(job, made.num_frames)):
+        return []
+    usual, asked = [], []
+    if made.num_frames is not None:
+        usual.append(f"{_alternatives(dict.fromkeys(made.num_frames))} frames")
+        asked.append(f"{job.num_frames} frames")
+    if made.sizes is not None:
+        usual.append(_alternatives(dict.fromkeys(f"{width}x{height}" for width, height in made.sizes)))
+        asked.append(f"{job.width}x{job.height}")
+    return [
+        f"This model ({job.profile.pipeline}) was made for {' of '.join(usual)}, and {' of '.join(asked)} are asked "
+        "for, at which its clips may fall apart."
+    ]
+
+
+def _is_another_size(size: tuple[int, int], sizes: Collection[tuple[int, int]] | None) -> bool:
+    if sizes is None:
+        return False
+    areas = [prod(size) / prod(one) for one in sizes]
+    is_long = max(size) > _LONGEST_SIDE * min(size) and all(width == height for width, height in sizes)
+    return is_long or all(not 1 / _FAR <= area <= _FAR for area in areas)
+
+
+def _is_another_length(job: Job, lengths: Collection[int] | None) -> bool:
+    if lengths is None:
+        return False
+    too_few = job.profile.has_temporal_maps and 2 * job.num_frames < min(lengths)
+    return too_few or job.num_frames > _FAR * max(lengths)
+
+
+def _alternatives(words: Iterable[object]) -> str:
+    return " or ".join(map(str, words))
 
 
 def changes_to_request(job: Job) -> list[str]:

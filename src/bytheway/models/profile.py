@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bytheway.errors import ByTheWayError
-from bytheway.families.family import Family, JointAttentions, Preset, SamplerDefaults
+from bytheway.families.family import Family, JointAttentions, MadeFor, MakersDefaults, Preset, SamplerDefaults
 from bytheway.families.known import denoiser_of, families, family_of, folder_of, preset_for, world_of
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.families.tokens import patch_size
@@ -21,6 +21,8 @@ from bytheway.models.signature import CallSignature, call_signature
 
 if TYPE_CHECKING:
     from torch import nn
+
+Declared = TypeVar("Declared", MadeFor, MakersDefaults)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Profile:
         denoiser: its first denoiser; none is compiled.
         preset: the method's settings for it.
         defaults: the settings that suit it best.
+        made_for: the sizes and lengths that it was made for, its defaults among them; None where that is not known.
         call: what its call accepts and requires.
         pixels_per_latent: how many pixels a latent is wide and high.
         frames_per_latent: how many frames a latent one stands for, all but the first.
@@ -72,6 +75,7 @@ class Profile:
     denoiser: nn.Module
     preset: Preset
     defaults: GenerationDefaults
+    made_for: MadeFor | None
     call: CallSignature
     pixels_per_latent: int
     frames_per_latent: int
@@ -174,13 +178,15 @@ def profile_of(pipe: VideoPipeline) -> Profile:
     pixels_per_latent = _first(pipe, _SCALES)
     if pixels_per_latent is None:
         raise ByTheWayError(f"This model ({pipeline}) does not say how many pixels a latent is wide; use it in Python.")
+    defaults = _defaults(pipe, family, config, call, pixels_per_latent)
     has_windows = getattr(pipe, "free_noise_enabled", False)
     return Profile(
         pipeline=pipeline,
         family=family,
         denoiser=denoiser,
         preset=preset_for(pipe),
-        defaults=_defaults(pipe, family, config, call, pixels_per_latent),
+        defaults=defaults,
+        made_for=_made_for(pipe, family, config, defaults),
         call=call,
         pixels_per_latent=pixels_per_latent,
         frames_per_latent=_first(pipe, _FRAME_SCALES) or 1,
@@ -224,11 +230,28 @@ def _defaults(
         guidance_scale=said.get("guidance_scale") or plain.guidance_scale,
         fps=int(said.get("frame_rate") or plain.fps),
     )
-    name = type(pipe).__name__
-    makers = (
-        one.values for one in family.defaults if name.startswith(one.pipelines) and one.applies(pipe.config, config)
+    makers = _first_for(family.defaults, pipe, config)
+    return called if makers is None else replace(called, **makers.values)
+
+
+def _made_for(
+    pipe: VideoPipeline, family: Family, config: Mapping[str, Any], defaults: GenerationDefaults
+) -> MadeFor | None:
+    """What a `world.json` says, else the declaration of the family; FreeNoise makes clips of any length."""
+    found = MadeFor() if world_of(pipe) is not None else _first_for(family.made_for, pipe, config)
+    if found is None:
+        return None
+    any_length = found.num_frames is None or getattr(pipe, "free_noise_enabled", False)
+    return MadeFor(
+        sizes=None if found.sizes is None else (defaults.size, *found.sizes),
+        num_frames=None if any_length else (defaults.num_frames, *(found.num_frames or ())),
     )
-    return replace(called, **next(makers, {}))
+
+
+def _first_for(declared: Sequence[Declared], pipe: VideoPipeline, config: Mapping[str, Any]) -> Declared | None:
+    """The first entry of a declaration that is for this pipeline and denoiser."""
+    name = type(pipe).__name__
+    return next((one for one in declared if name.startswith(one.pipelines) and one.applies(pipe.config, config)), None)
 
 
 def own_settings(pipe: VideoPipeline) -> dict[str, Any]:
