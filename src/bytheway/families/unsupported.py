@@ -51,8 +51,8 @@ UNSUPPORTED: Final[Mapping[str, Unsupported]] = {
     "SanaWMLTX2RefinerTransformer3DModel": Unsupported("SANA-WM's refiner", _CACHED),
     "SkyReelsV2Transformer3DModel": Unsupported(
         "SkyReels-V2",
-        "may have its frames at different timesteps, each attending to earlier ones alone, where a filter over all "
-        "frames would let later ones in",
+        "may have its frames at different timesteps, none of them attending to later ones, which a filter over all "
+        "frames would let in",
     ),
     "WanAnimate2Transformer3DModel": Unsupported("Wan-Animate 2", _MODULAR),
 }

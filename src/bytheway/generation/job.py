@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from math import prod
 from typing import Any, Final
 
@@ -223,7 +223,8 @@ def _check_limits(num_frames: int, steps: int, profile: Profile) -> None:
 def _asked_for(num_frames: int, profile: Profile) -> int:
     """What to ask for so that so many frames are made, where there is such a number; else that itself."""
     beyond = range(num_frames, num_frames + 2 * profile.frames_per_latent)
-    return next((asked for asked in beyond if profile.frames_made(asked) == num_frames), num_frames)
+    numbers = chain(beyond, reversed(range(1, num_frames)))  # FramePack makes more than it is asked for
+    return next((asked for asked in numbers if profile.frames_made(asked) == num_frames), num_frames)
 
 
 def _frames_from(video: VideoInput, asked: int | None, most: int, profile: Profile) -> int:
