@@ -115,7 +115,10 @@ class Profile:
         return range(1, sys.maxsize) if frames == 1 else range((frames - 1) * scale + 1, sys.maxsize, frames * scale)
 
     def latent_frames(self, num_frames: int) -> int:
-        """How many latent frames a clip of so many frames has."""
+        """How many latent frames a denoising run for a clip of so many frames has; FramePack's are sections of it."""
+        runs = self.family.runs(num_frames, self.frames_per_latent)
+        if runs > 1:
+            return self.frames_made(num_frames) // self.frames_per_latent // runs
         return (num_frames - 1) // self.frames_per_latent + 1
 
     def frames_made(self, num_frames: int) -> int:
