@@ -227,7 +227,7 @@ class Installation(ABC, Generic[Fitted, Forward]):
         self._follow_rebuilt_blocks()
         steps, pipeline = applied.steps_of(scheduler), caller.pipeline
         announced = getattr(pipeline, "current_timestep", None)
-        steps.locate(timestep_of(inputs), scheduler, getattr(pipeline, "num_timesteps", None), announced)
+        steps.locate(timestep_of(inputs), scheduler, caller.num_timesteps(), announced)
         if applied.enhance and not steps.active:
             return None
         return self._forward(applied, self._fitted[applied], caller, steps, inputs)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bytheway.apply.applied import Applied
 from bytheway.apply.arguments import sample_of
 from bytheway.apply.caller import Caller
+from bytheway.apply.foreign import skips_scores
 from bytheway.apply.hooks import Hook, Turn
 from bytheway.apply.installation import Installation, in_place
 from bytheway.apply.steps import StepTracker
@@ -83,7 +84,10 @@ class JointInstallation(Installation[Attentions, JointForward]):
         video = where.video_tokens(self.denoiser.config, inputs)
         dtype = torch.promote_types(sample.dtype, torch.float32)
         circulant = frequency_filter(video.frames, config.tau, config.beta, dtype=dtype, device=sample.device)
-        return JointForward(circulant, video, where.passed_values(self.denoiser.config, inputs))
+        passed = where.passed_values(self.denoiser.config, inputs)
+        # With the identity for its map an attention passes the values of the whole batch.
+        skipped = {path: None for path, attention in fitted.items() if skips_scores(attention)}
+        return JointForward(circulant, video, passed | skipped)
 
 
 class ValueHook(Hook[JointForward]):
