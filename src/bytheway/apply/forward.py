@@ -81,7 +81,7 @@ class Forward:
             _check_no_more_tensors(path, args, kwargs)
         window = self._windows[path]
         self._windows[path] += 1
-        layout = Layout(self.parts, self.conditional, self._size_at(site, len(hidden_states)))
+        layout = self._layout_of(site, len(hidden_states))
         is_anchor = site.role == "anchor"
         # The n-th window pairs with the anchor's n-th. Blocks that run before the anchor, when observed, have none.
         anchor = None if is_anchor or site.partner is None else self._anchors.get((site.partner, window))
@@ -174,22 +174,34 @@ class Forward:
             f"them: a cache or a layer skip leaves that block out{order}; take the cache off, or give alpha=0."
         )
 
-    def _size_at(self, site: Site, rows: int) -> tuple[int, int]:
-        """Height and width of the feature map whose pixels are the rows of a site's batch.
+    def _layout_of(self, site: Site, rows: int) -> Layout:
+        """What the rows of a site's batch are.
+
+        Where something on the way makes one part of the batch at a time (FasterCache the conditional one alone), each
+        is a batch of its own.
 
         Raises:
-            ByTheWayError: they are not.
+            ByTheWayError: they are not the pixels of its feature map.
         """
         if site.transformer is None:
             # Nothing tells, and nothing is going to be resampled: pixels have only to be counted.
-            return 1, rows // self.batch
+            return Layout(self.parts, self.conditional, (1, rows // self.batch))
         height, width = self.sizes.get(site.transformer, (0, 0))
-        if rows != self.batch * height * width:
+        whole = self.batch * height * width
+        if rows == whole:
+            return Layout(self.parts, self.conditional, (height, width))
+        if rows * self.parts == whole:
+            return Layout(1, 0, (height, width))
+        size = f"{self.batch} x {height} x {width}"
+        if self.applied.attentions is None:
             raise ByTheWayError(
-                f"{site.path} is called with {rows} rows, and the module named as its transformer was called for "
-                f"{self.batch} x {height} x {width}; name the one that is called with the feature map of these rows."
+                f"{site.path} is called with {rows} rows where {size} should be, so that it is not known whose they "
+                "are: something on the way cuts up the batch; take that off, or remove bytheway."
             )
-        return height, width
+        raise ByTheWayError(
+            f"{site.path} is called with {rows} rows, and the module named as its transformer was called for {size}; "
+            "name the one that is called with the feature map of these rows."
+        )
 
 
 def _check_no_more_tensors(path: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
