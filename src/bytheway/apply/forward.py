@@ -73,14 +73,14 @@ class Forward:
             ByTheWayError: an attention from a list is called with more than we know to use.
         """
         applied, site = self.applied, self.sites[path]
+        window = self._windows[path]
+        self._windows[path] += 1
         if skips_scores(module):  # with the identity for its map there is nothing to enhance
             return forward(hidden_states, *args, **kwargs)
         if path in self.unknown:
             return self._attend_through(site, forward, hidden_states, *args, **kwargs)
         if applied.attentions is not None:
             _check_no_more_tensors(path, args, kwargs)
-        window = self._windows[path]
-        self._windows[path] += 1
         layout = self._layout_of(site, len(hidden_states))
         is_anchor = site.role == "anchor"
         # The n-th window pairs with the anchor's n-th. Blocks that run before the anchor, when observed, have none.
@@ -113,6 +113,10 @@ class Forward:
                 Entry(self.run, self.step, self.timestep, site.block, site.index, window, measures.detach())
             )
         return output
+
+    def left_out(self) -> list[str]:
+        """The sites that take part and have not been called."""
+        return [path for path in self.sites if path not in self._windows]
 
     def _attend_through(
         self, site: Site, forward: Callable[..., Tensor], hidden_states: Tensor, *args: Any, **kwargs: Any

@@ -36,11 +36,13 @@ class JointForward(NamedTuple):
         circulant: C, (F, F).
         video: where the video is among the tokens.
         passed: the attentions of which the values themselves are wanted, see `JointAttentions.passed_values`.
+        called: paths of the attentions that have made values, as far as no compiler has them.
     """
 
     circulant: Tensor
     video: VideoTokens
     passed: Mapping[str, Tensor | None]
+    called: set[str]
 
 
 Attentions = dict[str, nn.Module]  # by their paths
@@ -87,7 +89,11 @@ class JointInstallation(Installation[Attentions, JointForward]):
         passed = where.passed_values(self.denoiser.config, inputs)
         # With the identity for its map an attention passes the values of the whole batch.
         skipped = {path: None for path, attention in fitted.items() if skips_scores(attention)}
-        return JointForward(circulant, video, passed | skipped)
+        return JointForward(circulant, video, passed | skipped, set())
+
+    def _left_out(self, forward: JointForward) -> list[str]:
+        attentions = dict.fromkeys(path.rpartition(".")[0] for path in self._hooked)
+        return [path for path in attentions if path not in forward.called]
 
 
 class ValueHook(Hook[JointForward]):
@@ -103,6 +109,8 @@ class ValueHook(Hook[JointForward]):
         forward = self.turn.forward
         if forward is None:
             return output
+        if not torch.compiler.is_compiling():  # graphs would differ from one attention to the next
+            forward.called.add(self.attention)
         passed = forward.passed.get(self.attention)
         if passed is not None or self.attention not in forward.passed:
             value = output[..., output.shape[-1] // 3 * 2 :] if self.fused else output

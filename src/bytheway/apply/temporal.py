@@ -89,6 +89,9 @@ class TemporalInstallation(Installation[Sites, Forward]):
             self._is_compiled(caller),
         )
 
+    def _left_out(self, forward: Forward) -> list[str]:
+        return forward.left_out()
+
 
 class TransformerHook(Hook[Forward]):
     """Tells the sites of a temporal transformer the size of its feature map."""
