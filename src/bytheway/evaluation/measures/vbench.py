@@ -1,0 +1,32 @@
+"""VBench's conventions about several clips: averages over them, and prompts as names of files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from bytheway.evaluation.measures.measure import Measurement
+
+OVER_PAIRS = ("subject_consistency", "background_consistency")
+"""The dimensions that one process of VBench averages over all frames of all clips, so that long clips weigh more."""
+
+
+def overall(measurements: Sequence[Measurement], *, processes: int = 1) -> float:
+    """VBench's number for several clips, from the measurements of one dimension.
+
+    Args:
+        measurements: of one dimension, one for each clip, at least one.
+        processes: how many of VBench's are followed. With several, subject consistency is the mean over clips too.
+    """
+    name = measurements[0].name
+    if name == "background_consistency" or (name in OVER_PAIRS and processes == 1):
+        everything = [value for one in measurements for value in one.values]
+        return sum(everything) / len(everything)
+    mean = sum(float(one.value) for one in measurements) / len(measurements)
+    return mean / 100 if name == "imaging_quality" else mean
+
+
+def prompt_of(path: str | PurePath) -> str:
+    """The prompt that a clip's file is named for, "a cat" of "a cat-0.mp4": less its ending and a number at the end."""
+    return re.sub(r"-\d+$", "", PurePath(path).stem)
