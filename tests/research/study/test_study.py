@@ -93,7 +93,7 @@ def test_readings_of_renders_are_those_of_the_world(judge_folder: Path) -> None:
 
 def test_a_run_leaves_readings_of_everything(study: Study, results: Results) -> None:
     for variant in cells("diorama").values():
-        assert results.clips("diorama", variant)["number"].tolist() == [0, 1]
+        assert results.clips("diorama", variant)["number"][:2].tolist() == [0, 1]
     assert results.clips(WORLD, RENDERS)["subject"].shape == (2,)
     place = Place(study.out, WORLD, REFERENCE.key)
     assert load_readings(place, results.judge)["subject"].shape == (2, REFERENCE.copies)
@@ -165,7 +165,7 @@ def test_differences_are_paired_with_vanilla(results: Results) -> None:
     assert found.n == 2
     assert list(found.values) == ["renders", *cells("diorama")]
     assert list(found.differences) == list(cells("diorama"))[1:]
-    before, after = (results.clips("diorama", variant)["jerk"] for variant in (VANILLA, BOTH))
+    before, after = (results.clips("diorama", variant)["jerk"][:2] for variant in (VANILLA, BOTH))
     assert found.differences["both"]["jerk"].value == pytest.approx((after - before).mean())
     assert found.values["vanilla"]["jerk"].value == pytest.approx(before.mean())
     distances = [found.values[name][FRAME_FEATURES].value for name in ("vanilla", "both")]
