@@ -246,6 +246,41 @@ def test_a_batch_that_is_cut_up_is_refused():
         run()
 
 
+def in_halves(forward):
+    """A forward that runs the two halves of a batch one after the other, to save memory."""
+
+    def halves(first, *args, **kwargs):
+        batch = len(first)
+        split = [
+            (
+                [one[part] if len(one) == batch else one for one in args],
+                {
+                    name: one[part] if torch.is_tensor(one) and len(one) == batch else one
+                    for name, one in kwargs.items()
+                },
+            )
+            for part in (slice(0, batch // 2), slice(batch // 2, batch))
+        ]
+        outputs = [forward(half, *more, **named) for half, (more, named) in zip(first.chunk(2), split, strict=True)]
+        return torch.cat(outputs)
+
+    return halves
+
+
+def test_a_block_that_runs_the_batch_in_halves(tiny_pipeline):
+    """Each half is filtered by itself where nothing is guided, and refused where the anchor's maps are of both."""
+    apply_bytheway(tiny_pipeline, MOTION)
+    expected = animatediff.generate(tiny_pipeline)
+    module = tiny_pipeline.unet.up_blocks[2].motion_modules[0]
+    module.forward = in_halves(module.forward)
+    torch.testing.assert_close(animatediff.generate(tiny_pipeline), expected, rtol=1e-4, atol=1e-4)
+    apply_bytheway(tiny_pipeline, GUIDED)
+    with pytest.raises(
+        ByTheWayError, match=r"up_blocks\.2\.motion_modules\.0.* something on the way cuts up the batch"
+    ):
+        animatediff.generate(tiny_pipeline)
+
+
 def test_what_is_skipped_is_not_enhanced():
     """Identity for the map is what the module does by itself; the other blocks are enhanced."""
     pipe, denoiser, run = latte()

@@ -85,6 +85,8 @@ class Forward:
         is_anchor = site.role == "anchor"
         # The n-th window pairs with the anchor's n-th. Blocks that run before the anchor, when observed, have none.
         anchor = None if is_anchor or site.partner is None else self._anchors.get((site.partner, window))
+        if anchor is not None and anchor.layout.parts != layout.parts:
+            raise ByTheWayError(self._cut_up(site, len(hidden_states), layout.height_width))
         if applied.enhance:
             if site.role == "guided" and anchor is None and applied.config.alpha > 0:
                 raise ByTheWayError(self._no_anchor(site))
@@ -181,8 +183,8 @@ class Forward:
     def _layout_of(self, site: Site, rows: int) -> Layout:
         """What the rows of a site's batch are.
 
-        Where something on the way makes one part of the batch at a time (FasterCache the conditional one alone), each
-        is a batch of its own.
+        Where something on the way makes one of two parts at a time (FasterCache the conditional one alone), each is a
+        batch of its own.
 
         Raises:
             ByTheWayError: they are not the pixels of its feature map.
@@ -194,17 +196,21 @@ class Forward:
         whole = self.batch * height * width
         if rows == whole:
             return Layout(self.parts, self.conditional, (height, width))
-        if rows * self.parts == whole:
+        if self.parts == 2 and 2 * rows == whole:
             return Layout(1, 0, (height, width))
-        size = f"{self.batch} x {height} x {width}"
         if self.applied.attentions is None:
-            raise ByTheWayError(
-                f"{site.path} is called with {rows} rows where {size} should be, so that it is not known whose they "
-                "are: something on the way cuts up the batch; take that off, or remove bytheway."
-            )
+            raise ByTheWayError(self._cut_up(site, rows, (height, width)))
         raise ByTheWayError(
-            f"{site.path} is called with {rows} rows, and the module named as its transformer was called for {size}; "
-            "name the one that is called with the feature map of these rows."
+            f"{site.path} is called with {rows} rows, and the module named as its transformer was called for "
+            f"{self.batch} x {height} x {width}; name the one that is called with the feature map of these rows."
+        )
+
+    def _cut_up(self, site: Site, rows: int, size: tuple[int, int]) -> str:
+        """Why it is not known whose pixels the rows of a site's batch are."""
+        height, width = size
+        return (
+            f"{site.path} is called with {rows} rows where {self.batch} x {height} x {width} should be, so that it is "
+            "not known whose they are: something on the way cuts up the batch; take that off, or remove bytheway."
         )
 
 
