@@ -9,13 +9,12 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bytheway import ByTheWayConfig, ByTheWayError, apply_bytheway, enhanced, observe, remove_bytheway
-from bytheway.apply import joint as joint_hooks
 from bytheway.attention import joint
 from bytheway.attention.joint import filter_frames_
 from bytheway.attention.layout import VideoTokens
 from bytheway.families.known import denoisers_of, family_of, preset_for
 from bytheway.families.sites import TemporalAttention
-from bytheway.families.tokens import joint_attentions, self_attentions
+from bytheway.families.tokens import joint_attentions
 from bytheway.generation.job import check
 from bytheway.generation.request import Request
 from bytheway.method import frequency_filter
@@ -387,16 +386,3 @@ def test_spatio_temporal_guidance_of_ltx2_keeps_its_perturbed_part():
     assert layers == [[True], [False]]
     assert (plain - perturbed).abs().max() > 1e-3
     torch.testing.assert_close(mixed, torch.cat([plain, perturbed]))
-
-
-def test_the_denoiser_is_searched_once(monkeypatch):
-    """And again where blocks are exchanged."""
-    pipe, call = FACTORIES["wan"]()
-    searches = []
-    monkeypatch.setattr(joint_hooks, "self_attentions", lambda *args: searches.append(args) or self_attentions(*args))
-    apply_bytheway(pipe, ALWAYS)
-    expected = generate(pipe, call)
-    assert len(searches) == 1
-    pipe.transformer.blocks[0] = FACTORIES["wan"]()[0].transformer.blocks[0]
-    assert torch.equal(generate(pipe, call), expected)
-    assert len(searches) == 2
