@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from bytheway.apply.steps import count_active
+from bytheway.evaluation.statistics import Estimate, mean, mean_difference, spearman
 from research.diorama.architecture import NUM_FRAMES
 from research.study.plan import RECORDED_CLIPS
 from research.study.results import Results
 from research.study.sampling import Arrays
-from research.study.statistics import Estimate, mean, mean_difference, spearman
 from research.study.variants import BOTH, EVERY_STEP, PAPER, VANILLA, Variant
 
 STRUCTURE = "confidence"

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bytheway.evaluation.statistics import Estimate, mean
 from research.diorama.judge import FACTORS, labels_of
 from research.study.results import Results
-from research.study.statistics import Estimate, crossing, mean
+from research.study.statistics import crossing
 from research.study.swap import prompt_pairs
 
 TRACK = "track"

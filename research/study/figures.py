@@ -11,11 +11,11 @@ import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
 
+from bytheway.evaluation.statistics import Estimate
 from bytheway.files import written
 from research.study.attention import Attention
 from research.study.curves import Curve
 from research.study.results import MEASURES, Comparison
-from research.study.statistics import Estimate
 from research.study.variants import PAPER, Axis, paper_point, sweep
 
 matplotlib.use("Agg")

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from bytheway.evaluation.statistics import NOTHING, Estimate, mean
 from research.diorama.measures import NAMES
 from research.study import store
 from research.study.reading import FRAME_FEATURES, MOTION_FEATURES
 from research.study.sampling import Arrays
-from research.study.statistics import NOTHING, Estimate, Frechet, mean
+from research.study.statistics import Frechet
 from research.study.variants import REFERENCE, RENDERS, VANILLA, WORLD, Axis, Swap, Treatment, Variant, sweep
 
 MEASURES: Mapping[str, tuple[str, str]] = {
@@ -22,6 +23,7 @@ MEASURES: Mapping[str, tuple[str, str]] = {
     "consistency": ("consistency, frame to frame", ""),
     "to_first": ("consistency with the first frame", ""),
     "flow": ("optical flow", "px/frame"),
+    "dynamic": ("dynamic degree", "%"),
     FRAME_FEATURES: ("Fréchet distance, frames", ""),
     MOTION_FEATURES: ("Fréchet distance, motion", ""),
 }

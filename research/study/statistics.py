@@ -1,68 +1,15 @@
-"""Estimates with their uncertainty: bootstrap 95 % intervals over prompts, from scipy."""
+"""Estimates of the study alone: Fréchet distances and crossings, with bootstrap 95 % intervals over prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.linalg import eigh
-from scipy.stats import bootstrap, rankdata
 
-RESAMPLES = 1000
-MEAN_RESAMPLES = 9999
+from bytheway.evaluation.statistics import RESAMPLES, Estimate, over_prompts
+
 FRECHET_RESAMPLES = 300
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure from n prompts and its bootstrap 95 % interval; all NaN where there was nothing to estimate from."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def differs(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.low > 0 or self.high < 0
-
-
-NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
-
-
-def mean(values: np.ndarray) -> Estimate:
-    """The mean of values (n,), those that are NaN left out; interval of percentiles, none of a single one."""
-    values = values[~np.isnan(values)].astype(float)
-    if not len(values):
-        return NOTHING
-    value = float(values.mean())
-    if len(values) == 1:
-        return Estimate(value, np.nan, np.nan, 1)
-    if np.ptp(values) == 0:
-        return Estimate(value, value, value, len(values))
-    return Estimate(value, *_interval(_bootstrapped((values,), np.mean, MEAN_RESAMPLES)), len(values))
-
-
-def spearman(x: np.ndarray, y: np.ndarray) -> Estimate:
-    """Spearman's rank correlation of x and y (n,), pairs with a NaN left out; interval of percentiles."""
-    whole = ~(np.isnan(x) | np.isnan(y))
-    x, y = x[whole], y[whole]
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return NOTHING
-    found = _bootstrapped((x, y), _rank_correlation, paired=True)
-    return Estimate(float(_rank_correlation(x, y)), *_interval(found), len(x))
-
-
-def _rank_correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Along an axis; 0 where all are equal, as can happen in a resample."""
-    a, b = (rankdata(values, axis=axis) for values in (x, y))
-    a, b = (ranks - ranks.mean(axis, keepdims=True) for ranks in (a, b))
-    size = np.sqrt((a * a).sum(axis) * (b * b).sum(axis))
-    together = (a * b).sum(axis)
-    return np.where(size > 0, together / np.where(size > 0, size, 1), 0)
 
 
 class Frechet:
@@ -112,7 +59,7 @@ class Frechet:
         return distance
 
     def _resampled(self, statistic: Callable[[np.ndarray], float], n: int) -> Estimate:
-        return _over_prompts(statistic, n, FRECHET_RESAMPLES, corrected=True)
+        return over_prompts(statistic, n, FRECHET_RESAMPLES, corrected=True)
 
 
 def crossing(shares: np.ndarray, level: float) -> Estimate:
@@ -126,44 +73,4 @@ def crossing(shares: np.ndarray, level: float) -> Estimate:
         k = reached[0]
         return float(k if k == 0 else k - (curve[k] - level) / (curve[k] - curve[k - 1]))
 
-    return _over_prompts(first_reached, len(shares), RESAMPLES, corrected=False)
-
-
-def mean_difference(one: np.ndarray, other: np.ndarray) -> Estimate:
-    """mean(one) - mean(other) of two independent sets, each resampled."""
-    if min(len(one), len(other)) < 2:
-        return NOTHING
-
-    def apart(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
-        return np.asarray(a.mean(axis) - b.mean(axis))
-
-    return Estimate(float(apart(one, other)), *_interval(_bootstrapped((one, other), apart)), len(one) + len(other))
-
-
-def _over_prompts(statistic: Callable[[np.ndarray], float], n: int, resamples: int, *, corrected: bool) -> Estimate:
-    """A statistic of the numbers of n prompts. Corrected: less its bias, with the basic interval; else percentiles."""
-    if n < 2:
-        return NOTHING
-    everything = np.arange(n)
-    method = "basic" if corrected else "percentile"
-    found = _bootstrapped((everything,), statistic, resamples, vectorized=False, method=method)
-    value = statistic(everything)
-    if corrected:
-        value -= float(found.bootstrap_distribution.mean()) - value
-    return Estimate(value, *_interval(found), n)
-
-
-def _bootstrapped(
-    data: tuple[np.ndarray, ...],
-    statistic: Callable[..., Any],
-    resamples: int = RESAMPLES,
-    method: str = "percentile",
-    **options: bool,
-) -> Any:
-    """scipy's bootstrap, the same at every call."""
-    return bootstrap(data, statistic, n_resamples=resamples, method=method, rng=np.random.default_rng(0), **options)
-
-
-def _interval(found: Any) -> tuple[float, float]:
-    """The 95 % interval of a bootstrap."""
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    return over_prompts(first_reached, len(shares), RESAMPLES, corrected=False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from bytheway.evaluation.statistics import Estimate
 from research.markdown import number, quantity, table
 from research.study.attention import MOTION, Attention
 from research.study.curves import Curve
 from research.study.results import MEASURES, Choice, Comparison
-from research.study.statistics import Estimate
 
 SUMMARY = ("subject", "motion", "broken", "to_first", "motion_range", "jerk")
 

@@ -1,6 +1,6 @@
 """The command line: thin, parse, call, show, and say which option mends an error.
 
-Nothing heavy is imported before a command asks for it. Public: `main`, the console script. May import `generation` and
+Nothing heavy is imported before a command asks for it. Public: `main`, the console script. May import `evaluation` and
 below.
 """
 
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import bytheway
-from bytheway.cli import convert, generate, inspect, models, show
+from bytheway.cli import compare, convert, generate, inspect, measures, models, score, show
 from bytheway.cli.errors import output_spared
 
 app = typer.Typer(
@@ -43,6 +43,9 @@ app.command("generate")(generate.command)
 app.command("show")(show.command)
 app.command("models")(models.command)
 app.command("inspect")(inspect.command)
+app.command("score")(score.command)
+app.command("compare")(compare.command)
+app.command("measures")(measures.command)
 app.add_typer(convert.app, name="convert")
 
 

@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from bytheway.cli.tables import is_quiet, note
+from bytheway.cli.tables import is_quiet, note, printable
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn, TaskID
@@ -126,6 +126,44 @@ class WriteProgress(_Progress):
         self._bars.update(self._task, description=written.component, completed=written.done, total=written.total)
         if not self._drawn:
             note(f"{written.component}: {written.done / written.total:.0%} written")
+
+
+class CountProgress(_Progress):
+    """How many of some things are done, and how long the rest will take at the speed so far.
+
+    Args:
+        doing: what is done to them, such as "measuring".
+        total: how many there are; 0 where only `reach` will tell.
+    """
+
+    def __init__(self, doing: str, total: int) -> None:
+        from rich.progress import MofNCompleteColumn, TextColumn
+
+        super().__init__(
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[name]}", style="cyan"),
+            TextColumn("{task.fields[left]}", style="dim"),
+        )
+        self._doing, self._total, self._done = doing, total, 0
+        self._task = self._bars.add_task(doing, total=total or None, name="", left="")
+        self._began = self._said = time.monotonic()
+
+    def begin(self, name: str) -> None:
+        """Show which one is in work."""
+        self._bars.update(self._task, name=printable(name))
+
+    def advance(self) -> None:
+        """One more is done."""
+        self.reach(self._done + 1, self._total)
+
+    def reach(self, done: int, total: int) -> None:
+        """So many of so many are done."""
+        self._done, now = done, time.monotonic()
+        left = f"{_duration((now - self._began) * (total - done) / done)} left" if done else ""
+        self._bars.update(self._task, completed=done, total=total, left=left)
+        if not self._drawn and now - self._said >= SILENCE:
+            self._said = now
+            note(f"{self._doing}: {done}/{total}, {left}")
 
 
 def _duration(seconds: float) -> str:

@@ -3,45 +3,11 @@
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
-from scipy.stats import spearmanr
 
-from research.study.statistics import NOTHING, Estimate, Frechet, crossing, mean, mean_difference, spearman
+from bytheway.evaluation.statistics import NOTHING
+from research.study.statistics import Frechet, crossing
 
 RNG = np.random.default_rng(1)
-
-
-def test_a_mean_leaves_out_what_is_missing() -> None:
-    found = mean(np.array([1.0, np.nan, 3.0, 2.0]))
-    assert (found.value, found.n) == (2.0, 3)
-    assert found.low < 2 < found.high
-    assert mean(np.full(4, np.nan)) == NOTHING
-    assert mean(np.full(5, 0.25)) == Estimate(0.25, 0.25, 0.25, 5)
-
-
-def test_the_interval_of_a_mean_lies_about_it() -> None:
-    found = mean(1 + 0.1 * np.random.default_rng(0).normal(size=200))
-    assert 0.95 < found.low < found.value < found.high < 1.05
-    assert found.high - found.low == pytest.approx(2 * 1.96 * 0.1 / np.sqrt(200), rel=0.1)
-    assert np.isnan(mean(np.array([1.0])).low)
-
-
-def test_differs_means_that_zero_is_left_out() -> None:
-    values = RNG.normal(size=400)
-    assert mean(values + 1).differs
-    assert mean(values - 1).differs
-    assert not mean(values - values.mean()).differs
-
-
-def test_spearman_is_scipys_with_an_interval() -> None:
-    x = RNG.normal(size=150)
-    y = np.exp(x) + RNG.normal(size=150)
-    found = spearman(np.append(x, np.nan), np.append(y, 0.0))
-    assert found.value == pytest.approx(spearmanr(x, y).statistic)
-    assert found.low < found.value < found.high
-    assert found.n == 150
-    ties = np.round(x)
-    assert spearman(ties, y).value == pytest.approx(spearmanr(ties, y).statistic)
-    assert spearman(np.ones(9), np.arange(9.0)) == NOTHING
 
 
 def test_frechet_distance_is_the_closed_form() -> None:
@@ -82,9 +48,3 @@ def test_the_crossing_of_a_level_is_interpolated() -> None:
     assert crossing(curves, 0.5).low == crossing(curves, 0.5).high == pytest.approx(2.5)
     assert crossing(np.ones((3, 4)), 0.5).value == 0
     assert crossing(np.zeros((3, 4)), 0.5).value == 3
-
-
-def test_the_difference_of_two_sets() -> None:
-    found = mean_difference(RNG.normal(size=300) + 2, RNG.normal(size=200))
-    assert found.low < 2 < found.high
-    assert found.n == 500

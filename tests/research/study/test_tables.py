@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from bytheway.evaluation.statistics import NOTHING, Estimate
 from research.study import tables
 from research.study.curves import Curve
 from research.study.results import Comparison
-from research.study.statistics import NOTHING, Estimate
 
 SURE = Estimate(0.25, 0.1, 0.4, 50)
 UNSURE = Estimate(-0.05, -0.2, 0.1, 50)

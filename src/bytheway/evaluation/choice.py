@@ -1,0 +1,85 @@
+"""Which measures are wanted, as plain data, and making them ready."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+from bytheway.errors import ByTheWayError
+from bytheway.evaluation.measures.measure import KINDS, Measure
+
+if TYPE_CHECKING:
+    from bytheway.evaluation.measures.backbones.brought import Brought
+
+USUAL: Final = (
+    "subject_consistency",
+    "background_consistency",
+    "motion_smoothness",
+    "temporal_flickering",
+    "dynamic_degree",
+    "flow_mean",
+    "aesthetic_quality",
+)
+"""What is measured where nothing is chosen, as far as the networks for it are on this machine."""
+
+
+@dataclass(frozen=True)
+class MeasureChoice:
+    """The measures of an evaluation, as `bytheway.evaluation.measures.loading.load_measures` accepts them.
+
+    Attributes:
+        names: of the measures; None: the usual ones whose networks are on this machine, and nothing is fetched.
+        device, dtype: where and how networks compute; None: on the fastest device, in float32.
+        weights: folders or files by the name of the backbone.
+        flow: the network for flow; None: RAFT where it can be had, else RIFE.
+        brought: TorchScript files by the measure that they are for.
+    """
+
+    names: tuple[str, ...] | None = None
+    device: str | None = None
+    dtype: str | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
+    flow: Literal["raft", "rife"] | None = None
+    brought: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise ByTheWayError for a name that no measure has, before anybody waits for torch."""
+        for name in self.names or ():
+            if name not in KINDS and name not in self.brought:
+                raise ByTheWayError(f"There is no measure {name!r}; the measures are {', '.join(KINDS)}.")
+
+    def load(self) -> tuple[tuple[Measure, ...], dict[str, str]]:
+        """The measures, ready to be called; and of the usual ones those that are left out, with the reason.
+
+        Raises:
+            ByTheWayError: a measure that was asked for cannot be had, or none can.
+        """
+        if self.names is not None:
+            return self._loaded(self.names, offline=False), {}
+        measures: list[Measure] = []
+        left_out: dict[str, str] = {}
+        of_flow = tuple(name for name in USUAL if KINDS[name].backbones == KINDS["flow_mean"].backbones)
+        for group in dict.fromkeys(of_flow if name in of_flow else (name,) for name in (*USUAL, *self.brought)):
+            try:
+                measures += self._loaded(group, offline=True)
+            except ByTheWayError as error:
+                left_out |= dict.fromkeys(group, str(error))
+        if not measures:
+            raise ByTheWayError(f"Nothing can be measured: {next(iter(left_out.values()))}")
+        return tuple(measures), left_out
+
+    def _loaded(self, names: tuple[str, ...], *, offline: bool) -> tuple[Measure, ...]:
+        from bytheway.evaluation.measures.backbones.brought import Brought
+        from bytheway.evaluation.measures.loading import load_measures
+
+        brought: dict[str, Brought] = {name: Brought(file) for name, file in self.brought.items() if name in names}
+        return load_measures(
+            names,
+            device=self.device,
+            dtype=self.dtype,
+            offline=offline,
+            weights=self.weights,
+            flow=self.flow,
+            brought=brought,
+        )
