@@ -18,7 +18,7 @@ SECTIONS: Final[dict[str, str]] = {
     "bytheway.record": "Record Row",
     "bytheway.models": "",
     "bytheway.generation": "generate Request Job check Clip Step",
-    "bytheway.families": "TemporalAttention Family TemporalAttentions JointAttentions Preset MakersDefaults "
+    "bytheway.families": "TemporalAttention Family TemporalAttentions JointAttentions Preset MakersDefaults MadeFor "
     "SamplerDefaults families declare withdraw family_of presets preset_for",
     "bytheway.clips": "",
     "bytheway.attention": "",
