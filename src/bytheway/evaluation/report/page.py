@@ -17,7 +17,7 @@ from bytheway.evaluation.comparison import Comparison, Contrast
 from bytheway.evaluation.measures.measure import KINDS
 from bytheway.evaluation.report.plots import curves, differences, outcome_bar
 from bytheway.evaluation.report.strips import strip_of
-from bytheway.evaluation.report.words import cautions, interval, number, verdict
+from bytheway.evaluation.report.words import cautions, interval, number
 from bytheway.evaluation.scores import ClipScores, json_ready
 
 MOST_SHOWN: Final = 30
@@ -84,6 +84,13 @@ def comparison_page(
                 f"{c}:{one.example.name}": json_ready(float(one.differences[place]))
                 for c, place in card.places.items()
                 for one in comparisons[c].contrasts
+            }
+            for card in shown
+        },
+        "values": {
+            card.id: {
+                arm: {name: _said(one.value) for name, one in clip.measurements.items()}
+                for arm, clip in card.clips.items()
             }
             for card in shown
         },
@@ -183,7 +190,7 @@ def _summary(comparison: Comparison) -> str:
     """Who is ahead in what, in a sentence."""
     first, second = comparison.names
     told = {
-        side: [one.example.name for one in comparison.contrasts if one.better == side] for side in ("second", "first")
+        side: [one.example.name for one in comparison.contrasts if one.ahead == side] for side in ("second", "first")
     }
     said = [
         f"<b>{escape(name)}</b> is ahead in {', '.join(told[side])}"
@@ -192,7 +199,7 @@ def _summary(comparison: Comparison) -> str:
     ]
     rest = len(comparison.contrasts) - len(told["first"]) - len(told["second"])
     if not said:
-        return "No measure tells the two apart: every interval of the difference holds zero."
+        return "No measure tells the two apart."
     tail = f"; {rest} of {len(comparison.contrasts)} measures do not tell them apart." if rest else "."
     return "; ".join(said) + tail
 
@@ -200,15 +207,13 @@ def _summary(comparison: Comparison) -> str:
 def _row(comparison: Comparison, one: Contrast, labels: Sequence[str], targets: Sequence[str | None]) -> str:
     first, second = map(escape, comparison.names)
     name = one.example.name
-    kind = KINDS.get(name)
-    about = kind.about if kind else ""
+    about = _about(name)
     by = ", ".join(backbone.name for backbone in one.example.backbones)
     badges = '<span class="badge">VBench</span>' if one.example.vbench else ""
     small = " ".join(filter(None, [escape(about), f"<i>{escape(by)}.</i>" if by else ""]))
     lower = "; lower is better" if one.example.direction == "lower" else ""
     found = one.outcomes
-    better = verdict(comparison, one)
-    side = {comparison.names[0]: "first", comparison.names[1]: "second"}.get(better, "none")
+    side = one.ahead or "none"
     unit = f" {escape(one.example.unit)}" if one.example.unit else ""
     return f"""<tr>
 <th scope="row"><span class="measure">{escape(name)}{badges}</span><small>{small}{lower}</small></th>
@@ -220,6 +225,12 @@ def _row(comparison: Comparison, one: Contrast, labels: Sequence[str], targets: 
 <td data-label="pairs won" class="won">{outcome_bar(one)}
 <small>{first} {found.losses}, equal {found.ties}, {second} {found.wins}; p {found.p_value:.2g}</small></td>
 </tr>"""
+
+
+def _about(name: str) -> str:
+    """What the measure is, also of one that has the name of another network at its end."""
+    kinds = [kind for kind in KINDS.values() if name == kind.name or name.startswith(f"{kind.name}_")]
+    return max(kinds, key=lambda kind: len(kind.name)).about if kinds else ""
 
 
 def _pairs(
@@ -272,7 +283,7 @@ def _figure(name: str, arm: int, scores: ClipScores) -> str:
     return (
         f'<figure style="--arm:var(--arm-{arm % 6})"><div class="strip" role="img" aria-label="{escape(name)}" '
         f'data-frames="{strip.frames}" data-columns="{strip.columns}" data-rows="{strip.rows}" '
-        f'data-fps="{strip.fps:g}" style="{style}"></div><figcaption>{escape(name)}</figcaption></figure>'
+        f'data-fps="{strip.fps:g}" style="{style}"></div><figcaption>{escape(name)} <output data-arm="{arm}"></output></figcaption></figure>'
     )
 
 
