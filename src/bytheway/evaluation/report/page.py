@@ -221,7 +221,8 @@ def _row(comparison: Comparison, one: Contrast, labels: Sequence[str], targets: 
 <td data-label="{second}">{number(one.second.value)}{unit}</td>
 <td data-label="difference" class="difference {side}"><b>{number(one.difference.value, signed=True)}</b>
 <small>{interval(one.difference, signed=True)}</small></td>
-<td class="plot">{differences(one, labels, targets)}</td>
+<td class="plot"><span class="axis"><span class="first">◂ {first} ahead</span>
+<span class="second">{second} ahead ▸</span></span>{differences(one, labels, targets)}</td>
 <td data-label="pairs won" class="won">{outcome_bar(one)}
 <small>{first} {found.losses}, equal {found.ties}, {second} {found.wins}; p {found.p_value:.2g}</small></td>
 </tr>"""
@@ -283,7 +284,8 @@ def _figure(name: str, arm: int, scores: ClipScores) -> str:
     return (
         f'<figure style="--arm:var(--arm-{arm % 6})"><div class="strip" role="img" aria-label="{escape(name)}" '
         f'data-frames="{strip.frames}" data-columns="{strip.columns}" data-rows="{strip.rows}" '
-        f'data-fps="{strip.fps:g}" style="{style}"></div><figcaption>{escape(name)} <output data-arm="{arm}"></output></figcaption></figure>'
+        f'data-fps="{strip.fps:g}" style="{style}"></div>'
+        f'<figcaption>{escape(name)} <output data-arm="{arm}"></output></figcaption></figure>'
     )
 
 
