@@ -14,11 +14,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bytheway.files import written
 from bytheway.models.sources import reading
 from research.diorama.fit import Stage, fit
 from research.diorama.world import COLOURS, MOTIONS, SETTINGS, SUBJECTS, Scene, render, sample_scenes
 
 FACTORS = {"subject": SUBJECTS, "colour": COLOURS, "setting": SETTINGS, "motion": MOTIONS}
+WEIGHTS = "judge.safetensors"
 STRIDE = 2
 """Pixels per cell of the predicted mask."""
 
@@ -57,7 +59,8 @@ class Reading:
         return torch.stack([x, y], -1), STRIDE**2 * area
 
 
-def _convolution(channels: int, out: int, stride: int = 1) -> nn.Sequential:
+def convolution(channels: int, out: int, stride: int = 1) -> nn.Sequential:
+    """A 3x3 convolution with its norm and activation."""
     return nn.Sequential(nn.Conv2d(channels, out, 3, stride, 1), nn.GroupNorm(8, out), nn.SiLU())
 
 
@@ -66,11 +69,11 @@ class Judge(nn.Module):
 
     def __init__(self, width: int = 24, features: int = 96) -> None:
         super().__init__()
-        self.stem = _convolution(3, width, 2)
-        self.to_quarter = nn.Sequential(_convolution(width, 2 * width, 2), _convolution(2 * width, 2 * width))
-        self.to_eighth = nn.Sequential(_convolution(2 * width, 4 * width, 2), _convolution(4 * width, 4 * width))
-        self.merge_quarter = _convolution(6 * width, 2 * width)
-        self.merge_half = _convolution(3 * width, width)
+        self.stem = convolution(3, width, 2)
+        self.to_quarter = nn.Sequential(convolution(width, 2 * width, 2), convolution(2 * width, 2 * width))
+        self.to_eighth = nn.Sequential(convolution(2 * width, 4 * width, 2), convolution(4 * width, 4 * width))
+        self.merge_quarter = convolution(6 * width, 2 * width)
+        self.merge_half = convolution(3 * width, width)
         self.mask = nn.Conv2d(width, 1, 1)
         self.features = nn.Sequential(nn.Flatten(), nn.LazyLinear(features), nn.SiLU())
         self.heads = nn.ModuleDict(
@@ -114,7 +117,8 @@ class Judging(nn.Module):
         self.judge = judge
 
     def forward(self, clips: Tensor, labels: Tensor, masks: Tensor) -> Tensor:
-        with torch.autocast(clips.device.type, torch.bfloat16):
+        # On the CPU float32 takes half the time.
+        with torch.autocast(clips.device.type, torch.bfloat16, enabled=clips.device.type != "cpu"):
             reading = self.judge(clips)
             loss = F.cross_entropy(reading.motion, labels[:, 3])
             loss = loss + F.binary_cross_entropy_with_logits(reading.mask.float(), masks)
@@ -143,7 +147,7 @@ def train_judge(folder: Path, steps: int, device: torch.device, batch_size: int 
     judge = Judge()
     judge(torch.zeros(1, 16, 3, 64, 64))
     judge = judge.to(device)
-    finished = folder / "judge.safetensors"
+    finished = folder / WEIGHTS
     if not finished.exists():
         stage = Stage("judge", steps)
 
@@ -154,9 +158,8 @@ def train_judge(folder: Path, steps: int, device: torch.device, batch_size: int 
             return degrade(2 * clips.frames - 1, generator), labels_of(scenes).to(device), masks
 
         fit(stage, Judging(judge), [{"params": judge.parameters(), "lr": 2e-3}], batch, folder)
-        draft = finished.with_suffix(".draft")
-        save_file(judge.state_dict(), draft)
-        draft.replace(finished)
+        with written(finished) as draft:
+            save_file(judge.state_dict(), draft)
     with reading(finished):
         judge.load_state_dict(load_file(finished))
     return judge.to(device).eval()

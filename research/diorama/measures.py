@@ -12,7 +12,8 @@ from torch import Tensor
 from research.diorama.judge import FACTORS, Reading, labels_of
 from research.diorama.world import Scene, all_scenes, caption, split
 
-STATIC_PIXELS = 2.0
+STATIC_PIXELS = 4.0
+"""A sixteenth of the frame. About one render in ten moves less, of those whose prompts move."""
 BROKEN_FRAMES = 2
 MOVING = ("left", "right", "jump")
 Measures = dict[str, np.ndarray]
@@ -23,13 +24,14 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "setting": ("setting as prompted", "%"),
     "motion": ("motion as prompted", "%"),
     "broken": ("broken structure", "%"),
+    "misshapen": ("misshapen, by outlines", "%"),
     "near_static": ("near-static (prompts that move)", "%"),
     "motion_range": ("motion range (prompts that move)", "px"),
     "path": ("path (prompts that move)", "px"),
     "jerk": ("jerk", "px"),
     "area_variation": ("variation of the subject's area", "%"),
 }
-"""What `measure` gives, in words, with its unit."""
+"""What is measured of a clip, in words, with its unit: by `measure`, and by `research.diorama.outlines`."""
 
 
 def prompts(count: int, seed: int) -> list[tuple[Scene, str]]:

@@ -24,7 +24,8 @@ from bytheway.files import check_file, write_text, written
 from bytheway.models import load
 from research.diorama.architecture import NUM_FRAMES
 from research.diorama.judge import Judge, accuracy, train_judge
-from research.diorama.measures import Measures, measure, prompts
+from research.diorama.measures import MOVING, Measures, measure, prompts
+from research.diorama.outlines import Outlines, train_outlines
 from research.diorama.sample import GUIDANCE, STEPS
 from research.diorama.world import MOTIONS, Scene, all_scenes, render
 
@@ -57,11 +58,13 @@ def main(
     count: Annotated[int, typer.Option(min=1, help="Prompts.")] = 256,
     seed: int = 10_000,
     judge_steps: Annotated[int, typer.Option(min=1)] = 2400,
+    outline_steps: Annotated[int, typer.Option(min=1)] = 1200,
 ) -> None:
-    """Generate, train the judge where it is missing, judge, and write ``report.json`` and the clips."""
+    """Generate, train judge and outlines where they are missing, judge, and write ``report.json`` and the clips."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     check_file(out / "report.json")
     judge = train_judge(out / "judge", judge_steps, device).cpu()
+    outlines = train_outlines(out / "judge", outline_steps, device).cpu()
     chosen = prompts(count, seed)
     texts = [text for _, text in chosen]
     pipe = load(model, device=device, dtype="float32")
@@ -80,26 +83,39 @@ def main(
     with written(out / "report.npz") as draft:
         np.savez_compressed(draft, allow_pickle=False, **pixels)
 
-    report |= judged(judge, [scene for scene, _ in chosen], clips, seed)
+    report |= judged(judge, outlines, [scene for scene, _ in chosen], clips, seed)
     report["scenes"] = [asdict(scene) | {"prompt": text} for scene, text in chosen]
     write_text(out / "report.json", json.dumps(report, indent=1) + "\n")
     print(json.dumps({key: value for key, value in report.items() if key != "scenes"}, indent=1))
 
 
-def judged(judge: Judge, scenes: list[Scene], clips: dict[str, Tensor], seed: int) -> dict[str, Any]:
-    """The judge's own accuracy, and its means over all, trained and unseen combinations."""
+def judged(
+    judge: Judge, outlines: Outlines, scenes: list[Scene], clips: dict[str, Tensor], seed: int
+) -> dict[str, Any]:
+    """The judge's own accuracy, its means over all, trained and unseen combinations, and how far ways spread."""
     renders = 2 * render(scenes, torch.Generator().manual_seed(seed)).frames - 1
     seen = {
-        name: measure(judge.read(frames), scenes[: len(frames)])
+        name: measure(judge.read(frames), scenes) | {"misshapen": outlines.misshapen(frames).double().numpy()}
         for name, frames in ({"renders": renders} | clips).items()
     }
     sides = {"all": slice(None), "train": slice(0, None, 2), "unseen": slice(1, None, 2)}
     figures: dict[str, Any] = {
         side: {name: _means(seen[name], which) for name in ("renders", "vanilla")} for side, which in sides.items()
     }
+    figures["spread"] = {name: spread(seen[name], scenes) for name in seen}
     figures["by_motion"] = by_motion(seen["vanilla"], scenes)
     figures["judge_accuracy"] = fresh_accuracy(judge, seed + 1)
     return figures
+
+
+def spread(measures: Measures, scenes: list[Scene]) -> dict[str, list[float]]:
+    """For each motion that goes somewhere, the 5th and the 95th percentile of its clips' motion ranges, in pixels."""
+    found = {}
+    for motion in MOVING:
+        ranges = measures["motion_range"][[scene.motion == motion for scene in scenes]]
+        if len(ranges):
+            found[motion] = np.percentile(ranges, (5, 95)).tolist()
+    return found
 
 
 def by_motion(measures: Measures, scenes: list[Scene]) -> dict[str, dict[str, float]]:

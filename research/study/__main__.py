@@ -18,7 +18,7 @@ from bytheway.cli.errors import reported
 from bytheway.errors import ByTheWayError
 from bytheway.files import check_file, write_text
 from research.study.plan import Extent, Part, plan
-from research.study.reading import open_judge
+from research.study.reading import open_readers
 from research.study.report import swaps, write
 from research.study.results import Results
 from research.study.sampling import Sampling
@@ -31,7 +31,7 @@ MODELS = ("diorama", "diorama-early")
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 Out = Annotated[Path, typer.Option(help="Folder of the results.")]
-JudgeFolder = Annotated[Path, typer.Option("--judge", help="Folder of judge.safetensors.")]
+JudgeFolder = Annotated[Path, typer.Option("--judge", help="Folder of judge.safetensors and outlines.safetensors.")]
 Models = Annotated[
     list[str] | None, typer.Option("--model", help="A packaged model or a folder of its kind. Both by default.")
 ]
@@ -89,7 +89,7 @@ def run_command(
 def report_command(out: Out = RUNS, judge: JudgeFolder = JUDGE, models: Models = None, to: To = EVIDENCE) -> None:
     """Write tables and pictures from the results there are."""
     check_file(to / "results.md")
-    _, judge_name = open_judge(judge)
+    judge_name = open_readers(judge).name
     results, named = Results(out, judge_name), _named(models)
     check(out, {name: source for name, source in named.items() if name in results.models})
     unread = count_unread(out, judge_name)
@@ -116,7 +116,7 @@ def swap_command(
     check_file(to / "swap.md")
     study = Study(out, judge, _named(models), Sampling(seed=seed, steps=steps))
     _run(study, [Part.SWAP], Extent(pairs=pairs), minutes, processes)
-    found = swaps(Results(out, open_judge(judge)[1]), to)
+    found = swaps(Results(out, open_readers(judge).name), to)
     if found:
         write_text(to / "swap.md", found + "\n")
         print(found)

@@ -15,12 +15,25 @@ STEP = 1.0
 """The most that one iteration moves a pixel, in pixels of its level."""
 
 
-def mean_flow(clips: Tensor) -> Tensor:
-    """How much clips (n, F, 3, H, W) in [-1, 1] move: (n,), pixels per frame, the mean over pixels and frames."""
+def flow_lengths(clips: Tensor) -> Tensor:
+    """How far the pixels of clips (n, F, 3, H, W) in [-1, 1] move to the next frame: (n, F - 1, H, W), in pixels."""
     grey = 0.5 + 0.5 * clips.mean(2, keepdim=True)
     flow = optical_flow(grey[:, :-1].flatten(0, 1), grey[:, 1:].flatten(0, 1))
     lengths: Tensor = flow.norm(dim=1).unflatten(0, (len(clips), -1))
-    return lengths.mean((1, 2, 3))
+    return lengths
+
+
+def dynamic(lengths: Tensor) -> Tensor:
+    """1 where a clip of these `flow_lengths` is dynamic by VBench's rule, else 0: (n,).
+
+    A pair of frames moves where the mean of its longest 5 % exceeds 6/256 of the frame's shorter side, and a clip where
+    at least a quarter of the number of its frames do (Huang et al., CVPR 2024, arXiv 2311.17982). The flow is not
+    VBench's: that is RAFT's.
+    """
+    frames, (height, width) = lengths.shape[1] + 1, lengths.shape[2:]
+    longest = lengths.flatten(2).topk(int(0.05 * height * width), dim=2).values.mean(2)
+    moving = (longest > 6 / 256 * min(height, width)).sum(1)
+    return (moving >= round(4 * frames / 16)).float()
 
 
 def optical_flow(first: Tensor, second: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ MEASURES: Mapping[str, tuple[str, str]] = {
     "consistency": ("consistency, frame to frame", ""),
     "to_first": ("consistency with the first frame", ""),
     "flow": ("optical flow", "px/frame"),
+    "dynamic": ("dynamic degree", "%"),
     FRAME_FEATURES: ("Fréchet distance, frames", ""),
     MOTION_FEATURES: ("Fréchet distance, motion", ""),
 }

@@ -19,7 +19,7 @@ from research.diorama.world import Scene, render
 from research.study import store
 from research.study.history import note_run
 from research.study.plan import Unit
-from research.study.reading import open_judge, read
+from research.study.reading import open_readers, read
 from research.study.sampling import Arrays, Sampling, decode, open_pipeline, sample, sample_recorded
 from research.study.swap import prompt_pairs, sample_swaps
 from research.study.variants import Renders, Swap, Variant
@@ -53,7 +53,7 @@ class Study:
 
 def run(study: Study, units: list[Unit], processes: int, minutes: float) -> int:
     """Do what is left of the units until the time is up; the number of those that are still left."""
-    open_judge(study.judge)  # before there is anything to be sorry for
+    open_readers(study.judge)  # before there is anything to be sorry for
     store.claim(study.out, study.models, study.sampling)
     note_run(study.out, study.command, processes)
     (study.out / "locks").mkdir(exist_ok=True)
@@ -88,11 +88,11 @@ class Worker:
 
     def __init__(self, study: Study, device: torch.device) -> None:
         self.study, self.device = study, device
-        self.judge, self.judge_name = open_judge(study.judge)
+        self.readers = open_readers(study.judge)
         self._pipes: dict[str, AnimateDiffPipeline] = {}
 
     def is_done(self, unit: Unit) -> bool:
-        return self._place(unit).readings(unit.first, unit.stop, self.judge_name).exists()
+        return self._place(unit).readings(unit.first, unit.stop, self.readers.name).exists()
 
     def do(self, unit: Unit) -> None:
         """Sample and read what is not there, unless another process is at it."""
@@ -130,9 +130,9 @@ class Worker:
         return sample(pipe, treatment, texts, unit.first, sampling), {}
 
     def _read(self, unit: Unit, clips: Tensor) -> None:
-        readings = read(self.judge, clips, self.study.scenes(unit))
+        readings = read(self.readers, clips, self.study.scenes(unit))
         shaped = {name: a.reshape(unit.stop - unit.first, -1, *a.shape[1:]) for name, a in readings.items()}
-        store.save_arrays(self._place(unit).readings(unit.first, unit.stop, self.judge_name), shaped)
+        store.save_arrays(self._place(unit).readings(unit.first, unit.stop, self.readers.name), shaped)
 
     def _place(self, unit: Unit) -> store.Place:
         return store.Place(self.study.out, unit.model, unit.treatment.key)

@@ -39,6 +39,7 @@ def report() -> dict[str, Any]:
         "judge_accuracy": {"subject": 0.875},
         "steps": 7,
         "guidance": 2.5,
+        "spread": {"renders": {"left": [3.0, 25.0]}, "vanilla": {"left": [4.0, 21.5]}},
         "by_motion": {"jump": {"clips": 5, "as_prompted": 4, "broken": 0.2, "jerk": 1.25}},
     }
 
@@ -49,6 +50,7 @@ def test_the_card_tells_the_reports_figures(report: dict[str, Any], run: Path) -
     assert "subject 87.5 %" in text
     assert "(7 steps, guidance 2.5,\nbfloat16)" in text, "as the report was made, whatever the model's defaults are now"
     assert "| jump | 5 | 4 | 20.0 % | 1.25 px |" in text
+    assert "| left | 3.00 px to 25.00 px | 4.00 px to 21.50 px |" in text
     assert "autoencoder 11 steps, spatial 22 steps, motion 33 steps. Trained for 1.1 hours" in text
     assert "(autoencoder 0.1, spatial 0.2, motion 0.3, early 0.4) by 2 processes on 2 abacuses." in text
     assert "a way is 2 to 26 pixels long, a jump 1.8 to 18.75 pixels high (less" in text

@@ -1,4 +1,4 @@
-"""A model of diorama's shape at toy size and an untrained judge, in folders."""
+"""A model of diorama's shape at toy size and untrained readers, in folders."""
 
 from pathlib import Path
 
@@ -9,7 +9,10 @@ from safetensors.torch import save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from research.diorama.__main__ import SHIPPED
+from research.diorama.judge import WEIGHTS as JUDGE
 from research.diorama.judge import Judge
+from research.diorama.outlines import WEIGHTS as OUTLINES
+from research.diorama.outlines import Outlines
 
 CHANNELS = (16, 16, 16)
 
@@ -68,5 +71,6 @@ def judge_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         judge = Judge()
         judge(torch.zeros(1, 16, 3, 64, 64))
-    save_file(judge.state_dict(), folder / "judge.safetensors")
+        save_file(judge.state_dict(), folder / JUDGE)
+        save_file(Outlines().state_dict(), folder / OUTLINES)
     return folder

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from research.diorama.world import Scene, render
-from research.study.flow import mean_flow, optical_flow
+from research.study.flow import dynamic, flow_lengths, optical_flow
 
 
 def texture(shift: tuple[float, float]) -> torch.Tensor:
@@ -36,6 +36,17 @@ def test_a_subject_that_travels() -> None:
 
 def test_what_moves_more_flows_more() -> None:
     scenes = [Scene("ball", "blue", "meadow", motion) for motion in ("still", "left", "jump")]
-    still, travelling, jumping = mean_flow(2 * render(scenes, torch.Generator().manual_seed(0)).frames - 1)
+    lengths = flow_lengths(2 * render(scenes, torch.Generator().manual_seed(0)).frames - 1)
+    still, travelling, jumping = lengths.mean((1, 2, 3))
     assert still < 0.01
     assert 0.1 < travelling < jumping
+    assert dynamic(lengths)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("speed", "moving_pairs", "expected"), [(1.51, 4, 1), (1.49, 15, 0), (9.0, 3, 0), (1.51, 15, 1)]
+)
+def test_the_rule_for_dynamic_clips(speed: float, moving_pairs: int, expected: int) -> None:
+    lengths = torch.zeros(1, 15, 64, 64)
+    lengths[0, :moving_pairs, :4, :52] = speed  # 208 pixels: a little over 5 % of 4096
+    assert dynamic(lengths).tolist() == [expected]

@@ -17,7 +17,7 @@ from research.study import sheets, statistics
 from research.study.__main__ import app
 from research.study.curves import TRACK, curves
 from research.study.plan import Extent, Part, Unit, plan
-from research.study.reading import FRAME_FEATURES, MOTION_FEATURES, open_judge, read
+from research.study.reading import FRAME_FEATURES, MOTION_FEATURES, open_readers, read
 from research.study.report import write
 from research.study.results import MEASURES, Results
 from research.study.sampling import Arrays, Sampling
@@ -53,7 +53,7 @@ def copy(study: Study, tmp_path: Path) -> Iterator[Study]:
 
 @pytest.fixture(scope="module")
 def results(study: Study) -> Results:
-    return Results(study.out, open_judge(study.judge)[1])
+    return Results(study.out, open_readers(study.judge).name)
 
 
 def contents(study: Study) -> dict[str, Arrays]:
@@ -61,16 +61,16 @@ def contents(study: Study) -> dict[str, Arrays]:
 
 
 def test_readings_of_renders_are_those_of_the_world(judge_folder: Path) -> None:
-    judge, _ = open_judge(judge_folder)
+    readers = open_readers(judge_folder)
     scenes = [scene for scene, _ in prompts(3, 0)]
     clips = 2 * render(scenes, torch.Generator().manual_seed(0)).frames - 1
-    seen = read(judge, clips, scenes)
+    seen = read(readers, clips, scenes)
     assert {len(values) for values in seen.values()} == {3}
     assert set(MEASURES) <= set(seen)
     assert seen["centre"].shape == (3, 16, 2)
     assert seen[FRAME_FEATURES].shape == seen[MOTION_FEATURES].shape == (3, 96)
     assert ((seen["confidence"] > 1 / 8) & (seen["confidence"] <= 1)).all()
-    frozen = read(judge, clips[:, :1].expand(-1, 16, -1, -1, -1), scenes)
+    frozen = read(readers, clips[:, :1].expand(-1, 16, -1, -1, -1), scenes)
     assert frozen["consistency"] == pytest.approx(1, abs=1e-5)
     assert frozen["to_first"] == pytest.approx(1, abs=1e-5)
     assert frozen["flow"] == pytest.approx(0, abs=1e-6)
@@ -92,7 +92,7 @@ def test_a_run_leaves_readings_of_everything(study: Study, results: Results) -> 
 def test_what_is_lost_is_made_again_and_is_the_same(copy: Study) -> None:
     before = contents(copy)
     vanilla = Place(copy.out, "diorama", VANILLA.key)
-    _, judge = open_judge(copy.judge)
+    judge = open_readers(copy.judge).name
     vanilla.samples(0, 2).unlink()
     vanilla.readings(0, 2, judge).unlink()
     Place(copy.out, "diorama", BOTH.key).readings(0, 2, judge).unlink()
@@ -112,11 +112,12 @@ def test_another_judge_reads_what_is_there(copy: Study, tmp_path: Path) -> None:
 
     weights = load_file(copy.judge / "judge.safetensors")
     (tmp_path / "judge").mkdir()
+    shutil.copy(copy.judge / "outlines.safetensors", tmp_path / "judge")
     save_file({name: values + 0.01 for name, values in weights.items()}, tmp_path / "judge" / "judge.safetensors")
-    _, name = open_judge(tmp_path / "judge")
+    name = open_readers(tmp_path / "judge").name
     place = Place(copy.out, "diorama", VANILLA.key)
     made = place.samples(0, 2).stat().st_mtime_ns
-    assert count_unread(copy.out, open_judge(copy.judge)[1]) == 0
+    assert count_unread(copy.out, open_readers(copy.judge).name) == 0
     assert count_unread(copy.out, name) > 5
     again = Study(copy.out, tmp_path / "judge", copy.models, SAMPLING)
     assert run(again, [Unit("diorama", VANILLA, 0, 2)], processes=1, minutes=5) == 0
@@ -182,7 +183,7 @@ def test_a_part_alone_can_be_reported(copy: Study) -> None:
     alone = plan(copy.models, [Part.SWEEPS], EXTENT)
     assert {VANILLA, RENDERS, REFERENCE} <= {unit.treatment for unit in alone}
     shutil.rmtree(copy.out / WORLD)
-    found = Results(copy.out, open_judge(copy.judge)[1]).compare("diorama", CELLS, MEASURES)
+    found = Results(copy.out, open_readers(copy.judge).name).compare("diorama", CELLS, MEASURES)
     assert found is not None
     assert np.isnan(found.values["both"][FRAME_FEATURES].value)
     assert not np.isnan(found.values["both"]["jerk"].value)
@@ -211,6 +212,7 @@ def test_places_that_are_none(study: Study, tmp_path: Path, place: str, said: st
     (tmp_path / "file").touch()
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "judge.safetensors").write_text("no weights")
+    shutil.copy(study.judge / "outlines.safetensors", tmp_path / "damaged")
     where = {"--out": tmp_path / "out", "--judge": study.judge, "--to": tmp_path / "docs"}
     where[place] = tmp_path / ("damaged" if place == "--judge" else "file")
     refused = CliRunner().invoke(app, ["swap", *(str(part) for option in where.items() for part in option)])
