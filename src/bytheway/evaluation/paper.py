@@ -87,14 +87,17 @@ def what_differs(scores: Mapping[str, Sequence[ClipScores]], model: str) -> list
         f"Here {len(its)} clips of {prompts} prompts make an arm, of {first.num_frames} frames at {first.width}x"
         f"{first.height}; the paper's prompts and their number are not published.",
     ]
+    lacking: list[str] = []
     for name in MEASURES:
         taken = _taken(its, name)
         example = example_of(its, taken) if taken else None
         if example is None:
-            said.append(f"{name} is not measured here.")
+            lacking.append(name)
         elif not example.vbench:
             by = ", ".join(backbone.name for backbone in example.backbones)
             said.append(f"{name} is measured with {by} here, not with VBench's network, so its numbers do not compare.")
+    if lacking:
+        said.append(f"Not measured here: {', '.join(lacking)}.")
     said.append("The paper gives no intervals; those here are over prompts.")
     return [*said, SOURCE]
 

@@ -36,8 +36,8 @@
       }
       const value = gain(card);
       const measure = order.value.slice(order.value.indexOf(":") + 1);
-      for (const output of card.querySelectorAll("output")) {
-        output.textContent = (data.values[card.id][output.dataset.arm] || {})[measure] || "";
+      for (const value of card.querySelectorAll(".value")) {
+        value.textContent = (data.values[card.id][value.dataset.arm] || {})[measure] || "";
       }
       line.textContent = Number.isNaN(value) ? `${name}: not measured` : `${name}: ${said(value * signs[order.value])}`;
       holder.append(card);

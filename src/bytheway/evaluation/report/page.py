@@ -110,6 +110,7 @@ def comparison_page(
 {f"<p>{escape(subtitle)}</p>" if subtitle else ""}
 </header>
 <main>
+{_overview(comparisons) if len(comparisons) > 1 else ""}
 {sections}
 {extra}
 {pairs}
@@ -183,6 +184,29 @@ def _section(c: int, comparison: Comparison, cards: Sequence[_Card], on_page: se
 <tbody>{rows}</tbody>
 </table>
 <ul class="cautions">{warned}</ul>
+</section>"""
+
+
+def _overview(comparisons: Sequence[Comparison]) -> str:
+    """The means of all arms; those that are ahead of the baseline, or behind it, are in their colour."""
+    first = comparisons[0]
+    arms = [first.names[0], *(one.names[1] for one in comparisons)]
+    heads = "".join(
+        f'<th class="arm" style="--arm:var(--arm-{arm % 6})">{escape(name)}</th>' for arm, name in enumerate(arms)
+    )
+    by_name = [{contrast.example.name: contrast for contrast in one.contrasts} for one in comparisons]
+    rows = []
+    for name, contrast in by_name[0].items():
+        cells = [f"<td>{number(contrast.first.value)}</td>"]
+        for contrasts in by_name:
+            its = contrasts.get(name)
+            side = its.ahead if its else None
+            mark = {"second": " ▲", "first": " ▼", None: ""}[side]
+            cells.append(f'<td class="{side or ""}">{number(its.second.value) if its else "–"}{mark}</td>')
+        rows.append(f"<tr><th scope='row'>{escape(name)}</th>{''.join(cells)}</tr>")
+    return f"""<section><h2>All arms</h2><div class="wide"><table class="paper overview">
+<thead><tr><th>mean</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>
+<p class="quiet">▲ ahead of {escape(arms[0])} by more than chance, ▼ behind it; intervals are below.</p>
 </section>"""
 
 
@@ -285,7 +309,7 @@ def _figure(name: str, arm: int, scores: ClipScores) -> str:
         f'<figure style="--arm:var(--arm-{arm % 6})"><div class="strip" role="img" aria-label="{escape(name)}" '
         f'data-frames="{strip.frames}" data-columns="{strip.columns}" data-rows="{strip.rows}" '
         f'data-fps="{strip.fps:g}" style="{style}"></div>'
-        f'<figcaption>{escape(name)} <output data-arm="{arm}"></output></figcaption></figure>'
+        f'<figcaption>{escape(name)} <span class="value" data-arm="{arm}"></span></figcaption></figure>'
     )
 
 
