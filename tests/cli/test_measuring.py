@@ -81,7 +81,7 @@ def test_quiet_says_nothing(bytheway: Command) -> None:
         (["score", "empty"], "The folder empty holds no clips"),
         (["score", "one.gif"], "The clip has 1 frame; temporal flickering requires 2, so give a longer one."),
         (["score", "dot"], "The frames have 1x1 pixels; temporal flickering requires 16 on each side"),
-        (["score", "broken.mp4"], "broken.mp4 is damaged or cut short; give another video."),
+        (["score", "broken.mp4"], "broken.mp4 is not a video."),
         (["score", "a.mp4", "--measures", "beauty"], "There is no measure 'beauty'; the measures are subject_con"),
         (["score", "a.mp4", "-o", "empty"], "empty is a folder: choose another name."),
         (["score", "a.mp4", "--weights", "DINO"], "--weights is 'DINO'; write a name, an equals sign and a path."),
@@ -114,7 +114,7 @@ def test_what_can_be_scored_is_before_what_is_wrong_is_said(bytheway: Command) -
     result = bytheway("score", "out", *FLICKER, "-o", "s.json")
     refused(result, "The rest is measured, but 2 things are missing from it")
     assert "Warning: out/2.gif: The clip has 1 frame" in result.stderr
-    assert "Warning: out/3.mp4 is damaged" in result.stderr
+    assert "Warning: out/3.mp4 is not a video." in result.stderr
     assert len(json.loads(Path("s.json").read_text())["clips"]) == 1
 
 
