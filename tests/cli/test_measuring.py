@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import Result
 
 from bytheway.clips.write import save_video
@@ -130,6 +132,23 @@ def test_networks_that_are_not_here_are_named(bytheway: Command, monkeypatch: py
     asked = bytheway("score", "a.mp4", "--measures", "subject_consistency")
     assert asked.exit_code == 2
     assert "Traceback" not in asked.output
+
+
+def test_a_network_of_ones_own_is_a_measure(bytheway: Command) -> None:
+    class Mean(torch.nn.Module):
+        def forward(self, frames: torch.Tensor) -> torch.Tensor:
+            return frames.mean((1, 2, 3))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        torch.jit.trace(Mean(), torch.zeros(2, 3, 32, 32)).save("mean.pt")  # type: ignore[no-untyped-call]
+    clip("a.mp4")
+    result = bytheway("score", "a.mp4", *FLICKER, "--bring", "brightness=mean.pt", "-o", "s.json")
+    assert result.exit_code == 0, result.output
+    assert [row[0] for row in rows(result.stdout)][1:] == ["temporal_flickering", "brightness"]
+    (scored,) = json.loads(Path("s.json").read_text())["clips"]
+    assert scored["measurements"]["brightness"]["value"] == pytest.approx(0.28, abs=0.02)
+    assert scored["measurements"]["brightness"]["backbones"][0]["source"] == "mean.pt"
 
 
 @pytest.fixture
