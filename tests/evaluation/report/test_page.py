@@ -18,7 +18,7 @@ from PIL import Image
 from bytheway.clips.write import save_video
 from bytheway.evaluation.clip_files import find_clips
 from bytheway.evaluation.comparison import Comparison, compare
-from bytheway.evaluation.report import page as page_module
+from bytheway.evaluation.report import cards
 from bytheway.evaluation.report.page import comparison_page
 from bytheway.evaluation.report.strips import MOST_FRAMES, strip_of
 from bytheway.evaluation.scores import score_clip
@@ -117,7 +117,7 @@ def test_what_prompts_say_is_text(comparison: Callable[..., Comparison]) -> None
 def test_of_many_pairs_the_worst_and_best_are_shown(
     comparison: Callable[..., Comparison], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page_module, "MOST_SHOWN", 4)
+    monkeypatch.setattr(cards, "MOST_SHOWN", 4)
     one = comparison(9)
     said: list[tuple[int, int]] = []
     text = comparison_page([one], title="t", on_strip=lambda done, total: said.append((done, total)))
