@@ -64,16 +64,19 @@ def test_the_fastest_of_a_picture_that_moves(mosaic: Tensor, step: int) -> None:
 
 
 @needs_rife
-@pytest.mark.parametrize("every", [2, 4, 6])
-def test_a_subject_that_moves(every: int) -> None:
-    """A box on its way, at 2, 5 and 7 px a frame: it fills 13 % of the picture, so it is the fastest 5 %."""
-    clips = render([Scene("box", "red", "meadow", "right")], torch.Generator().manual_seed(3), size=SIDE)
+@pytest.mark.parametrize(("every", "tolerance"), [(1, 0.15), (2, 0.15), (3, 0.1), (4, 0.1), (5, 0.1), (7, 0.1)])
+def test_a_subject_that_moves(every: int, tolerance: float) -> None:
+    """A star on its way, at 2.4 px a frame and multiples: it fills 10 % of the picture, so it is the fastest 5 %.
+
+    RIFE takes subjects below 5 px to be an eighth slower than they are.
+    """
+    clips = render([Scene("star", "red", "meadow", "right")], torch.Generator().manual_seed(3), size=SIDE)
     centres = clips.centre[0, ::every]
     true = centres.diff(dim=0).norm(dim=-1).mean().item()
     (measure,) = load_measures(["flow_top5"], device="cpu", flow="rife")
     (found,) = measure(in_bytes(clips.frames[0, ::every]), 8)
     assert clips.mask.mean() > 0.1
-    assert found.value == pytest.approx(true, rel=0.1)
+    assert found.value == pytest.approx(true, rel=tolerance)
 
 
 def sharpness(frames: Tensor) -> Tensor:
