@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from bytheway.cli.measuring import complain, load_measures
@@ -15,6 +16,7 @@ from bytheway.evaluation.experiment.folder import Experiment
 from bytheway.evaluation.experiment.make import jobs_of, make, missing
 from bytheway.evaluation.experiment.results import PAGE, arm_rows, write_results
 from bytheway.evaluation.experiment.scoring import compared, kept_or_measured
+from bytheway.evaluation.measures.measure import Measure
 from bytheway.evaluation.paper import HEADS, table_2, what_differs
 from bytheway.evaluation.report.words import cautions, comparison_heads, comparison_rows
 from bytheway.evaluation.scores import ClipScores
@@ -42,10 +44,12 @@ def run_experiment(
     }
     if there is not None:
         on_disk.check_same(folder, there, asked)
+    loaded = load_measures(measures)  # what is missing is said before hours of work, not after them
     if there is None or not experiment.complete:
-        load_measures(measures)  # what is missing is said before hours of work, not after them
+        del loaded  # the memory is the model's meanwhile
         _make(experiment, choice, request, asked, there)
-    _report(experiment, choice, measures, table2=table2)
+        loaded, _ = measures.load()
+    _report(experiment, choice, measures, loaded, table2=table2)
 
 
 def _make(
@@ -105,9 +109,10 @@ def _make(
             progress.finish(chunk.steps)
 
 
-def _report(experiment: Experiment, choice: ModelChoice, wanted: MeasureChoice, *, table2: bool) -> None:
+def _report(
+    experiment: Experiment, choice: ModelChoice, wanted: MeasureChoice, measures: Sequence[Measure], *, table2: bool
+) -> None:
     """Measure what is not measured yet, and say and write what was found."""
-    measures = load_measures(wanted)
     scores: dict[str, list[ClipScores]] = {}
     by_path, failures = {}, []
     with CountProgress("measuring", len(experiment.names()) * len(experiment.arms)) as progress:
