@@ -78,8 +78,8 @@ loss in `loss.jsonl` of a stage's.
 
 ## What it does
 
-{count} prompts, half of them unseen combinations, one clip each ({report_steps} steps, guidance {report_guidance},
-bfloat16), as a judge reads them: a small classifier trained on renders alone. Of fresh renders it reads {judge} right.
+{count} prompts, half of them unseen combinations, one clip each ({report_steps} steps, guidance {report_guidance}),
+as a judge reads them: a small classifier trained on renders alone. Of fresh renders it reads {judge} right.
 "Renders" are the true clips of the same prompts, read by the same judge: what a perfect model would score.
 
 {table}

@@ -33,12 +33,12 @@ BATCH = 8
 
 
 def generate(pipe: AnimateDiffPipeline, texts: list[str], seed: int) -> Tensor:
-    """Clips (n, F, 3, H, W) in [-1, 1], each from its own seed; under bfloat16 autocast, for speed."""
+    """Clips (n, F, 3, H, W) in [-1, 1], each from its own seed; under bfloat16 autocast where that is faster."""
     parts = []
     for start in track(range(0, len(texts), BATCH), "generating"):
         batch = texts[start : start + BATCH]
         generators = [torch.Generator().manual_seed(seed + start + index) for index in range(len(batch))]
-        with torch.autocast(pipe.device.type, torch.bfloat16):
+        with torch.autocast(pipe.device.type, torch.bfloat16, enabled=pipe.device.type != "cpu"):
             video = pipe(
                 batch,
                 num_frames=NUM_FRAMES,

@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from research.study.variants import (
     BANDS,
-    CELLS,
     EVERY_STEP,
     REFERENCE,
     RENDERS,
@@ -18,12 +17,15 @@ from research.study.variants import (
     Swap,
     Treatment,
     Variant,
+    cells,
     sweep,
 )
 
 BLOCK = 16
 PAIR_BLOCK = 8
 """A pair makes a clip for every step, so there are fewer in a block."""
+SWEEPS_FROM = 10_000
+"""Number of the first prompt of the sweeps: a preset is not chosen on the prompts on which it is measured."""
 RECORDED_CLIPS = 200
 """The paper compares the attention maps of 100 good and 100 bad videos (Figure 2a)."""
 
@@ -75,19 +77,28 @@ def plan(models: Collection[str], parts: Iterable[Part], extent: Extent) -> list
 
 
 def _units(part: Part, models: Collection[str], extent: Extent) -> Iterator[Unit]:
-    treatments: Sequence[Treatment]
-    count, block = extent.subset, BLOCK
+    start, count, block = 0, extent.subset, BLOCK
     if part is Part.CELLS:
-        treatments, count = list(CELLS.values()), extent.clips
+        count = extent.clips
     elif part is Part.SWAP:
-        treatments, count, block = [Swap()], extent.pairs, PAIR_BLOCK
-    elif part is Part.BANDS:
-        treatments = list(BANDS.values())
-    else:
-        treatments = [VANILLA, *(variant for axis in Axis for variant in sweep(axis).values()), EVERY_STEP]
-    for first in range(0, count, block):
-        stop = min(first + block, count)
+        count, block = extent.pairs, PAIR_BLOCK
+    elif part is Part.SWEEPS:
+        start = SWEEPS_FROM
+    treatments = {model: _treatments(part, model) for model in models}
+    for first in range(start, start + count, block):
+        stop = min(first + block, start + count)
         if part is not Part.SWAP:
             yield from (Unit(WORLD, renders, first, stop) for renders in (RENDERS, REFERENCE))
-        for treatment in treatments:
-            yield from (Unit(model, treatment, first, stop) for model in models)
+        for together in zip(*treatments.values(), strict=True):
+            yield from (Unit(model, one, first, stop) for model, one in zip(treatments, together, strict=True))
+
+
+def _treatments(part: Part, model: str) -> Sequence[Treatment]:
+    """Those of a part, as many for every model."""
+    if part is Part.CELLS:
+        return list(cells(model).values())
+    if part is Part.SWAP:
+        return [Swap()]
+    if part is Part.BANDS:
+        return [*BANDS.values(), EVERY_STEP]
+    return [VANILLA, *(variant for axis in Axis for variant in sweep(axis).values())]

@@ -12,6 +12,7 @@ import numpy as np
 from bytheway.evaluation.statistics import NOTHING, Estimate, mean
 from research.diorama.measures import NAMES
 from research.study import store
+from research.study.plan import SWEEPS_FROM
 from research.study.reading import FRAME_FEATURES, MOTION_FEATURES
 from research.study.sampling import Arrays
 from research.study.statistics import Frechet
@@ -44,10 +45,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting, and how much more optical flow than vanilla's it gives."""
+    """A setting, and what it changes of vanilla: the dynamic degree and the share of broken clips."""
 
     variant: Variant
-    flow: Estimate
+    dynamic: Estimate
+    broken: Estimate
 
 
 class Results:
@@ -77,13 +79,21 @@ class Results:
         """See `store.load_records`."""
         return store.load_records(store.Place(self.out, model, variant.key))
 
-    def compare(self, model: str, variants: Mapping[str, Variant], measures: Iterable[str]) -> Comparison | None:
-        """The treatments that have results, and the renders; None where vanilla has nothing to be compared with."""
+    def compare(
+        self, model: str, variants: Mapping[str, Variant], measures: Iterable[str], *, swept: bool = False
+    ) -> Comparison | None:
+        """The treatments that have results, and the renders; None where vanilla has nothing to be compared with.
+
+        Over the prompts of the sweeps, or over the others.
+        """
         found = {name: self.clips(model, variant) for name, variant in ({BASELINE: VANILLA} | dict(variants)).items()}
         found = {name: arrays for name, arrays in found.items() if arrays}
         if BASELINE not in found or len(found) == 1:
             return None
         numbers = reduce(np.intersect1d, [arrays["number"] for arrays in found.values()])
+        numbers = numbers[(numbers >= SWEEPS_FROM) == swept]
+        if not len(numbers):
+            return None
         chosen = {name: _of(arrays, numbers) for name, arrays in found.items()}
         renders = self.clips(WORLD, RENDERS)
         if renders:
@@ -99,25 +109,27 @@ class Results:
         return Comparison(len(numbers), values, differences)
 
     def sweep(self, model: str, axis: Axis, measures: Iterable[str]) -> Comparison | None:
-        return self.compare(model, sweep(axis), measures)
+        return self.compare(model, sweep(axis), measures, swept=True)
 
     def best(self, model: str) -> Choice | None:
-        """The swept setting with the most optical flow, of those that keep subject, motion and structure.
+        """The swept setting that adds most to the dynamic degree and takes most from the broken share, in their sum.
 
-        These follow the prompts' subjects and motions no less often than vanilla, and break no more clips, in the mean
-        over the prompts that all of them have. None where no setting does, or none was swept.
+        Of those that keep to the prompts: subject and motion are as prompted no less often than in vanilla clips, and
+        neither the judge nor the outlines find more clips broken, in the mean over the prompts that all of them have.
+        None where no setting does, or none was swept.
         """
         every = {f"{axis} {point}": variant for axis in Axis for point, variant in sweep(axis).items()}
-        comparison = self.compare(model, every, ("subject", "motion", "broken", "flow"))
+        comparison = self.compare(model, every, ("subject", "motion", "broken", "misshapen", "dynamic"), swept=True)
         kept = {
-            name: found["flow"]
+            name: found
             for name, found in (comparison.differences if comparison else {}).items()
-            if min(found["subject"].value, found["motion"].value, -found["broken"].value) >= 0
+            if min(found["subject"].value, found["motion"].value) >= 0
+            and max(found["broken"].value, found["misshapen"].value) <= 0
         }
         if not kept:
             return None
-        name = max(kept, key=lambda name: kept[name].value)
-        return Choice(every[name], kept[name])
+        name = max(kept, key=lambda name: kept[name]["dynamic"].value - kept[name]["broken"].value)
+        return Choice(every[name], kept[name]["dynamic"], kept[name]["broken"])
 
     def _frechet(self, numbers: np.ndarray) -> dict[str, Frechet]:
         """Distances to the renders of these prompts; none where none were made."""

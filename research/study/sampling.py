@@ -46,8 +46,8 @@ def open_pipeline(source: str, device: torch.device) -> AnimateDiffPipeline:
 
 
 def denoise(pipe: AnimateDiffPipeline, texts: Sequence[str], sampling: Sampling, **settings: Any) -> Tensor:
-    """Latents (n, C, F, h, w), under bfloat16 autocast for speed; `settings` go to the pipeline."""
-    with torch.autocast(pipe.device.type, torch.bfloat16):
+    """Latents (n, C, F, h, w), under bfloat16 autocast where that is faster; `settings` go to the pipeline."""
+    with _half(pipe):
         latents: Tensor = pipe(
             list(texts),
             num_frames=NUM_FRAMES,
@@ -99,9 +99,13 @@ def as_arrays(record: Record) -> Arrays:
 @torch.no_grad()
 def decode(pipe: AnimateDiffPipeline, latents: Tensor) -> Tensor:
     """Clips (n, F, 3, H, W) in [-1, 1] from latents (n, C, F, h, w)."""
-    with torch.autocast(pipe.device.type, torch.bfloat16):
+    with _half(pipe):
         clips: Tensor = pipe.decode_latents(latents.to(pipe.device, pipe.dtype))
     return clips.transpose(1, 2).clamp(-1, 1).cpu()
+
+
+def _half(pipe: AnimateDiffPipeline) -> torch.autocast:
+    return torch.autocast(pipe.device.type, torch.bfloat16, enabled=pipe.device.type != "cpu")
 
 
 def _treated(

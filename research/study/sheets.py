@@ -14,19 +14,19 @@ from research.diorama.measures import prompts
 from research.study.results import BASELINE, Results
 from research.study.sampling import decode, open_pipeline
 from research.study.store import Place, load_first
-from research.study.variants import BANDS, BOTH, TUNED, VANILLA, Variant
+from research.study.variants import BANDS, BOTH, VANILLA, Variant, preset_of
 
 PROMPTS = 4
 BAND_PROMPTS = 2
 
 
 def write_sheets(results: Results, models: Mapping[str, str], to: Path) -> dict[str, str]:
-    """Vanilla, diorama's preset and the paper's settings, and bands; the pictures' names with captions."""
+    """Vanilla, the model's preset and the paper's settings, and bands; the pictures' names with captions."""
     written = {}
     for model, source in models.items():
-        enhanced = {BASELINE: VANILLA, "enhanced": TUNED, "with the paper's settings": BOTH}
+        enhanced = {BASELINE: VANILLA, "enhanced": preset_of(model), "with the paper's settings": BOTH}
         sheets = {
-            f"vanilla_enhanced-{model}.png": (enhanced, PROMPTS, "vanilla, diorama's preset, the paper's settings"),
+            f"vanilla_enhanced-{model}.png": (enhanced, PROMPTS, "vanilla, its preset, the paper's settings"),
             f"bands-{model}.png": (BANDS, BAND_PROMPTS, "vanilla, and bands of the temporal attention"),
         }
         for name, (variants, count, what) in sheets.items():

@@ -11,7 +11,7 @@ from research.study.attention import MOTION, Attention
 from research.study.curves import Curve
 from research.study.results import MEASURES, Choice, Comparison
 
-SUMMARY = ("subject", "motion", "broken", "to_first", "motion_range", "jerk")
+SUMMARY = ("subject", "motion", "broken", "misshapen", "dynamic", "motion_range", "jerk")
 
 
 def summary(comparison: Comparison) -> str:
@@ -37,16 +37,19 @@ def differences(comparison: Comparison) -> str:
 def sweep(comparison: Comparison, measures: Sequence[str], paper: str | None) -> str:
     """Points of a sweep by measures: mean differences to vanilla; the paper's is marked."""
     lines = [
-        [f"{point} (paper)" if point == paper else point, *(_figure(row[m], _unit(m), bold=True) for m in measures)]
+        [f"{point} (paper)" if point == paper else point, *(figure(row[m], _unit(m), bold=True) for m in measures)]
         for point, row in comparison.differences.items()
     ]
     return table(["", *(MEASURES[m][0] for m in measures)], lines)
 
 
 def choice(chosen: Choice) -> str:
-    """A setting with its flow, in one line."""
-    flow = _figure(chosen.flow, _unit("flow"), bold=True)
-    return f"`{chosen.variant.key}`, optical flow {flow} over {chosen.flow.n} prompts."
+    """A setting with what it changes, in one line."""
+    changes = ", ".join(
+        f"{MEASURES[name][0]} {figure(estimate, _unit(name), bold=True)}"
+        for name, estimate in (("dynamic", chosen.dynamic), ("broken", chosen.broken))
+    )
+    return f"`{chosen.variant.key}`: {changes} over {chosen.dynamic.n} prompts."
 
 
 def disparity(attention: Attention) -> str:
@@ -65,11 +68,11 @@ def disparity(attention: Attention) -> str:
     lines = [
         [
             block,
-            *(_figure(e, "", bold=True) for e in (found.with_broken, found.with_confidence)),
-            *(_figure(e, "") for e in (found.good, found.bad)),
-            _figure(found.bad_less_good, "", bold=True),
-            *(_figure(e, "") for e in (found.after, found.after_guidance)),
-            _figure(found.change, "", bold=True),
+            *(figure(e, "", bold=True) for e in (found.with_broken, found.with_confidence)),
+            *(figure(e, "") for e in (found.good, found.bad)),
+            figure(found.bad_less_good, "", bold=True),
+            *(figure(e, "") for e in (found.after, found.after_guidance)),
+            figure(found.change, "", bold=True),
         ]
         for block, found in attention.disparities.items()
     ]
@@ -79,7 +82,7 @@ def disparity(attention: Attention) -> str:
 def energy(attention: Attention) -> str:
     """The paper's Figure 2c, by block."""
     lines = [
-        [block, _figure(attention.energies[block], ""), *(_figure(found[name], "", bold=True) for name in MOTION)]
+        [block, figure(attention.energies[block], ""), *(figure(found[name], "", bold=True) for name in MOTION)]
         for block, found in attention.with_motion.items()
     ]
     return table(["block", "energy", *(f"ρ with {MEASURES[name][0]}" for name in MOTION)], lines)
@@ -90,10 +93,10 @@ def guidance(attention: Attention) -> str:
     lines = [
         [
             block,
-            *(_figure(e, "") for e in (found.made, found.guided)),
-            _figure(found.gained, "", bold=True),
-            _figure(found.used, ""),
-            _figure(found.enough, "%"),
+            *(figure(e, "") for e in (found.made, found.guided)),
+            figure(found.gained, "", bold=True),
+            figure(found.used, ""),
+            figure(found.enough, "%"),
         ]
         for block, found in attention.guidance.items()
     ]
@@ -104,7 +107,7 @@ def beta(attention: Attention) -> str:
     """The adaptive beta (the paper's Figure 12): blocks by some of the steps."""
     steps = max((len(row) for row in attention.beta_by_step.values()), default=0)
     shown = sorted({*range(0, steps, max(1, steps // 8)), steps - 1} - {-1})
-    lines = [[block, *(_figure(row[k], "") for k in shown)] for block, row in attention.beta_by_step.items()]
+    lines = [[block, *(figure(row[k], "") for k in shown)] for block, row in attention.beta_by_step.items()]
     return table(["block", *(f"step {k + 1}" for k in shown)], lines)
 
 
@@ -114,9 +117,9 @@ def swaps(curves: Mapping[str, Curve], active: int) -> str:
         [
             name,
             str(curve.n),
-            _figure(curve.decided, "steps"),
-            _figure(curve.first[active], "%"),
-            _figure(curve.second[active], "%"),
+            figure(curve.decided, "steps"),
+            figure(curve.first[active], "%"),
+            figure(curve.second[active], "%"),
         ]
         for name, curve in curves.items()
     ]
@@ -129,7 +132,7 @@ def _by_measure(columns: Mapping[str, Mapping[str, Estimate]], *, bold: bool) ->
     lines = [
         [
             MEASURES[m][0] + (f", {_unit(m)}" if _unit(m) else ""),
-            *(_figure(row[m], _unit(m), bold=bold, bare=True) for row in columns.values()),
+            *(figure(row[m], _unit(m), bold=bold, bare=True) for row in columns.values()),
         ]
         for m in measures
     ]
@@ -148,7 +151,7 @@ def _short(measure: str, value: Estimate, difference: Estimate | None) -> str:
     return text
 
 
-def _figure(estimate: Estimate, unit: str, *, bold: bool = False, bare: bool = False) -> str:
+def figure(estimate: Estimate, unit: str, *, bold: bool = False, bare: bool = False) -> str:
     """``value unit [low, high]``: `bold` signs it, and marks it where zero is left out; `bare` leaves the unit away."""
     if math.isnan(estimate.value):
         return "–"

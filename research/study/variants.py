@@ -14,12 +14,14 @@ from typing import Final, Literal, get_args
 
 from bytheway.config import ByTheWayConfig, HeadRule
 from bytheway.families.animatediff import PACKAGED
-from bytheway.families.known import presets
+from bytheway.families.known import known_models, preset_of_model, presets
 
 Band = Literal["low", "high", "amplified"]
 
 PAPER: Final = presets()["animatediff"].config
 """The paper's settings for AnimateDiff, whose architecture diorama's is."""
+PAPER_VIDEOCRAFTER: Final = presets()["videocrafter2"].config
+"""The paper's other settings: less guidance, more amplification."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +87,29 @@ REFERENCE = Renders("reference", 4, 2)
 
 VANILLA = Variant()
 BOTH = Variant(PAPER)
-TUNED = Variant(presets()[PACKAGED].config)
 EVERY_STEP = Variant(PAPER.replace(active_steps=1.0))
-CELLS: Final[Mapping[str, Variant]] = {
-    "vanilla": VANILLA,
-    "+FreeInit": Variant(free_init=True),
-    "guidance only": Variant(PAPER.replace(beta=1.0)),
-    "motion only": Variant(PAPER.replace(alpha=0.0)),
-    "both": BOTH,
-    "diorama's preset": TUNED,
-}
+PRESET = "preset"
+
+
+def preset_of(model: str) -> Variant:
+    """The preset of the packaged model of this name; that of diorama where there is none of the name."""
+    named = {known.name: preset_of_model(known) for known in known_models()}
+    return Variant(named.get(model, presets()[PACKAGED]).config)
+
+
+def cells(model: str) -> dict[str, Variant]:
+    """What is compared on a model: vanilla, FreeInit, the method taken apart, the paper's settings, its preset."""
+    return {
+        "vanilla": VANILLA,
+        "+FreeInit": Variant(free_init=True),
+        "guidance only": Variant(PAPER.replace(beta=1.0)),
+        "motion only": Variant(PAPER.replace(alpha=0.0)),
+        "both": BOTH,
+        "both, as for VideoCrafter2": Variant(PAPER_VIDEOCRAFTER),
+        PRESET: preset_of(model),
+    }
+
+
 BANDS: Final[Mapping[str, Variant]] = {
     "vanilla": VANILLA,
     "low band only": Variant(PAPER, band="low"),
@@ -112,8 +127,7 @@ class Axis(StrEnum):
     ACTIVE_STEPS = "active_steps"
     ANCHOR_BLOCK = "anchor_block"
     HEAD_RULE = "head_rule"
-    BETA_ALONE = "beta, alpha 0"
-    BETA_MILD = "beta, alpha 0.2"
+    STRENGTH = "alpha and beta"
 
 
 _POINTS: Final[Mapping[Axis, tuple[float, ...]]] = {
@@ -122,9 +136,7 @@ _POINTS: Final[Mapping[Axis, tuple[float, ...]]] = {
     Axis.TAU: (0, 2, 4, 5, 6, 7),
     Axis.ACTIVE_STEPS: (0.1, 0.2, 0.4, 0.6, 1),
 }
-# Less guidance than the paper's, and how much the high frequencies are amplified beside it.
-_GUIDANCE: Final[Mapping[Axis, float]] = {Axis.BETA_ALONE: 0.0, Axis.BETA_MILD: 0.2}
-_GAINS = (1.25, 1.5, 2, 3)
+_ALPHAS, _BETAS = (0.0, 0.1, 0.2, 0.4, 0.6), (1.5, 2.0, 3.0, 5.0)
 # diorama's own is up_blocks.0, the coarsest block of the decoder; up_blocks.2, the last, guides nothing.
 _ANCHORS: Final[Mapping[str, str | None]] = {
     "mid_block": "mid_block",
@@ -134,9 +146,9 @@ _ANCHORS: Final[Mapping[str, str | None]] = {
 
 
 def sweep(axis: Axis) -> dict[str, Variant]:
-    """The paper's settings with one of them varied, by its value, or beta with less guidance."""
-    if axis in _GUIDANCE:
-        return {f"{beta:g}": Variant(PAPER.replace(alpha=_GUIDANCE[axis], beta=beta)) for beta in _GAINS}
+    """The paper's settings with one of them varied, by its value, or alpha and beta together."""
+    if axis is Axis.STRENGTH:
+        return {f"{a:g}, {b:g}": Variant(PAPER.replace(alpha=a, beta=b)) for a in _ALPHAS for b in _BETAS}
     if axis is Axis.ANCHOR_BLOCK:
         return {name: Variant(PAPER.replace(anchor_block=block)) for name, block in _ANCHORS.items()}
     if axis is Axis.HEAD_RULE:

@@ -6,13 +6,14 @@ import re
 from typing import Final
 
 from bytheway.config import ByTheWayConfig
-from bytheway.families.family import Family, Preset, TemporalAttentions
+from bytheway.families.family import Family, MadeFor, Preset, TemporalAttentions
 
 FAMILY: Final = Family(
     name="Latte",
     denoisers=("LatteTransformer3DModel",),
     attentions=TemporalAttentions(
-        re.compile(r"(?P<block>temporal_transformer_blocks\.\d+)\.attn1"), stages=("temporal_transformer_blocks",)
+        re.compile(r"(?P<transformer>)(?P<block>temporal_transformer_blocks\.\d+)\.attn1"),
+        stages=("temporal_transformer_blocks",),
     ),
     presets=(
         Preset(
@@ -22,6 +23,7 @@ FAMILY: Final = Family(
         ),
     ),
     pipelines={"LattePipeline": "Latte"},
+    made_for=(MadeFor(),),
     # The text is cut to its length where it is alone.
     one_at_a_time=("LattePipeline",),
 )

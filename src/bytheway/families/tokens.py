@@ -49,6 +49,11 @@ def of_latents(config: Any, inputs: Inputs) -> VideoTokens:
     return patched(config, *inputs["hidden_states"].shape[2:])
 
 
+def after_frames(tokens: VideoTokens, count: int) -> VideoTokens:
+    """The video without its first `count` frames, which are images that it is made from."""
+    return VideoTokens(tokens.start + count * tokens.per_frame, tokens.frames - count, tokens.per_frame)
+
+
 def of_grid(config: Any, inputs: Inputs) -> VideoTokens:
     """Tokens that the pipeline has made already; the call tells their grid.
 
@@ -112,7 +117,7 @@ def self_attentions(denoiser: nn.Module, family: Family) -> dict[str, nn.Module]
     """Every self-attention that the video goes through, by path.
 
     Raises:
-        ByTheWayError: there are none.
+        ByTheWayError: there are none, or something else stands in the place of one.
     """
     pattern = family.attentions.pattern
     found = {path: module for path, module in denoiser.named_modules() if pattern.fullmatch(path)}
@@ -120,6 +125,12 @@ def self_attentions(denoiser: nn.Module, family: Family) -> dict[str, nn.Module]
         raise ByTheWayError(
             f"This {type(denoiser).__name__} has no self-attention whose path matches {pattern.pattern}."
         )
+    for path, module in found.items():
+        if not value_projections({path: module}):
+            raise ByTheWayError(
+                f"{path} is a {type(module).__name__} with neither to_v nor to_qkv, the projections whose values are "
+                "filtered; put an attention of diffusers there."
+            )
     return found
 
 

@@ -48,7 +48,7 @@ def test_the_card_tells_the_reports_figures(report: dict[str, Any], run: Path) -
     text = card(report, run, SHIPPED, PICTURES)
     assert "| subject as prompted | 0.0 % | 1.0 % | 2.0 % | 3.0 % | 4.0 % | 5.0 % |" in text
     assert "subject 87.5 %" in text
-    assert "(7 steps, guidance 2.5,\nbfloat16)" in text, "as the report was made, whatever the model's defaults are now"
+    assert "(7 steps, guidance 2.5),\nas" in text, "as the report was made, whatever the model's defaults are now"
     assert "| jump | 5 | 4 | 20.0 % | 1.25 px |" in text
     assert "| left | 3.00 px to 25.00 px | 4.00 px to 21.50 px |" in text
     assert "autoencoder 11 steps, spatial 22 steps, motion 33 steps. Trained for 1.1 hours" in text

@@ -13,7 +13,7 @@ from bytheway.method import attention_energy, band_energy, enhance_motion, frequ
 from research.study.bands import band_filter, filtered_attention
 from research.study.sampling import Sampling, as_arrays, denoise, open_pipeline, sample, sample_recorded
 from research.study.swap import prompt_pairs, sample_swaps
-from research.study.variants import BOTH, CELLS, PAPER, VANILLA, Variant
+from research.study.variants import BOTH, PAPER, VANILLA, Variant, cells
 
 TEXTS = ["a red ball rolling left on the grass", "a blue star spinning at night"]
 SAMPLING = Sampling(seed=3, steps=3)
@@ -21,7 +21,7 @@ SAMPLING = Sampling(seed=3, steps=3)
 
 @pytest.fixture(scope="module")
 def pipe(model_folder: Path) -> Any:
-    return open_pipeline(model_folder, torch.device("cpu"))
+    return open_pipeline(str(model_folder), torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +29,17 @@ def vanilla(pipe: Any) -> torch.Tensor:
     return sample(pipe, VANILLA, TEXTS, 0, SAMPLING)
 
 
-def test_a_clip_depends_on_its_own_number_alone(pipe: Any, vanilla: torch.Tensor) -> None:
-    alone = sample(pipe, VANILLA, TEXTS[1:], 1, SAMPLING)
-    assert torch.allclose(alone[0], vanilla[1], atol=0.1)
-    assert not torch.allclose(vanilla[0], vanilla[1], atol=0.5)
+def test_a_clip_depends_on_its_own_number_alone(model_folder: Path) -> None:
+    # In float64: a model of random weights makes a hundred thousand times as much of a rounding in one forward.
+    pipe = open_pipeline(str(model_folder), torch.device("cpu")).to(torch.float64)
+    together, alone = (sample(pipe, VANILLA, TEXTS[first:], first, SAMPLING) for first in (0, 1))
+    assert torch.allclose(alone[0], together[1], atol=0.01)
+    assert not torch.allclose(together[0], together[1], atol=0.5)
 
 
-@pytest.mark.parametrize("variant", [*CELLS.values(), Variant(PAPER, band="low"), Variant(PAPER, band="high")])
+@pytest.mark.parametrize(
+    "variant", [*cells("diorama").values(), Variant(PAPER, band="low"), Variant(PAPER, band="high")]
+)
 def test_treatments_change_clips_and_leave_the_pipeline(pipe: Any, vanilla: torch.Tensor, variant: Variant) -> None:
     treated = sample(pipe, variant, TEXTS, 0, SAMPLING)
     assert torch.equal(treated, vanilla) == (variant == VANILLA)

@@ -16,13 +16,26 @@ from research.diorama.world import render
 from research.study import sheets, statistics
 from research.study.__main__ import app
 from research.study.curves import TRACK, curves
-from research.study.plan import Extent, Part, Unit, plan
+from research.study.plan import SWEEPS_FROM, Extent, Part, Unit, plan
 from research.study.reading import FRAME_FEATURES, MOTION_FEATURES, open_readers, read
 from research.study.report import write
 from research.study.results import MEASURES, Results
 from research.study.sampling import Arrays, Sampling
 from research.study.store import Place, claim, count_unread, load_arrays, load_readings, load_records, save_arrays
-from research.study.variants import BANDS, BOTH, CELLS, REFERENCE, RENDERS, VANILLA, WORLD, Axis, Swap, sweep
+from research.study.variants import (
+    BANDS,
+    BOTH,
+    REFERENCE,
+    RENDERS,
+    VANILLA,
+    WORLD,
+    Axis,
+    Swap,
+    Variant,
+    cells,
+    preset_of,
+    sweep,
+)
 from research.study.work import Study, run
 
 SAMPLING = Sampling(seed=5, steps=2)
@@ -39,7 +52,8 @@ def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
 def study(model_folder: Path, judge_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """Cells and swaps, and of the sweeps that of the anchor block."""
     made = Study(tmp_path_factory.mktemp("study") / "out", judge_folder, {"diorama": str(model_folder)}, SAMPLING)
-    anchors = [Unit("diorama", variant, 0, 2) for variant in sweep(Axis.ANCHOR_BLOCK).values()]
+    swept = [VANILLA, *sweep(Axis.ANCHOR_BLOCK).values()]
+    anchors = [Unit("diorama", variant, SWEEPS_FROM, SWEEPS_FROM + 2) for variant in swept]
     assert run(made, plan(made.models, PARTS, EXTENT) + anchors, processes=1, minutes=5) == 0
     return made
 
@@ -78,14 +92,14 @@ def test_readings_of_renders_are_those_of_the_world(judge_folder: Path) -> None:
 
 
 def test_a_run_leaves_readings_of_everything(study: Study, results: Results) -> None:
-    for variant in CELLS.values():
-        assert results.clips("diorama", variant)["number"].tolist() == [0, 1]
+    for variant in cells("diorama").values():
+        assert results.clips("diorama", variant)["number"][:2].tolist() == [0, 1]
     assert results.clips(WORLD, RENDERS)["subject"].shape == (2,)
     place = Place(study.out, WORLD, REFERENCE.key)
     assert load_readings(place, results.judge)["subject"].shape == (2, REFERENCE.copies)
     assert results.swaps("diorama")["labels"].shape == (1, 3, len(FACTORS))
     assert load_records(Place(study.out, "diorama", VANILLA.key))["energy"].shape[:2] == (2, 2)
-    assert load_records(Place(study.out, "diorama", CELLS["+FreeInit"].key)) == {}
+    assert load_records(Place(study.out, "diorama", cells("diorama")["+FreeInit"].key)) == {}
     assert results.models == ["diorama"]
 
 
@@ -146,12 +160,12 @@ def test_blocks_are_joined_by_number(tmp_path: Path) -> None:
 
 
 def test_differences_are_paired_with_vanilla(results: Results) -> None:
-    found = results.compare("diorama", CELLS, ["jerk", FRAME_FEATURES])
+    found = results.compare("diorama", cells("diorama"), ["jerk", FRAME_FEATURES])
     assert found is not None
     assert found.n == 2
-    assert list(found.values) == ["renders", *CELLS]
-    assert list(found.differences) == list(CELLS)[1:]
-    before, after = (results.clips("diorama", variant)["jerk"] for variant in (VANILLA, BOTH))
+    assert list(found.values) == ["renders", *cells("diorama")]
+    assert list(found.differences) == list(cells("diorama"))[1:]
+    before, after = (results.clips("diorama", variant)["jerk"][:2] for variant in (VANILLA, BOTH))
     assert found.differences["both"]["jerk"].value == pytest.approx((after - before).mean())
     assert found.values["vanilla"]["jerk"].value == pytest.approx(before.mean())
     distances = [found.values[name][FRAME_FEATURES].value for name in ("vanilla", "both")]
@@ -159,23 +173,58 @@ def test_differences_are_paired_with_vanilla(results: Results) -> None:
     assert results.compare("diorama", BANDS, ["jerk"]) is None
 
 
-def test_the_best_setting_moves_most_and_loses_nothing(copy: Study) -> None:
-    found = {
-        VANILLA: {"subject": 0.5, "motion": 0.5, "broken": 0.5, "flow": 1.0},
-        sweep(Axis.BETA)["3"]: {"subject": 0.5, "motion": 0.0, "broken": 0.5, "flow": 9.0},
-        sweep(Axis.BETA)["5"]: {"subject": 0.5, "motion": 0.5, "broken": 1.0, "flow": 8.0},
-        sweep(Axis.ALPHA)["0.4"]: {"subject": 1.0, "motion": 0.5, "broken": 0.0, "flow": 1.5},
-        sweep(Axis.ALPHA)["0.2"]: {"subject": 0.5, "motion": 0.5, "broken": 0.5, "flow": 1.25},
-    }
+def stored(study: Study, found: dict[Variant, dict[str, float]], first: int) -> Results:
+    """Results of a model named another, two prompts of each variant, as a judge named j has read them."""
     for variant, means in found.items():
         arrays = {name: np.array([[mean], [mean]]) for name, mean in means.items()}
-        save_arrays(Place(copy.out, "another", variant.key).readings(0, 2, "j"), arrays)
-    results = Results(copy.out, "j")
-    best = results.best("another")
+        save_arrays(Place(study.out, "another", variant.key).readings(first, first + 2, "j"), arrays)
+    return Results(study.out, "j")
+
+
+def test_the_best_setting_moves_more_breaks_less_and_loses_nothing(copy: Study) -> None:
+    vanilla = {"subject": 0.5, "motion": 0.5, "broken": 0.5, "misshapen": 0.5, "dynamic": 0.5}
+    found = {
+        VANILLA: vanilla,
+        sweep(Axis.BETA)["3"]: vanilla | {"motion": 0.0, "dynamic": 1.0},
+        sweep(Axis.BETA)["5"]: vanilla | {"misshapen": 1.0, "dynamic": 1.0},
+        sweep(Axis.STRENGTH)["0.1, 3"]: vanilla | {"dynamic": 0.9},
+        sweep(Axis.ALPHA)["0.4"]: vanilla | {"dynamic": 0.75, "broken": 0.25},
+    }
+    best = stored(copy, found, SWEEPS_FROM).best("another")
     assert best is not None
     assert best.variant == sweep(Axis.ALPHA)["0.4"]
-    assert best.flow.value == pytest.approx(0.5)
-    assert results.best("diorama") is None, "this judge has read nothing of it"
+    assert (best.dynamic.value, best.broken.value) == (0.25, -0.25)
+    assert Results(copy.out, "j").best("diorama") is None, "this judge has read nothing of it"
+
+
+def test_the_prompts_of_the_sweeps_are_none_of_the_others(copy: Study) -> None:
+    found = {VANILLA: {"jerk": 1.0}, BOTH: {"jerk": 2.0}}
+    swept = stored(copy, found, SWEEPS_FROM)
+    assert swept.compare("another", cells("another"), ["jerk"]) is None
+    found_again = swept.sweep("another", Axis.ALPHA, ["jerk"])
+    assert found_again is not None
+    assert found_again.differences["0.6"]["jerk"].value == 1
+    units = plan({"diorama": ""}, [Part.CELLS, Part.BANDS, Part.SWEEPS], EXTENT)
+    firsts = {unit.first >= SWEEPS_FROM for unit in units if unit.treatment == sweep(Axis.BETA)["3"]}
+    assert firsts == {True}
+    assert {unit.first >= SWEEPS_FROM for unit in units if unit.treatment == BOTH} == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("dynamic", "broken", "verdict", "holds"),
+    [(0.1, -0.1, "helps", True), (0.1, 0.0, "neither", False), (0.1, 0.1, "does harm", False)],
+)
+def test_the_claim_is_held_against_the_figures(
+    copy: Study, tmp_path: Path, dynamic: float, broken: float, verdict: str, holds: bool
+) -> None:
+    readings = {measure: 0.5 for measure in MEASURES if measure not in (FRAME_FEATURES, MOTION_FEATURES)}
+    changed = readings | {"dynamic": 0.5 + dynamic, "broken": 0.5 + broken}
+    shutil.rmtree(copy.out / "diorama")
+    shutil.rmtree(copy.out / WORLD)
+    write(stored(copy, {VANILLA: readings, preset_of("another"): changed}, 0), {}, tmp_path)
+    text = (tmp_path / "results.md").read_text()
+    assert f"| {verdict} |" in text
+    assert ("The claim **holds**" in text) == holds
 
 
 def test_a_part_alone_can_be_reported(copy: Study) -> None:
@@ -183,7 +232,7 @@ def test_a_part_alone_can_be_reported(copy: Study) -> None:
     alone = plan(copy.models, [Part.SWEEPS], EXTENT)
     assert {VANILLA, RENDERS, REFERENCE} <= {unit.treatment for unit in alone}
     shutil.rmtree(copy.out / WORLD)
-    found = Results(copy.out, open_readers(copy.judge).name).compare("diorama", CELLS, MEASURES)
+    found = Results(copy.out, open_readers(copy.judge).name).compare("diorama", cells("diorama"), MEASURES)
     assert found is not None
     assert np.isnan(found.values["both"][FRAME_FEATURES].value)
     assert not np.isnan(found.values["both"]["jerk"].value)
@@ -274,7 +323,7 @@ def test_the_command_line(study: Study, model_folder: Path, tmp_path: Path) -> N
     assert "(swap.png)" in (tmp_path / "docs" / "swap.md").read_text()
     assert Swap().key in {path.name for path in (tmp_path / "out" / "diorama").iterdir()}
     late = CliRunner().invoke(app, ["run", *base, *small, "--part", "bands", "--subset", "2", "--minutes", "0"])
-    assert "6 of 6 units are left" in late.output
+    assert "7 of 7 units are left" in late.output
     report = CliRunner().invoke(app, ["report", *base, "--to", str(tmp_path / "docs")])
     assert report.exit_code == 0, report.output
     text = (tmp_path / "docs" / "results.md").read_text()

@@ -12,7 +12,7 @@ UNSURE = Estimate(-0.05, -0.2, 0.1, 50)
 
 
 def comparison() -> Comparison:
-    names = ("subject", "motion", "broken", "to_first", "motion_range", "jerk")
+    names = (*tables.SUMMARY, "to_first")
     vanilla = dict.fromkeys(names, Estimate(0.5, 0.4, 0.6, 50))
     return Comparison(
         50,
