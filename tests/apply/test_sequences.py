@@ -44,7 +44,11 @@ class Pair:
     def do(self, doing: str) -> None:
         how, _, config = doing.partition(" ")
         if doing in TECHNIQUES:
-            self.technique(doing)
+            try:
+                self.technique(doing)
+            except NotNow:  # and nothing has changed
+                event(f"{doing} not now")
+                return
         elif how == "compile":
             compile_first(self.state)  # the other one's hooks of torch would be no reason for another graph
         elif how == "apply":
@@ -57,12 +61,8 @@ class Pair:
         self.check(self.config)
 
     def technique(self, name: str) -> None:
-        try:
-            TECHNIQUES[name](self.other)
-        except NotNow:
-            event(f"{name} not now")
-            return
-        TECHNIQUES[name](self.state)
+        for state in (self.other, self.state):
+            TECHNIQUES[name](state)
         if name in ANOTHER_PIPELINE:
             self.config = None
 
