@@ -131,7 +131,7 @@ def pairs_section(
             f'<div class="clips">{"".join(figures)}</div>{_values(comparisons, arms, card)}</article>'
         )
     some = f" The {len(shown)} worst and best of {total} are shown." if len(shown) < total else ""
-    return f"""<section>
+    return f"""<section id="clips">
 <h2>The clips, in step</h2>
 <p class="quiet">Same prompt and seed side by side.{some}</p>
 <div class="controls" hidden>
