@@ -10,8 +10,15 @@ import pytest
 pytest.importorskip("mypy", reason="mypy is not installed: pip install -c constraints.txt -e '.[lint]'")
 
 ROOT = Path(__file__).parents[1]
-# Large packages that neither of the two files shows a type of.
-SKIPPED = "[mypy-diffusers.*,transformers.*,accelerate.*,peft.*,pandas.*,triton.*]\nfollow_imports = skip\n"
+# Large packages that none of the files shows a type of, but for what every pipeline of diffusers inherits.
+SKIPPED = """
+[mypy-diffusers.*,transformers.*,accelerate.*,peft.*,pandas.*,triton.*]
+follow_imports = skip
+[mypy-diffusers,diffusers.pipelines,diffusers.pipelines.pipeline_utils]
+follow_imports = silent
+[mypy-diffusers.configuration_utils,diffusers.utils,diffusers.utils.hub_utils]
+follow_imports = silent
+"""
 MORE = """
 from typing import assert_type
 
@@ -42,11 +49,50 @@ def test_what_users_write_has_types(tmp_path: Path) -> None:
     assert [line.partition(": ")[0] for line in found] == [f"snippet.py:{first + line}" for line in range(3)]
 
 
+DIFFUSERS = """
+from typing import Any
+
+import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+
+from bytheway import apply_bytheway, enhanced, generate
+
+
+class Moving(DiffusionPipeline):
+    @torch.no_grad()
+    def __call__(self, prompt: str | list[str] | None = None, num_frames: int | None = 16) -> Any:
+        return None
+
+
+class Other(Moving):
+    def set_progress_bar_config(self) -> int:  # type: ignore[override]
+        return 0
+
+
+def make(pipe: Moving, other: Other) -> None:
+    apply_bytheway(pipe)
+    with enhanced(pipe):
+        pipe("a red ball")
+    for clip in generate(pipe, "a red ball"):
+        clip.save("ball.mp4")
+"""
+
+
+def test_pipelines_of_diffusers_are_what_is_asked_for(tmp_path: Path) -> None:
+    """By the types that diffusers gives them, which mypy sees where a class is imported from the module that has it."""
+    assert check(tmp_path, DIFFUSERS) == []
+    wrong = "    device: str = pipe.device\n    apply_bytheway(other)\n    generate(other, 'a red ball')\n"
+    first = DIFFUSERS.count("\n") + 1
+    found = check(tmp_path, DIFFUSERS + wrong)
+    assert [line.partition(": ")[0] for line in found] == [f"snippet.py:{first + line}" for line in range(3)]
+
+
 def check(folder: Path, code: str) -> list[str]:
     """The errors of a file in a folder of its own."""
     (folder / "snippet.py").write_text(code)
     (folder / "mypy.ini").write_text(
-        f"[mypy]\nstrict = true\nfollow_imports = silent\nmypy_path = {ROOT / 'src'}\n{SKIPPED}"
+        f"[mypy]\nstrict = true\nfollow_imports = silent\nmypy_path = {ROOT / 'src'}\n"
+        f"cache_dir = {folder.parent / 'mypy'}\n{SKIPPED}"
     )
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--no-error-summary", "--hide-error-context", "snippet.py"],

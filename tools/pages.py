@@ -12,6 +12,7 @@ from typing import Final
 
 from bytheway.families.family import Family, JointAttentions
 from bytheway.families.known import families, presets
+from bytheway.families.unsupported import UNSUPPORTED
 from bytheway.files import write_text
 from research.markdown import table
 from tools.api import ROOT, api
@@ -29,7 +30,9 @@ def family_tables() -> dict[str, str]:
         (f"`{one.name}`", f"{one.config.alpha:g}", f"{one.config.beta:g}", str(one.config.tau), one.source, one.figure)
         for one in presets().values()
     ]
+    refused = [(one.model, f"`{denoiser}`", f"It {one.reason}.") for denoiser, one in UNSUPPORTED.items()]
     return {
+        "unsupported": table(("model", "denoiser", "why not"), refused),
         "families": table(("family", "denoisers", "attention", "preset", "pipelines"), rows),
         "presets": table(("preset", "alpha", "beta", "tau", "source", "measured"), numbers),
     }

@@ -17,6 +17,9 @@ TOKENS = {
     "cogvideox_1_5": (5, 4, 6),
     "cogvideox_image2video": (5, 4, 6),
     "cogvideox_video2video": (5, 4, 6),
+    "wan_vace_references": (12, 4, 6),
+    "wan_animate": (6, 4, 6),
+    "framepack": (18, 4, 6),
     "ltx": (0, 4, 8),
     "ltx_image2video": (0, 4, 8),
     "ltx_condition": (8, 4, 8),
@@ -24,7 +27,9 @@ TOKENS = {
 
 
 def generate(pipe, call, **changes):
-    return pipe(**{**call, "generator": torch.Generator().manual_seed(0), **changes}).frames
+    frames = pipe(**{**call, "generator": torch.Generator().manual_seed(0), **changes}).frames
+    # FramePack hands out what there is of the video after each section.
+    return frames[-1] if isinstance(frames, list) else frames
 
 
 @functools.cache

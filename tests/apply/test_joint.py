@@ -4,7 +4,6 @@ import re
 
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideo15Transformer3DModel, LTX2VideoTransformer3DModel
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -13,14 +12,14 @@ from bytheway.apply import joint as joint_hooks
 from bytheway.attention import joint
 from bytheway.attention.joint import filter_frames_
 from bytheway.attention.layout import VideoTokens
-from bytheway.families.known import denoisers_of, family_of, preset_for
+from bytheway.families.known import denoisers_of, preset_for
 from bytheway.families.sites import TemporalAttention
-from bytheway.families.tokens import joint_attentions, self_attentions
+from bytheway.families.tokens import self_attentions
 from bytheway.generation.job import check
 from bytheway.generation.request import Request
 from bytheway.method import frequency_filter
 from tests.apply.joint_checks import ALWAYS, TOKENS, Watch, dense, first_layer, generate, tiny, traces
-from tests.toys.joint import FACTORIES, embeddings, seeded
+from tests.toys.joint import FACTORIES
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:In CPU autocast"),
@@ -100,15 +99,20 @@ def test_the_video_is_that_of_filtered_maps(name, monkeypatch):
         video = generate(pipe, call)
     assert (video - vanilla).abs().max() > 1e-2
     attention = dense(TOKENS.get(name, (0, 4, 6)), ALWAYS.beta, ALWAYS.tau)
-    for denoiser in denoisers_of(pipe):
-        forward = type(denoiser).forward
+    own = F.scaled_dot_product_attention
 
-        def with_maps(*args, denoiser=denoiser, forward=forward, **kwargs):
+    def attending(by, forward):
+        def run(*args, **kwargs):
             with monkeypatch.context() as context:
-                context.setattr(F, "scaled_dot_product_attention", attention)
-                return forward(denoiser, *args, **kwargs)
+                context.setattr(F, "scaled_dot_product_attention", by)
+                return forward(*args, **kwargs)
 
-        monkeypatch.setattr(denoiser, "forward", with_maps)
+        return run
+
+    for denoiser in denoisers_of(pipe):
+        monkeypatch.setattr(denoiser, "forward", attending(attention, denoiser.forward))
+        for block in getattr(denoiser, "vace_blocks", ()):  # of the control
+            monkeypatch.setattr(block, "forward", attending(own, block.forward))
     torch.testing.assert_close(generate(pipe, call), video, rtol=1e-4, atol=1e-5)
 
 
@@ -116,6 +120,10 @@ SELF_ATTENTIONS = {
     "cogvideox": r"transformer_blocks\.\d\.attn1\.to_v",
     "wan": r"blocks\.\d\.attn1\.to_v",
     "wan_image2video": r"blocks\.\d\.attn1\.to_v",
+    "wan_vace": r"blocks\.\d\.attn1\.to_v",
+    "wan_vace_references": r"blocks\.\d\.attn1\.to_v",
+    "wan_animate": r"blocks\.\d\.attn1\.to_v",
+    "framepack": r"(single_)?transformer_blocks\.\d\.attn\.to_v",
     "hunyuanvideo": r"(single_)?transformer_blocks\.\d\.attn\.to_v",
     "ltx_condition": r"transformer_blocks\.\d\.attn1\.to_v",
     "mochi": r"transformer_blocks\.\d\.attn1\.to_v",
@@ -124,7 +132,7 @@ SELF_ATTENTIONS = {
 
 @pytest.mark.parametrize(("name", "pattern"), SELF_ATTENTIONS.items())
 def test_only_values_of_the_video_are_filtered(name, pattern):
-    """Not those of the text, of a keyframe, in cross-attention, or in what refines the text."""
+    """Not those of the text, keyframes, references or history, in cross-attention, or in what reads text or control."""
     pipe, call, _ = tiny(name)
     start, frames, per_frame = TOKENS.get(name, (0, 4, 6))
     with enhanced(pipe, ALWAYS), Watch(pipe.transformer) as watch:
@@ -145,7 +153,10 @@ def test_only_values_of_the_video_are_filtered(name, pattern):
         ("wan", [True] * 4 + [False] * 4),
         ("wan_first_frame", [True] * 4 + [False] * 4),
         ("wan_video2video", [True] * 2 + [False] * 2),
+        ("wan_vace", [True] * 4 + [False] * 4),
+        ("wan_animate", [True] * 4 + [False] * 4),
         ("hunyuanvideo", [True] * 2 + [False] * 2),
+        ("framepack", [True] * 2 + [False] * 2),
         ("ltx_image2video", [True] * 2 + [False] * 2),
         ("ltx_condition", [True] * 2 + [False] * 2),
         ("mochi", [True] * 2 + [False] * 2),
@@ -158,7 +169,7 @@ def test_the_first_steps_are_active(name, calls):
     assert watch.active_calls(first_layer(pipe)) == calls
 
 
-@pytest.mark.parametrize("name", ["mochi", "hunyuanvideo", "wan_first_frame"])
+@pytest.mark.parametrize("name", ["mochi", "hunyuanvideo", "wan_first_frame", "framepack", "wan_vace"])
 def test_half_precision_does_not_hide_the_step(name):
     """Pipelines round the timestep, or make one for each token: in bfloat16 neighbours become equal."""
     pipe, call = FACTORIES[name]()
@@ -262,131 +273,6 @@ def test_a_denoiser_without_blocks_is_named():
 def test_tokens_that_are_missing():
     with pytest.raises(ByTheWayError, match="given 7 tokens where 4 frames of 2 should be"):
         filter_frames_(torch.zeros(1, 7, 3), torch.eye(4), VideoTokens(0, 4, 2))
-
-
-def coords(*clips):
-    """(1, 3, tokens): clips of these moments, of two rows and three columns."""
-    grids = [torch.cartesian_prod(torch.tensor(moments), torch.arange(2.0), torch.arange(3.0)).T for moments in clips]
-    return torch.cat(grids, 1)[None]
-
-
-@pytest.mark.parametrize(
-    ("clips", "video"),
-    [
-        ([[0.0, 1.0, 9.0]], (0, 3, 6)),
-        ([[8.0], [0.0, 1.0, 9.0]], (6, 3, 6)),
-        ([[8.0, 16.0], [24.0], [0.0, 1.0, 9.0, 17.0]], (18, 4, 6)),
-        # Windows of long videos: overlap, guidance and a reference follow.
-        ([[0.0, 1.0, 9.0, 17.0], [0.0, 1.0], [-8.0]], (0, 4, 6)),
-        ([[0.0]], (0, 1, 6)),
-    ],
-)
-def test_the_video_among_packed_clips(clips, video):
-    where = joint_attentions(family_of(FACTORIES["ltx"]()[0].transformer))
-    assert where.video_tokens(None, {"video_coords": coords(*clips)}) == video
-
-
-def ltx2(**changes):
-    """Three frames of 2 x 2 tokens, and a keyframe after them."""
-    settings = {
-        "in_channels": 4,
-        "out_channels": 4,
-        "num_attention_heads": 2,
-        "attention_head_dim": 8,
-        "cross_attention_dim": 16,
-        "audio_in_channels": 4,
-        "audio_out_channels": 4,
-        "audio_num_attention_heads": 2,
-        "audio_attention_head_dim": 4,
-        "audio_cross_attention_dim": 8,
-        "num_layers": 1,
-        "caption_channels": 8,
-    }
-    denoiser = seeded(LTX2VideoTransformer3DModel, **(settings | changes))
-    return denoiser, {
-        "hidden_states": embeddings(1, 16, 4),
-        "audio_hidden_states": embeddings(1, 5, 4),
-        "encoder_hidden_states": embeddings(1, 6, 8),
-        "audio_encoder_hidden_states": embeddings(1, 6, 8),
-        "num_frames": 3,
-        "height": 2,
-        "width": 2,
-        "audio_num_frames": 5,
-        "video_coords": denoiser.rope.prepare_video_coords(1, 4, 2, 2, torch.device("cpu")),
-    }
-
-
-def hunyuanvideo_1_5():
-    """Three frames of 2 x 2 tokens; two texts and an image's embedding in a stream of their own."""
-    settings = {
-        "in_channels": 4,
-        "out_channels": 4,
-        "num_attention_heads": 2,
-        "attention_head_dim": 10,
-        "num_layers": 1,
-        "num_refiner_layers": 1,
-        "text_embed_dim": 8,
-        "text_embed_2_dim": 8,
-        "image_embed_dim": 8,
-        "rope_axes_dim": (2, 4, 4),
-    }
-    return seeded(HunyuanVideo15Transformer3DModel, **settings), {
-        "hidden_states": embeddings(1, 4, 3, 2, 2),
-        "encoder_hidden_states": embeddings(1, 6, 8),
-        "encoder_attention_mask": torch.ones(1, 6),
-        "encoder_hidden_states_2": embeddings(1, 2, 8),
-        "encoder_attention_mask_2": torch.ones(1, 2),
-        "image_embeds": embeddings(1, 3, 8),
-    }
-
-
-def test_ltx2_without_a_grid_is_refused():
-    """Pipelines that refine frame by frame do not tell it."""
-    denoiser, inputs = ltx2()
-    where = joint_attentions(family_of(denoiser))
-    assert where.video_tokens(denoiser.config, inputs).frames == 3
-    with pytest.raises(ByTheWayError, match="is not told num_frames"):
-        where.video_tokens(denoiser.config, inputs | {"num_frames": None})
-
-
-@pytest.mark.parametrize(("make", "layer"), [(ltx2, "attn1"), (hunyuanvideo_1_5, "attn")])
-def test_denoisers_without_a_tiny_pipeline(make, layer):
-    """In a loop of one's own; neither audio nor text, keyframes or an image's embedding is touched."""
-    denoiser, inputs = make()
-    scheduler = FlowMatchEulerDiscreteScheduler()
-    scheduler.set_timesteps(2)
-    assert preset_for(denoiser).config.alpha == 0
-    with enhanced(denoiser, ALWAYS, scheduler=scheduler), Watch(denoiser) as watch, torch.no_grad():
-        denoiser(**inputs, timestep=scheduler.timesteps[:1])
-    assert f"0.transformer_blocks.0.{layer}.to_v" in {path for path, _ in watch.seen}
-    for path, changed in watch.seen:
-        expected = torch.zeros_like(changed)
-        if path == f"0.transformer_blocks.0.{layer}.to_v":
-            expected[:12] = True
-        assert torch.equal(changed, expected)
-
-
-@torch.no_grad()
-def test_spatio_temporal_guidance_of_ltx2_keeps_its_perturbed_part():
-    """Its perturbed blocks put out their values as they are: in a call of its own, or in a part of the batch."""
-    denoiser, inputs = ltx2(num_layers=2, perturbed_attn=True)
-    scheduler = FlowMatchEulerDiscreteScheduler()
-    scheduler.set_timesteps(2)
-
-    def run(times=1, **perturbation):
-        batch = {key: torch.cat([value] * times) if torch.is_tensor(value) else value for key, value in inputs.items()}
-        timestep = scheduler.timesteps[:1].expand(times)
-        return torch.cat(denoiser(**batch, timestep=timestep, return_dict=False, **perturbation), 1)
-
-    with enhanced(denoiser, ALWAYS, scheduler=scheduler):
-        plain = run()
-        with Watch(denoiser) as watch:
-            perturbed = run(spatio_temporal_guidance_blocks=[1])
-        mixed = run(2, spatio_temporal_guidance_blocks=[1], perturbation_mask=torch.tensor([1.0, 0.0]))
-    layers = [watch.active_calls(f"0.transformer_blocks.{n}.attn1.to_v") for n in (0, 1)]
-    assert layers == [[True], [False]]
-    assert (plain - perturbed).abs().max() > 1e-3
-    torch.testing.assert_close(mixed, torch.cat([plain, perturbed]))
 
 
 def test_the_denoiser_is_searched_once(monkeypatch):

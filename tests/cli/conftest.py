@@ -26,7 +26,8 @@ def bytheway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callab
 def generate(
     bytheway: Callable[..., Result], tiny_pipeline: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Result]:
-    """Runs `bytheway generate` with these arguments on the tiny pipeline, for small clips."""
+    """Runs `bytheway generate` with these arguments on the tiny pipeline, for small clips, nothing unusual."""
+    monkeypatch.setattr("bytheway.cli.run.beyond_training", lambda job: [])
     monkeypatch.setattr("bytheway.cli.run.load", lambda model, **choice: tiny_pipeline)
     return lambda *arguments: bytheway("generate", *SMALL, *arguments)
 

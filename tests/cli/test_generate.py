@@ -233,3 +233,14 @@ def test_a_record_goes_where_its_link_leads(generate: Command) -> None:
     assert generate("a ball", "-o", "a.mp4", "--record", "r.csv").exit_code == 0
     assert Path("r.csv").is_symlink()
     assert Path("new/folder/real.csv").read_text().count("\n") > 1
+
+
+def test_a_length_that_the_model_was_not_made_for_is_warned_of(bytheway: Command, tiny_folder: Path) -> None:
+    """Its folder says 4 frames of 16x16."""
+    run = ("generate", "a red ball", "--model", tiny_folder, "--steps", 1, "-q")
+    sentence = (
+        "Warning: This model (AnimateDiffPipeline) was made for 4 frames of 16x16, and 7 frames of 16x16 are asked "
+        "for, at which its clips may fall apart.\n"
+    )
+    assert bytheway(*run, "--frames", 6, "-o", "a.gif").stderr == ""
+    assert bytheway(*run, "--frames", 7, "-o", "b.gif").stderr == sentence

@@ -18,6 +18,15 @@ def rows_and_settings(lines):
         ("cogvideox", "CogVideoX", [["transformer_blocks", "2", "3x2", "2", "motion"]], "24 of the video, 4 latent"),
         # 81 frames of 832x480, in both transformers.
         ("wan_2_2", "Wan", [["blocks", "2", "52x30", "2", "motion"]] * 2, "32760 of the video, 21 latent"),
+        # Without those that read the control.
+        ("wan_vace", "Wan VACE", [["blocks", "2", "52x30", "2", "motion"]], "32760 of the video, 21 latent"),
+        # A section of 832x480.
+        (
+            "framepack",
+            "FramePack",
+            [[f"{kind}transformer_blocks", "1", "52x30", "2", "motion"] for kind in ("single_", "")],
+            "14040 of the video, 9 latent",
+        ),
         (
             "hunyuanvideo",
             "HunyuanVideo",

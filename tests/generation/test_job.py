@@ -2,6 +2,7 @@
 
 import inspect
 import threading
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,13 @@ from bytheway.clips import inputs
 from bytheway.clips.inputs import VideoInput
 from bytheway.clips.read import load_video, read_metadata
 from bytheway.config import ByTheWayConfig
-from bytheway.errors import ByTheWayError
-from bytheway.generation.job import check
+from bytheway.errors import ByTheWayError, ByTheWayWarning
+from bytheway.generation.job import beyond_training, check
 from bytheway.generation.request import Request
 from bytheway.generation.run import Clip, generate
 from bytheway.generation.sample import Step
 from bytheway.models import profile_of
-from tests.toys import animatediff
+from tests.toys import animatediff, joint
 
 REQUEST = Request(prompts=("a red ball bounces",), seed=7, num_frames=4, width=16, height=16, steps=2)
 CONFIG = ByTheWayConfig(alpha=0.6, beta=4.0, tau=7, active_steps=0.5)
@@ -197,3 +198,76 @@ def test_a_run_that_is_left_between_its_clips_does_not_keep_the_pipeline(tiny_pi
     next(clips)
     next(generate(tiny_pipeline, REQUEST))
     assert next(clips).settings["seed"] == 8
+
+
+@pytest.mark.parametrize(
+    ("size", "num_frames", "said"),
+    [
+        ((64, 64), 16, None),
+        ((72, 64), 16, None),
+        ((96, 64), 24, None),
+        ((128, 64), 16, "16 frames of 64x64, and 16 frames of 128x64 are asked for"),
+        ((104, 64), 16, "16 frames of 104x64"),
+        ((96, 40), 16, "16 frames of 96x40"),  # as large, and too long
+        ((48, 48), 16, "16 frames of 48x48"),
+        ((64, 64), 25, "25 frames of 64x64"),
+        ((64, 64), 8, None),
+        ((64, 64), 7, "7 frames of 64x64"),
+    ],
+)
+def test_what_a_model_was_not_made_for_is_said(
+    tiny_pipeline: Any, size: tuple[int, int], num_frames: int, said: str | None
+) -> None:
+    """A square model of 64x64, and 16 frames."""
+    tiny_pipeline.unet.register_to_config(sample_size=32)
+    job = check(replace(REQUEST, num_frames=num_frames, width=size[0], height=size[1]), tiny_pipeline)
+    sentences = beyond_training(job)
+    assert len(sentences) == (said is not None)
+    assert all(sentence.startswith("This model (AnimateDiffPipeline) was made for 16 f") for sentence in sentences)
+    assert said is None or said in sentences[0]
+
+
+def test_free_noise_is_made_for_any_length(tiny_pipeline: Any) -> None:
+    request = replace(REQUEST, num_frames=32)
+    assert len(beyond_training(check(request, tiny_pipeline))) == 1
+    tiny_pipeline.enable_free_noise(context_length=16, context_stride=8)
+    assert beyond_training(check(request, tiny_pipeline)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "num_frames", "said"),
+    [
+        ("wan", (1280, 720), 81, None),
+        ("wan", (832, 480), 5, None),  # joint attention is made for short clips, too
+        ("wan", (832, 480), 161, "was made for 81 frames of 832x480 or 1280x720, and 161 frames of 832x480 are asked"),
+        ("wan", (256, 256), 81, "81 frames of 256x256"),
+        ("wan 5B", (1280, 704), 121, None),
+        ("wan 5B", (832, 480), 121, "was made for 121 frames of 1280x704,"),
+        ("cogvideox_1_5", (768, 768), 161, None),
+        ("hunyuanvideo", (960, 544), 129, None),
+        ("ltx", (256, 256), 257, None),
+        ("ltx", (704, 512), 393, "was made for 161 or 257 frames, and 393 frames are asked for"),
+        ("mochi", (848, 480), 163, None),
+    ],
+)
+def test_what_the_makers_say_works_is_not_warned_of(
+    name: str, size: tuple[int, int], num_frames: int, said: str | None
+) -> None:
+    pipe, _ = joint.FACTORIES[name.partition(" ")[0]]()
+    if name == "wan 5B":
+        pipe.register_to_config(expand_timesteps=True)
+    sentences = beyond_training(check(replace(REQUEST, num_frames=num_frames, width=size[0], height=size[1]), pipe))
+    assert len(sentences) == (said is not None)
+    assert said is None or said in sentences[0]
+
+
+def test_the_packaged_model_is_made_for_what_its_folder_says() -> None:
+    pipe = bytheway.load("diorama", device="cpu")
+    sentence = (
+        "was made for 16 frames of 64x64, and 16 frames of 128x64 are asked for, at which its clips may fall apart"
+    )
+    with pytest.warns(ByTheWayWarning, match=sentence):
+        generate(pipe, "a red ball rolling to the right on grass", width=128, height=64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        generate(pipe, "a red ball rolling to the right on grass")

@@ -133,11 +133,12 @@ def test_the_rate_is_told_to_models_that_ask_for_it(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("name", sorted(joint.FACTORIES))
 def test_as_many_frames_as_are_said_are_made(name: str) -> None:
     """The rule of each pipeline, held against what it makes."""
+    if name in ("wan_animate", "wan_vace_references", "wan_video2video", "cogvideox_video2video"):
+        pytest.skip("from a video, the number of frames is the video's")
     pipe, call = joint.FACTORIES[name]()
     profile = profile_of(pipe)
-    if profile.requires("video"):
-        pytest.skip("from a video, the number of frames is the video's")
-    for asked in (8, 11, 13):
+    call.pop("latent_window_size", None)
+    for asked in (8, 11, 13, 34) if name == "framepack" else (8, 11, 13):
         said = profile.frames_made(asked)
         settings = call | {"num_frames": asked, "output_type": "pt"}
         assert len(pipe(**settings, generator=torch.Generator().manual_seed(0)).frames[0]) == said, asked
@@ -154,11 +155,16 @@ def test_as_many_frames_as_are_said_are_made(name: str) -> None:
         ("cogvideox", 16, 16),
         ("mochi", 12, 7),
         ("wan", 16, 17),
+        ("wan_vace", 16, 17),
+        ("framepack", 16, 37),
         ("ltx", 9, 9),
     ],
 )
-def test_the_number_of_frames_is_said_before_the_run_and_kept_as_it_was_made(name: str, asked: int, made: int) -> None:
+def test_the_number_of_frames_is_said_before_the_run_and_kept_as_it_was_made(
+    name: str, asked: int, made: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipe, call = joint.FACTORIES[name]()
+    monkeypatch.setattr("diffusers.utils.is_ftfy_available", lambda: True)
     embeddings = {key: value for key, value in call.items() if "embeds" in key or "mask" in key}
     kind = type(pipe)
 
@@ -175,13 +181,35 @@ def test_the_number_of_frames_is_said_before_the_run_and_kept_as_it_was_made(nam
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         clips = generate(pipe, request)
-        said = [str(warning.message) for warning in caught if "frames" in str(warning.message)]
+        said = [str(warning.message) for warning in caught if " makes " in str(warning.message)]
     sentence = f"This model ({kind.__name__}) makes {made} frames where {asked} are asked for."
     assert said == [sentence] * (made != asked)
     assert (sentence in changes_to_request(check(request, pipe))) == (made != asked)
     (clip,) = clips
     assert len(clip.frames) == clip.settings["num_frames"] == made
     assert check(replace(request, num_frames=made), pipe).num_frames == made
+
+
+def test_the_sections_of_framepack_are_runs_of_their_own() -> None:
+    job = check(Request(("a",), seed=1, num_frames=91, images=(FIRST,)), joint.framepack()[0])
+    assert (job.iterations, job.num_frames, job.width, job.height, job.fps) == (3, 109, 832, 480, 30)
+
+
+def test_what_starts_from_more_than_a_prompt_and_one_video_is_left_to_python() -> None:
+    with pytest.raises(ByTheWayError, match=r"\(WanAnimatePipeline\) starts from more .*; use its pipeline in Python"):
+        check(REQUEST, joint.wan_animate()[0])
+
+
+@pytest.mark.parametrize("name", ["wan_image2video", "wan_video2video", "wan_vace"])
+def test_a_package_that_is_missing_is_said_before_the_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, _ = joint.FACTORIES[name]()
+    sentence = rf"{type(pipe).__name__} reads prompts with the package ftfy; install it \(pip install ftfy\)\."
+    monkeypatch.setattr("diffusers.utils.is_ftfy_available", lambda: False)
+    with pytest.raises(ByTheWayError, match=sentence):
+        generate(pipe, REQUEST)
+    monkeypatch.setattr("diffusers.utils.is_ftfy_available", lambda: True)
+    starts: dict[str, Any] = {"wan_image2video": {"images": (FIRST,)}, "wan_video2video": {"video": footage(9)}}
+    assert check(replace(REQUEST, num_frames=5, **starts.get(name, {})), pipe).num_frames == 5
 
 
 def embedded() -> tuple[torch.Tensor, torch.Tensor]:

@@ -141,10 +141,9 @@ class Definition:
     def _check_values(self, module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         """High frequencies of the video's frames are amplified; other tokens stay as they are."""
         own = _linear(module, args[0])
-        count = self.frames * (self.size[0] // _TOKEN) * (self.size[1] // _TOKEN)
-        before, video, after = own.split(
-            [self.row.tokens_before, count, own.shape[1] - self.row.tokens_before - count], 1
-        )
+        height, width = (side // _TOKEN for side in self.size)
+        start, count = self.row.tokens_before(height, width), self.frames * height * width
+        before, video, after = own.split([start, count, own.shape[1] - start - count], 1)
         k = torch.arange(self.frames)
         high = torch.minimum(k, self.frames - k) >= max(self.frames / 2 - self.config.tau, 1)
         gain = torch.where(high, self.config.beta, 1.0)[:, None, None]

@@ -49,8 +49,8 @@ def several_videos(subject: Subject) -> None:
 
 @contextmanager
 def _embeddings_repeated(subject: Subject) -> Iterator[None]:
-    """These two repeat what their text encoder makes for each video, but not embeddings that are given in its place."""
-    if subject.row.name not in ("ltx", "mochi"):
+    """These repeat what their text encoder makes for each video, but not embeddings that are given in its place."""
+    if subject.row.name not in ("wan_animate", "ltx", "mochi"):
         yield
         return
     encode = subject.pipe.encode_prompt

@@ -29,8 +29,18 @@ def _refuses(message: str) -> Callable[[Subject], None]:
     """A batch of prompts is refused with these words, vanilla as well."""
 
     def refuse(subject: Subject) -> None:
-        with pytest.raises((RuntimeError, IndexError), match=message):
+        with pytest.raises((RuntimeError, IndexError, ValueError), match=message):
             subject.run(videos=(1, 0), steps=1)
+
+    return refuse
+
+
+def _refuses_several(message: str) -> Callable[[Subject], None]:
+    """Several videos for a prompt are refused with these words, vanilla as well."""
+
+    def refuse(subject: Subject) -> None:
+        with pytest.raises(ValueError, match=message):
+            subject.run(seeds=(0, 1), steps=1, **{generation.videos_argument(subject): 2})
 
     return refuse
 
@@ -57,6 +67,7 @@ _ONE_VIDEO: Final = (
     "cogvideox",
 )
 
+_ONE_OF_EACH: Final = "Its pipeline makes one video of each prompt."
 _ONE_CLIP: Final = "Its pipeline takes one clip, whatever the number of prompts."
 
 _EXCEPTIONS: Final[dict[tuple[str, str], Reason]] = {
@@ -74,10 +85,10 @@ _EXCEPTIONS: Final[dict[tuple[str, str], Reason]] = {
     ),
     ("video_to_video_controlnet", "batch"): Reason(_ONE_CLIP, _refuses("out of bounds")),
     ("modelscope_video_to_video", "batch"): Reason(_ONE_CLIP, _refuses("invalid for input of size")),
-    **{
-        (row, "several_videos"): Reason("Its pipeline makes one video of each prompt.", _makes_one_video)
-        for row in _ONE_VIDEO
-    },
+    **{(row, "several_videos"): Reason(_ONE_OF_EACH, _makes_one_video) for row in _ONE_VIDEO},
+    ("framepack", "several_videos"): Reason(_ONE_OF_EACH, _refuses_several("effective batch size of 1")),
+    ("wan_vace", "several_videos"): Reason(_ONE_OF_EACH, _refuses_several("multiple videos per prompt is not yet")),
+    ("wan_vace", "batch"): Reason("Its pipeline makes one video at a time.", _refuses("list of generators is not yet")),
 }
 
 

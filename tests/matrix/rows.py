@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Final
 
 import diffusers
@@ -32,8 +33,8 @@ class Row:
         stride: frames for each latent frame but the first.
         fewest_steps: that its schedule allows.
         fixed_frames: whether the model is made for one number of frames.
-        tokens_before: where attention is over space and time at once, the tokens before those of the video; None where
-            frames have attention of their own.
+        tokens_before: where attention is over space and time at once, the tokens before those of the video, by height
+            and width in tokens; None where frames have attention of their own.
         odd_size: height and width in pixels, of feature maps with odd sides as far as the model allows.
         loading: what `from_pretrained` has to be told again.
         heading: in the table, where the declaration of the family names another model that this pipeline runs.
@@ -46,7 +47,7 @@ class Row:
     stride: int = 1
     fewest_steps: int = 1
     fixed_frames: bool = False
-    tokens_before: int | None = None
+    tokens_before: Callable[[int, int], int] | None = None
     odd_size: tuple[int, int] = (40, 56)
     loading: tuple[tuple[str, Any], ...] = ()
     heading: str | None = None
@@ -97,15 +98,24 @@ def _of_joint(name: str) -> Callable[[int], Made]:
     return lambda frames: joint.FACTORIES[name]()
 
 
-def _hunyuanvideo(frames: int) -> Made:
-    """With a negative prompt, which it has beside its distilled guidance."""
-    pipe, call = joint.FACTORIES["hunyuanvideo"]()
-    negative = {
-        "negative_prompt_embeds": call["prompt_embeds"].flip(-1),
-        "negative_pooled_prompt_embeds": call["pooled_prompt_embeds"].flip(-1),
-        "negative_prompt_attention_mask": call["prompt_attention_mask"],
-    }
-    return pipe, call | negative
+def _with_negative_prompt(name: str) -> Callable[[int], Made]:
+    """HunyuanVideo and its kin have it beside their distilled guidance."""
+
+    def make(frames: int) -> Made:
+        pipe, call = joint.FACTORIES[name]()
+        negative = {
+            "negative_prompt_embeds": call["prompt_embeds"].flip(-1),
+            "negative_pooled_prompt_embeds": call["pooled_prompt_embeds"].flip(-1),
+            "negative_prompt_attention_mask": call["prompt_attention_mask"],
+        }
+        return pipe, call | negative
+
+    return make
+
+
+def _history(height: int, width: int) -> int:
+    """FramePack's: two frames, one token of two frames at half the resolution, four of four at a quarter."""
+    return 2 * height * width + ceil(height / 2) * ceil(width / 2) + 4 * ceil(height / 4) * ceil(width / 4)
 
 
 def _joint(name: str, pipeline: str, **settings: Any) -> Row:
@@ -113,7 +123,7 @@ def _joint(name: str, pipeline: str, **settings: Any) -> Row:
     defaults: dict[str, Any] = {
         "make": _of_joint(name),
         "stride": 4,
-        "tokens_before": 0,
+        "tokens_before": lambda height, width: 0,
         "odd_size": (48, 80),
     }
     return Row(name, pipeline, **(defaults | settings))
@@ -154,14 +164,23 @@ EVERY: Final = (
         odd_size=(96, 160),
     ),
     Row("latte", "LattePipeline", _latte, fixed_frames=True, odd_size=(48, 80)),
-    _joint("cogvideox", "CogVideoXPipeline", tokens_before=5),
+    _joint("cogvideox", "CogVideoXPipeline", tokens_before=lambda height, width: 5),
     _joint("wan", "WanPipeline"),
     _joint("wan_2_2", "WanPipeline", heading="Wan 2.2"),
+    _joint("wan_vace", "WanVACEPipeline"),
+    _joint("wan_animate", "WanAnimatePipeline", tokens_before=lambda height, width: height * width),
     _joint(
         "hunyuanvideo",
         "HunyuanVideoPipeline",
-        make=_hunyuanvideo,
+        make=_with_negative_prompt("hunyuanvideo"),
         guidance=lambda scale: {"true_cfg_scale": scale},
+    ),
+    _joint(
+        "framepack",
+        "HunyuanVideoFramepackPipeline",
+        make=_with_negative_prompt("framepack"),
+        guidance=lambda scale: {"true_cfg_scale": scale},
+        tokens_before=_history,
     ),
     # Its sizes are multiples of 32 pixels, two tokens of this one.
     _joint("ltx", "LTXPipeline", odd_size=(32, 96)),

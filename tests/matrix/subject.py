@@ -91,8 +91,10 @@ class Subject:
         call["generator"] = generators if len(generators) > 1 else generators[0]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            made: torch.Tensor = pipe(**(call | self.row.guidance(guidance) | changes)).frames
-        return made
+            made = pipe(**(call | self.row.guidance(guidance) | changes)).frames
+        # FramePack hands out what there is of the video after each section.
+        video: torch.Tensor = made[-1] if isinstance(made, list) else made
+        return video
 
 
 @functools.cache
@@ -111,12 +113,18 @@ def arguments(
         "image": [picture(size, 100 + video) for video in videos],
         "num_frames": frames,
         "video_length": frames,
+        "segment_frame_length": frames,
+        "latent_window_size": (frames - 1) // 4 + 1,
         "height": height,
         "width": width,
     }
     if "video" in call:
         clips = [[picture(size, 200 + number) for number in range(frames)] for _ in videos]
         given["video"] = clips if isinstance(call["video"][0], list) else clips[0]
+    if "pose_video" in call:  # of one character
+        given["image"] = picture(size, 100)
+        given["pose_video"] = [picture(size, 400 + number) for number in range(frames)]
+        given["face_video"] = [picture((16, 16), 500 + number) for number in range(frames)]
     if "controlnet_frame_indices" in call:
         given["controlnet_frame_indices"] = [0, frames - 1]
     if "conditioning_frames" in call:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 from diffusers import AnimateDiffPipeline, UNet2DConditionModel
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from bytheway import ByTheWayError
+from bytheway.families.known import families
 from bytheway.models import load
 from bytheway.models.motion import load_motion_adapter
 from tests.models.stable_diffusion_layout import single_file
@@ -264,3 +266,36 @@ def test_image_models_that_see_more_than_noise(
         model = tmp_path / "wide.ckpt"
         torch.save(single_file(image), model)
     refused(model, f"takes {channels} channels and makes 4", motion_adapter=str(adapter_folder))
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "start", "refused_as"),
+    [
+        ("WanVACEPipeline", None, "WanVACEPipeline"),
+        ("WanImageToVideoPipeline", None, "WanImageToVideoPipeline"),
+        ("WanPipeline", "video", "WanVideoToVideoPipeline"),
+    ],
+)
+def test_a_package_that_is_missing_is_said_before_anything_is_read(
+    pipeline: str, start: Any, refused_as: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder has no weights at all."""
+    denoiser = "WanVACETransformer3DModel" if "VACE" in pipeline else "WanTransformer3DModel"
+    index = {"_class_name": pipeline, "transformer": ["diffusers", denoiser]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    monkeypatch.setattr("diffusers.utils.is_ftfy_available", lambda: False)
+    refused(
+        tmp_path, rf"^{refused_as} reads prompts with the package ftfy; install it \(pip install ftfy\)\.$", start=start
+    )
+
+
+def test_the_pipelines_that_require_ftfy_are_those_that_fail_without() -> None:
+    """Of those that run a denoiser that is supported; a call of it in no `if` fails where it was not imported."""
+    declared = {pipeline for family in families() for pipeline in family.requiring_ftfy}
+    denoisers = "|".join(denoiser for family in families() for denoiser in family.denoisers)
+    ours, failing = rf"transformer\w*: ({denoisers})\b", set()
+    for file in (Path(str(diffusers.__file__)).parent / "pipelines").rglob("pipeline_*.py"):
+        text = file.read_text(encoding="utf-8")
+        if re.search(ours, text) and re.search(r"^    text = ftfy", text, re.MULTILINE):
+            failing |= set(re.findall(r"^class (\w+Pipeline)\(", text, re.MULTILINE))
+    assert declared == failing

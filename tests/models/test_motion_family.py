@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import (
+    AnimateDiffPipeline,
     AnimateDiffSDXLPipeline,
     DDIMScheduler,
     EulerDiscreteScheduler,
@@ -70,6 +71,59 @@ def test_lightning_is_one_file_of_its_repository(
         assert (profile_of(pipe).defaults.steps, profile_of(pipe).defaults.guidance_scale) == (4, 1.0)
     with pytest.raises(ByTheWayError, match="is not on this machine and the hub cannot be reached"):
         load("animatediff", motion_adapter="ByteDance/AnimateDiff-Lightning:other.safetensors", device="cpu")
+
+
+def made_alike(pipe: Any, again: Any) -> None:
+    """Both have the same settings where nothing is said, and schedulers alike."""
+    assert profile_of(again).defaults == profile_of(pipe).defaults
+    assert type(again.scheduler) is type(pipe.scheduler)
+    settings = [
+        {name: value for name, value in one.scheduler.config.items() if not name.startswith("_")}
+        for one in (again, pipe)
+    ]
+    assert settings[0] == settings[1]
+
+
+@pytest.mark.parametrize("way", ["load", "hub", "diffusers", "a copy of the copy"])
+def test_few_steps_are_still_few_where_the_pipeline_was_saved(
+    way: str, adapter: MotionAdapter, image_folder: Path, tmp_path: Path, publish: Publish
+) -> None:
+    save_file(dict(adapter.state_dict()), tmp_path / LIGHTNING)
+    pipe: Any = load(str(image_folder), motion_adapter=str(tmp_path / LIGHTNING), device="cpu")
+    assert (profile_of(pipe).defaults.steps, profile_of(pipe).defaults.guidance_scale) == (4, 1.0)
+    pipe.save_pretrained(tmp_path / "saved")
+    if way == "hub":
+        publish("somebody/saved", tmp_path / "saved")
+        made_alike(pipe, load("somebody/saved", device="cpu"))
+        return
+    if way == "diffusers":
+        made_alike(pipe, AnimateDiffPipeline.from_pretrained(tmp_path / "saved"))
+        return
+    again: Any = load(str(tmp_path / "saved"), device="cpu")
+    if way == "a copy of the copy":
+        again.save_pretrained(tmp_path / "again")
+        again = load(str(tmp_path / "again"), start="video", device="cpu")
+    made_alike(pipe, again)
+
+
+def test_animatelcm_is_saved_with_its_lora_in_the_weights(
+    image_folder: Path, adapter_folder: Path, video_folder: Path, tmp_path: Path, publish: Publish
+) -> None:
+    copy(add_lora(video_folder), adapter_folder / "AnimateLCM_sd15_t2v_lora.safetensors")
+    publish("wangfuyun/AnimateLCM", adapter_folder)
+    pipe: Any = load(str(image_folder), motion_adapter="wangfuyun/AnimateLCM", device="cpu")
+    pipe.save_pretrained(tmp_path / "unfused")
+    with pytest.raises(
+        ByTheWayError, match=r"unet of .*unfused was saved with a LoRA on it.* after pipe\.fuse_lora\(\)"
+    ):
+        load(str(tmp_path / "unfused"), device="cpu")
+    pipe.fuse_lora()
+    pipe.unload_lora_weights()
+    pipe.save_pretrained(tmp_path / "fused")
+    again: Any = load(str(tmp_path / "fused"), device="cpu")
+    made_alike(pipe, again)
+    assert (profile_of(again).defaults.steps, profile_of(again).defaults.guidance_scale) == (6, 2.0)
+    assert again.get_list_adapters() == {}
 
 
 def test_adapter_of_stable_diffusion_xl(image_folder: Path, tmp_path: Path) -> None:

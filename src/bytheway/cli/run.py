@@ -18,7 +18,7 @@ from bytheway.errors import ByTheWayError
 from bytheway.families.family import Start
 from bytheway.families.known import presets
 from bytheway.families.pipeline import VideoPipeline
-from bytheway.generation.job import Job, PlannedClip, changes_to_request, check
+from bytheway.generation.job import Job, PlannedClip, beyond_training, changes_to_request, check
 from bytheway.generation.request import Request
 from bytheway.generation.run import make_clips, settings_of, shown_size
 from bytheway.models import load
@@ -91,6 +91,8 @@ def run(
     destination.check(job.fps, shown_size(job))
     for change in changes_to_request(job):
         note(change)
+    for sentence in beyond_training(job):
+        warn(sentence)
     warn_of_unknown_words(profile, choice.model, request.prompts)
     job = replace(job, clips=_left_to_make(pipe, job, choice, destination))
     made: list[Made] = []

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bytheway.attention.layout import VideoTokens
-from bytheway.families.family import Family, Inputs, JointAttentions, MakersDefaults, whole_latents
+from bytheway.families.family import Family, Inputs, JointAttentions, MadeFor, MakersDefaults, whole_latents
 from bytheway.families.tokens import ATTN1, all_but_dc, patched
 
 
@@ -34,6 +34,11 @@ FAMILY: Final = Family(
             {"num_frames": 81, "size": (1360, 768), "fps": 16},
             applies=lambda pipeline, denoiser: denoiser.get("patch_size_t") is not None,
         ),
+    ),
+    # CogVideoX 1.5 takes any shape from a square to its default, and clips of five or ten seconds.
+    made_for=(
+        MadeFor(((768, 768),), (161,), applies=lambda pipeline, denoiser: denoiser.get("patch_size_t") is not None),
+        MadeFor(),
     ),
     frames_made=_frames_made,
     from_video={"CogVideoXPipeline": "CogVideoXVideoToVideoPipeline"},

@@ -112,6 +112,22 @@ class MakersDefaults:
 
 
 @dataclass(frozen=True)
+class MadeFor:
+    """What the makers of a model trained it on or say that it works at, beside its defaults.
+
+    Attributes:
+        sizes: width and height in pixels; None where any will do.
+        num_frames: lengths of clips; None where any will do.
+        pipelines, applies: of which models it holds, see `MakersDefaults`.
+    """
+
+    sizes: tuple[tuple[int, int], ...] | None = ()
+    num_frames: tuple[int, ...] | None = ()
+    pipelines: str = ""
+    applies: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = _always
+
+
+@dataclass(frozen=True)
 class SamplerDefaults:
     """How the makers of motion modules sample with them.
 
@@ -176,6 +192,10 @@ def whole_latents(num_frames: int, per_latent: int, denoiser_config: Mapping[str
     return (num_frames - 1) // per_latent * per_latent + 1
 
 
+def _one_run(num_frames: int, per_latent: int) -> int:
+    return 1
+
+
 @dataclass(frozen=True)
 class Family:
     """One family of video models: everything that is known of it.
@@ -187,6 +207,7 @@ class Family:
         presets: its configs, the one for the family first.
         pipelines: its pipelines' class names, and what people call the models that each runs.
         defaults: what its makers use; the first entry that applies counts.
+        made_for: what it works at beside its defaults, as far as that is known; the first entry that applies counts.
         models: those known by name.
         from_video: the pipeline that starts from a video in the place of the one that does not.
         with_sparse_controlnet: the pipeline with SparseCtrl, which starts from images or sketches, likewise.
@@ -194,7 +215,10 @@ class Family:
         optional_starts: "images" or "video" that a pipeline's call takes without needing it.
         frames_made: how many frames its pipelines make where so many are asked for, from the frames of a latent one and
             the denoiser's config.
-        one_at_a_time: pipelines whose clips are others in a batch than alone.
+        one_at_a_time: pipelines whose clips are others in a batch than alone, or that make no batches.
+        runs: how many denoising runs its pipelines make of a clip, one after the other, where so many frames are asked
+            for, from the frames of a latent one.
+        requiring_ftfy: pipelines that clean prompts with the package ftfy, which diffusers is installed without.
     """
 
     name: str
@@ -203,6 +227,7 @@ class Family:
     presets: tuple[Preset, ...]
     pipelines: Mapping[str, str] = field(default_factory=dict)
     defaults: tuple[MakersDefaults, ...] = ()
+    made_for: tuple[MadeFor, ...] = ()
     models: tuple[KnownModel, ...] = ()
     from_video: Mapping[str, str] = field(default_factory=dict)
     with_sparse_controlnet: Mapping[str, str] = field(default_factory=dict)
@@ -210,3 +235,5 @@ class Family:
     optional_starts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     frames_made: Callable[[int, int, Mapping[str, Any]], int] = whole_latents
     one_at_a_time: tuple[str, ...] = ()
+    runs: Callable[[int, int], int] = _one_run
+    requiring_ftfy: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ from bytheway.families import (
 )
 from bytheway.families.family import UNMEASURED, Family, KnownModel, Preset
 from bytheway.families.pipeline import Model
+from bytheway.families.unsupported import UNSUPPORTED
 from bytheway.files import read_json_object
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ _FAMILIES: Final[list[Family]] = [
     svd.FAMILY,
     latte.FAMILY,
     cogvideox.FAMILY,
-    wan.FAMILY,
-    hunyuanvideo.FAMILY,
+    *wan.FAMILIES,
+    *hunyuanvideo.FAMILIES,
     *ltx.FAMILIES,
     mochi.FAMILY,
 ]
@@ -109,12 +110,28 @@ def family_of(denoiser: nn.Module) -> Family:
         for family in _FAMILIES:
             if name in family.denoisers:
                 return family
+    for name in names:
+        check_supported(name)
     known = "; ".join(f"{known.name}: {', '.join(known.denoisers)}" for known in _FAMILIES)
     raise ByTheWayError(
         f"{names[0]} is no video denoiser that bytheway knows ({known}); use a pipeline of one of these, "
         "such as diffusers' AnimateDiffPipeline with a motion adapter, or say where its temporal attentions are with "
         "sites=."
     )
+
+
+def check_supported(denoiser: str | None) -> None:
+    """Refuse a denoiser, by the name of its class, that is known and not supported.
+
+    Raises:
+        ByTheWayError: it is one; the sentence says why.
+    """
+    found = UNSUPPORTED.get(denoiser or "")
+    if found is not None:
+        names = ", ".join(family.name for family in _FAMILIES)
+        raise ByTheWayError(
+            f"bytheway does not support {found.model} ({denoiser}): it {found.reason}; use a model of {names}."
+        )
 
 
 def presets() -> Mapping[str, Preset]:

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from bytheway.config import ByTheWayConfig
-from bytheway.families.family import Family, Preset, TemporalAttentions
+from bytheway.families.family import Family, MadeFor, Preset, TemporalAttentions
 
 FAMILY: Final = Family(
     name="Latte",
@@ -22,6 +22,7 @@ FAMILY: Final = Family(
         ),
     ),
     pipelines={"LattePipeline": "Latte"},
+    made_for=(MadeFor(),),
     # The text is cut to its length where it is alone.
     one_at_a_time=("LattePipeline",),
 )

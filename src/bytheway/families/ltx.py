@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from bytheway.attention.layout import VideoTokens
-from bytheway.families.family import Family, Inputs, JointAttentions, MakersDefaults
+from bytheway.families.family import Family, Inputs, JointAttentions, MadeFor, MakersDefaults
 from bytheway.families.tokens import ATTN1, all_but_dc, longest_run, of_grid
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ LTX_VIDEO: Final = Family(
     attentions=JointAttentions(ATTN1, _video_tokens),
     presets=(_PRESET,),
     pipelines={"LTXPipeline": "LTX-Video"},
+    made_for=(MadeFor(sizes=None, num_frames=(257,)),),
     # Its video is a condition beside the prompt, in place of the image; denoising does not begin at it.
     other_meanings={"LTXConditionPipeline": ("video", "strength")},
     optional_starts={"LTXConditionPipeline": ("images",)},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bytheway.families.family import Family, JointAttentions, MakersDefaults
+from bytheway.families.family import Family, JointAttentions, MadeFor, MakersDefaults
 from bytheway.families.tokens import ATTN1, all_but_dc, of_latents
 
 FAMILY: Final = Family(
@@ -15,4 +15,5 @@ FAMILY: Final = Family(
     presets=(all_but_dc("mochi", 14),),
     pipelines={"MochiPipeline": "Mochi"},
     defaults=(MakersDefaults({"num_frames": 85, "size": (848, 480), "fps": 30}),),
+    made_for=(MadeFor(num_frames=(163,)),),
 )

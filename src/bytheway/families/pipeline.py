@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 class VideoPipeline(Protocol):
     """What every pipeline of diffusers has, whatever its class; its call and its parts are its class's own.
 
-    It is a protocol so that importing it does not wait for diffusers, whose pipelines need not know of it.
+    It is a protocol so that importing it does not wait for diffusers, whose pipelines need not know of it. mypy takes
+    what `from diffusers import` gives for the empty placeholders that stand first there, which have no call either; it
+    knows a pipeline that is imported from its own module, such as
+    `diffusers.pipelines.animatediff.pipeline_animatediff`.
     """
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from bytheway.families.family import UNET_BLOCK, Family, MakersDefaults, Preset, TemporalAttentions
+from bytheway.families.family import UNET_BLOCK, Family, MadeFor, MakersDefaults, Preset, TemporalAttentions
 from bytheway.families.unet3d import MILDER, MILDER_SOURCE
 
 FAMILY: Final = Family(
@@ -20,4 +20,5 @@ FAMILY: Final = Family(
     presets=(Preset("svd", MILDER, source=MILDER_SOURCE),),
     pipelines={"StableVideoDiffusionPipeline": "Stable Video Diffusion"},
     defaults=(MakersDefaults({"fps": 7}),),
+    made_for=(MadeFor(),),
 )

@@ -49,6 +49,11 @@ def of_latents(config: Any, inputs: Inputs) -> VideoTokens:
     return patched(config, *inputs["hidden_states"].shape[2:])
 
 
+def after_frames(tokens: VideoTokens, count: int) -> VideoTokens:
+    """The video without its first `count` frames, which are images that it is made from."""
+    return VideoTokens(tokens.start + count * tokens.per_frame, tokens.frames - count, tokens.per_frame)
+
+
 def of_grid(config: Any, inputs: Inputs) -> VideoTokens:
     """Tokens that the pipeline has made already; the call tells their grid.
 

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from bytheway.config import ByTheWayConfig
-from bytheway.families.family import UNET_BLOCK, Family, MakersDefaults, Preset, TemporalAttentions
+from bytheway.families.family import UNET_BLOCK, Family, MadeFor, MakersDefaults, Preset, TemporalAttentions
 
 TEMPORAL_TRANSFORMERS: Final = re.compile(
     rf"(?P<transformer>(?P<block>transformer_in|{UNET_BLOCK})(?:\.temp_attentions\.\d+)?)"
@@ -37,5 +37,6 @@ I2VGENXL: Final = Family(
     presets=(Preset("i2vgenxl", MILDER, source=MILDER_SOURCE),),
     pipelines={"I2VGenXLPipeline": "I2VGenXL"},
     defaults=(MakersDefaults({"fps": 16}),),
+    made_for=(MadeFor(),),
 )
 FAMILIES: Final = (MODELSCOPE, I2VGENXL)

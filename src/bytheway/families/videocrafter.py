@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from bytheway.config import ByTheWayConfig
-from bytheway.families.family import Family, KnownModel, MakersDefaults, Preset, TemporalAttentions
+from bytheway.families.family import Family, KnownModel, MadeFor, MakersDefaults, Preset, TemporalAttentions
 from bytheway.families.unet3d import TEMPORAL_TRANSFORMERS
 
 FAMILY: Final = Family(
@@ -22,6 +22,7 @@ FAMILY: Final = Family(
     ),
     pipelines={"VideoCrafterPipeline": "VideoCrafter2"},
     defaults=(MakersDefaults({"fps": 10}),),
+    made_for=(MadeFor(),),
     models=(
         KnownModel(
             name="videocrafter2",

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import product
-from typing import Any
+from itertools import chain, product
+from math import prod
+from typing import Any, Final
 
 from bytheway.clips.inputs import VideoInput
 from bytheway.errors import ByTheWayError
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.free_init import FREE_INIT_ITERATIONS
 from bytheway.generation.request import Request
+from bytheway.models.components import check_libraries
 from bytheway.models.profile import Profile, profile_of
+
+# What is warned of, see `beyond_training`.
+_FAR: Final = 1.5
+_LONGEST_SIDE: Final = 2
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Job:
         fps: frames a second.
         strength: how far the clips may go from a video; None where they start from none.
         free_init_iterations: how often the denoising is run under FreeInit; None without it.
+        iterations: denoising runs of a clip, one after the other: those of FreeInit, or FramePack's sections.
         video: what the clips are made from, read as far as they need it.
         inputs: images or video at the size of the clips, as settings of the pipeline's call.
     """
@@ -65,6 +72,7 @@ class Job:
     fps: float
     strength: float | None
     free_init_iterations: int | None
+    iterations: int
     video: VideoInput | None
     inputs: Mapping[str, Any]
 
@@ -77,9 +85,10 @@ def check(request: Request, model: VideoPipeline | Profile) -> Job:
         model: the pipeline that is to meet it, or its profile.
 
     Raises:
-        ByTheWayError: the pipeline cannot do what is asked for, or lacks what it starts from.
+        ByTheWayError: the pipeline cannot do what is asked for, or lacks what it starts from or a package.
     """
     profile = model if isinstance(model, Profile) else profile_of(model)
+    check_libraries(profile.pipeline)
     _check_accepted(request, profile)
     defaults = profile.defaults
     num_frames, width, height = request.num_frames or defaults.num_frames, *_size(request, profile)
@@ -103,6 +112,7 @@ def check(request: Request, model: VideoPipeline | Profile) -> Job:
         inputs = {"video": video.fitted(num_frames, width, height), "strength": strength}
     else:
         inputs = _images(request, profile, num_frames, width, height)
+    free_init = profile.free_init_iterations or (FREE_INIT_ITERATIONS if request.free_init else None)
     seeds = range(request.seed, request.seed + request.num_videos)
     return Job(
         request=request,
@@ -117,7 +127,8 @@ def check(request: Request, model: VideoPipeline | Profile) -> Job:
         guidance_scale=defaults.guidance_scale if request.guidance_scale is None else request.guidance_scale,
         fps=fps if request.fps is None else request.fps,
         strength=strength,
-        free_init_iterations=profile.free_init_iterations or (FREE_INIT_ITERATIONS if request.free_init else None),
+        free_init_iterations=free_init,
+        iterations=free_init or profile.family.runs(frames_asked, profile.frames_per_latent),
         video=video,
         inputs=inputs,
     )
@@ -129,6 +140,48 @@ def other_frames(job: Job) -> list[str]:
     if job.video is not None or job.num_frames == asked:
         return []
     return [f"This model ({job.profile.pipeline}) makes {job.num_frames} frames where {asked} are asked for."]
+
+
+def beyond_training(job: Job) -> list[str]:
+    """A sentence where a clip is of another size or length than the model was made for; none where it is near enough.
+
+    Far is: an area that differs by more than a factor of 1.5 from every size the model was made for, sides of more than
+    2 to 1 where all of those are square, more frames than 1.5 times its longest clips, or, where frames have attention
+    of their own, fewer than half of its shortest.
+    """
+    made, size = job.profile.made_for, (job.width, job.height)
+    if made is None or not (_is_another_size(size, made.sizes) or _is_another_length(job, made.num_frames)):
+        return []
+    usual, asked = [], []
+    if made.num_frames is not None:
+        usual.append(f"{_alternatives(dict.fromkeys(made.num_frames))} frames")
+        asked.append(f"{job.num_frames} frames")
+    if made.sizes is not None:
+        usual.append(_alternatives(dict.fromkeys(f"{width}x{height}" for width, height in made.sizes)))
+        asked.append(f"{job.width}x{job.height}")
+    return [
+        f"This model ({job.profile.pipeline}) was made for {' of '.join(usual)}, and {' of '.join(asked)} are asked "
+        "for, at which its clips may fall apart."
+    ]
+
+
+def _is_another_size(size: tuple[int, int], sizes: Collection[tuple[int, int]] | None) -> bool:
+    if sizes is None:
+        return False
+    areas = [prod(size) / prod(one) for one in sizes]
+    is_long = max(size) > _LONGEST_SIDE * min(size) and all(width == height for width, height in sizes)
+    return is_long or all(not 1 / _FAR <= area <= _FAR for area in areas)
+
+
+def _is_another_length(job: Job, lengths: Collection[int] | None) -> bool:
+    if lengths is None:
+        return False
+    too_few = job.profile.has_temporal_maps and 2 * job.num_frames < min(lengths)
+    return too_few or job.num_frames > _FAR * max(lengths)
+
+
+def _alternatives(words: Iterable[object]) -> str:
+    return " or ".join(map(str, words))
 
 
 def changes_to_request(job: Job) -> list[str]:
@@ -170,7 +223,8 @@ def _check_limits(num_frames: int, steps: int, profile: Profile) -> None:
 def _asked_for(num_frames: int, profile: Profile) -> int:
     """What to ask for so that so many frames are made, where there is such a number; else that itself."""
     beyond = range(num_frames, num_frames + 2 * profile.frames_per_latent)
-    return next((asked for asked in beyond if profile.frames_made(asked) == num_frames), num_frames)
+    numbers = chain(beyond, reversed(range(1, num_frames)))  # FramePack makes more than it is asked for
+    return next((asked for asked in numbers if profile.frames_made(asked) == num_frames), num_frames)
 
 
 def _frames_from(video: VideoInput, asked: int | None, most: int, profile: Profile) -> int:

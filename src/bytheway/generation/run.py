@@ -22,7 +22,7 @@ from bytheway.clips.frames import Frames
 from bytheway.errors import ByTheWayError, ByTheWayWarning, is_out_of_memory
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.clip import Clip, compared
-from bytheway.generation.job import Job, PlannedClip, check, other_frames
+from bytheway.generation.job import Job, PlannedClip, beyond_training, check, other_frames
 from bytheway.generation.request import Request
 from bytheway.generation.sample import Sampler, Step
 from bytheway.models.profile import profile_of
@@ -63,7 +63,7 @@ def generate(
     elif settings:
         raise ByTheWayError(f"The request says everything; put {', '.join(settings)} into it.")
     job = check(request, profile)
-    for change in other_frames(job):
+    for change in [*other_frames(job), *beyond_training(job)]:
         warnings.warn(change, ByTheWayWarning, stacklevel=2)
     return make_clips(pipe, job, on_step)
 

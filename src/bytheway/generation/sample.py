@@ -37,7 +37,7 @@ class Step:
         done: denoising steps of this iteration that are finished.
         steps: all of its denoising steps.
         active: how many of them, from the first on, the method acts in.
-        iteration: of FreeInit, from 0; without it there is one.
+        iteration: number of the denoising run of these clips, from 0; FreeInit and FramePack make several.
         iterations: how many there are.
     """
 
@@ -124,7 +124,7 @@ class Sampler:
         from bytheway.apply.steps import count_active
 
         variant: Variant = "enhanced" if config else "vanilla"
-        iteration, iterations = -1, self.job.free_init_iterations or 1
+        iteration, iterations = -1, self.job.iterations
 
         def tell(done: int, steps: int) -> None:
             active = count_active(config.active_steps, steps) if config else 0

@@ -6,9 +6,12 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from numbers import Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bytheway.errors import ByTheWayError
+from bytheway.families.known import families
+from bytheway.models.checkpoints import read_tensors
 from bytheway.models.sources import read_json, reading
 
 if TYPE_CHECKING:
@@ -55,6 +58,18 @@ def read_pipeline(pipeline_class: Any, location: str, dtype: torch.dtype, **part
         pipe: DiffusionPipeline = from_pretrained(pipeline_class, location, dtype=dtype, **models, **parts)
     check_components(pipe, location)
     return pipe
+
+
+def check_libraries(pipeline: str) -> None:
+    """Hold a pipeline, by the name of its class, to the packages that it needs and diffusers is installed without.
+
+    Raises:
+        ByTheWayError: one is missing; diffusers would fail with a `NameError` as soon as it reads a prompt.
+    """
+    from diffusers.utils import is_ftfy_available
+
+    if not is_ftfy_available() and any(pipeline in family.requiring_ftfy for family in families()):
+        raise ByTheWayError(f"{pipeline} reads prompts with the package ftfy; install it (pip install ftfy).")
 
 
 def from_pretrained(model_class: Any, location: str, **settings: Any) -> Any:
@@ -160,11 +175,22 @@ def _text_or_image_model(location: str, name: str, class_name: str, dtype: torch
 
 def _check_lacks(name: str, model: str, missing: Iterable[str]) -> None:
     tensors = sorted(missing)
+    if tensors and _was_saved_with_lora(Path(model) / name):
+        raise ByTheWayError(
+            f"The {name} of {model} was saved with a LoRA on it, which diffusers does not load; save it again after "
+            "pipe.fuse_lora() and pipe.unload_lora_weights()."
+        )
     if tensors:
         more = f" and {len(tensors) - _NAMED} more" if len(tensors) > _NAMED else ""
         raise ByTheWayError(
             f"The {name} of {model} is not whole: its weights lack {', '.join(tensors[:_NAMED])}{more}; {_AGAIN}"
         )
+
+
+def _was_saved_with_lora(folder: Path) -> bool:
+    """Whether layers are under the names that they have while peft is around them."""
+    files = folder.glob("*.safetensors")
+    return any(".base_layer." in name for file in files for name in read_tensors(file, names_only=True))
 
 
 def _check_tokenizer(tokenizer: Any, name: str, model: str) -> None:

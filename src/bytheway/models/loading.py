@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from bytheway.errors import ByTheWayError
 from bytheway.families.animatediff import EARLY
 from bytheway.families.family import Start
-from bytheway.families.known import WORLD_KEY, families, known_models, world_of
+from bytheway.families.known import WORLD_KEY, check_supported, families, known_models, world_of
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.models.checkpoints import kind_of, other_kind, read_tensors
-from bytheway.models.components import check_components, read_pipeline
+from bytheway.models.components import check_components, check_libraries, read_pipeline
 from bytheway.models.lora import add_loras
 from bytheway.models.motion import animate, load_motion_adapter
 from bytheway.models.placement import resolve_device, resolve_dtype
+from bytheway.models.profile import own_settings
 from bytheway.models.registry import (
     close_names,
     early_adapter_folder,
@@ -26,7 +27,7 @@ from bytheway.models.registry import (
     packaged_folder,
 )
 from bytheway.models.sources import downloaded, existing_path, is_hub_id, read_json, reading
-from bytheway.models.starts import starting_from
+from bytheway.models.starts import class_starting_from, starting_from
 
 if TYPE_CHECKING:
     import torch
@@ -73,44 +74,46 @@ def load(
     target = resolve_device(device)
     precision = resolve_dtype(dtype, target)
     named = find_model(model)
-    pipe = _pipeline(model, motion_adapter, precision)
+    pipe = _pipeline(model, motion_adapter, start, precision)
     check_components(pipe, model)
     world = world_of(pipe)
     pipe = starting_from(pipe, start, controlnet or (named.controlnet if named else None), precision)
+    known = known_model_of(pipe)
+    if world is None and known is not None:  # by its parts, whose names are other ones where they are saved
+        world = own_settings(pipe)
     if world is not None:  # travels with the pipeline from here on, also where that is saved
         pipe.register_to_config(**{WORLD_KEY: world})
-    known = known_model_of(pipe)
     add_loras(pipe, lora, own=known.lora if known else ())
     with reading(model):  # parts whose weights were not all there have nothing to be moved
         moved: VideoPipeline = pipe.to(target)
     return moved
 
 
-def _pipeline(model: str, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:
+def _pipeline(model: str, motion_adapter: str | None, start: Start | None, dtype: torch.dtype) -> DiffusionPipeline:
     known = find_model(model)
     if known is not None and known.base is not None and known.checkpoint is not None:
         return _from_checkpoint(downloaded(known.base, known.checkpoint), motion_adapter, dtype)
     if known is not None and known.base is not None:
-        return _from_diffusers(known.base, motion_adapter or known.motion_adapter, dtype)
+        return _from_diffusers(known.base, motion_adapter or known.motion_adapter, start, dtype)
     if known is not None:
-        return _packaged(known.name, motion_adapter, dtype)
+        return _packaged(known.name, motion_adapter, start, dtype)
     path = existing_path(model)
     if path is not None and path.is_file():
         return _from_checkpoint(path, motion_adapter, dtype)
     if path is not None:
-        return _from_diffusers(str(path), motion_adapter, dtype)
+        return _from_diffusers(str(path), motion_adapter, start, dtype)
     if is_hub_id(model):
-        return _from_diffusers(model, motion_adapter, dtype)
+        return _from_diffusers(model, motion_adapter, start, dtype)
     raise ByTheWayError(_unknown(model), setting="model")
 
 
-def _packaged(name: str, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:
+def _packaged(name: str, motion_adapter: str | None, start: Start | None, dtype: torch.dtype) -> DiffusionPipeline:
     missing = [file.parent for file in packaged_files(name) if not file.is_file()]
     if missing:
         raise ByTheWayError(
             f"The weights of {name} are missing from this installation ({missing[0]}); install the package again."
         )
-    pipe = _from_diffusers(str(packaged_folder()), motion_adapter, dtype)
+    pipe = _from_diffusers(str(packaged_folder()), motion_adapter, start, dtype)
     if name == EARLY:
         early = load_motion_adapter(str(early_adapter_folder()), dtype)
         pipe.unet.load_motion_modules(early)
@@ -126,7 +129,9 @@ def _unknown(model: str) -> str:
     return f"There is no model {model!r}; give {names}, a folder, a checkpoint file or a hub id (owner/name)."
 
 
-def _from_diffusers(location: str, motion_adapter: str | None, dtype: torch.dtype) -> DiffusionPipeline:
+def _from_diffusers(
+    location: str, motion_adapter: str | None, start: Start | None, dtype: torch.dtype
+) -> DiffusionPipeline:
     """A folder or hub repository in diffusers' layout."""
     index = read_json(location, "model_index.json")
     if index is None:
@@ -134,7 +139,9 @@ def _from_diffusers(location: str, motion_adapter: str | None, dtype: torch.dtyp
     if _is_video(index):
         if motion_adapter is not None:
             raise ByTheWayError(_WITH_MOTION.format(model=location, motion_adapter=motion_adapter))
+        check_libraries(class_starting_from(str(index.get("_class_name")), start))
         return _from_class(location, index, dtype)
+    check_supported(_denoiser(index))
     if _denoiser(index) != "UNet2DConditionModel":
         raise ByTheWayError(
             f"{location} is a {index.get('_class_name')}, which bytheway does not know; give a video pipeline, or a "

@@ -7,13 +7,13 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bytheway.errors import ByTheWayError
-from bytheway.families.family import Family, JointAttentions, Preset, SamplerDefaults
-from bytheway.families.known import denoiser_of, family_of, folder_of, preset_for, world_of
+from bytheway.families.family import Family, JointAttentions, MadeFor, MakersDefaults, Preset, SamplerDefaults
+from bytheway.families.known import denoiser_of, families, family_of, folder_of, preset_for, world_of
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.families.tokens import patch_size
 from bytheway.models.registry import known_model_of
@@ -21,6 +21,8 @@ from bytheway.models.signature import CallSignature, call_signature
 
 if TYPE_CHECKING:
     from torch import nn
+
+Declared = TypeVar("Declared", MadeFor, MakersDefaults)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Profile:
         denoiser: its first denoiser; none is compiled.
         preset: the method's settings for it.
         defaults: the settings that suit it best.
+        made_for: the sizes and lengths that it was made for, its defaults among them; None where that is not known.
         call: what its call accepts and requires.
         pixels_per_latent: how many pixels a latent is wide and high.
         frames_per_latent: how many frames a latent one stands for, all but the first.
@@ -72,6 +75,7 @@ class Profile:
     denoiser: nn.Module
     preset: Preset
     defaults: GenerationDefaults
+    made_for: MadeFor | None
     call: CallSignature
     pixels_per_latent: int
     frames_per_latent: int
@@ -111,7 +115,10 @@ class Profile:
         return range(1, sys.maxsize) if frames == 1 else range((frames - 1) * scale + 1, sys.maxsize, frames * scale)
 
     def latent_frames(self, num_frames: int) -> int:
-        """How many latent frames a clip of so many frames has."""
+        """How many latent frames a denoising run for a clip of so many frames has; FramePack's are sections of it."""
+        runs = self.family.runs(num_frames, self.frames_per_latent)
+        if runs > 1:
+            return self.frames_made(num_frames) // self.frames_per_latent // runs
         return (num_frames - 1) // self.frames_per_latent + 1
 
     def frames_made(self, num_frames: int) -> int:
@@ -159,6 +166,12 @@ def profile_of(pipe: VideoPipeline) -> Profile:
     """
     call, pipeline = call_signature(pipe), type(pipe).__name__
     if not (call.accepts("num_frames") or call.accepts("video")):
+        if any(pipeline in family.pipelines for family in families()):
+            raise ByTheWayError(
+                f"This model ({pipeline}) starts from more than a prompt, images or one video; use its pipeline in "
+                "Python, with apply_bytheway.",
+                setting="model",
+            )
         raise ByTheWayError(
             f"This model ({pipeline}) is asked for neither frames nor a video; give a video pipeline.", setting="model"
         )
@@ -168,13 +181,15 @@ def profile_of(pipe: VideoPipeline) -> Profile:
     pixels_per_latent = _first(pipe, _SCALES)
     if pixels_per_latent is None:
         raise ByTheWayError(f"This model ({pipeline}) does not say how many pixels a latent is wide; use it in Python.")
+    defaults = _defaults(pipe, family, config, call, pixels_per_latent)
     has_windows = getattr(pipe, "free_noise_enabled", False)
     return Profile(
         pipeline=pipeline,
         family=family,
         denoiser=denoiser,
         preset=preset_for(pipe),
-        defaults=_defaults(pipe, family, config, call, pixels_per_latent),
+        defaults=defaults,
+        made_for=_made_for(pipe, family, config, defaults),
         call=call,
         pixels_per_latent=pixels_per_latent,
         frames_per_latent=_first(pipe, _FRAME_SCALES) or 1,
@@ -198,9 +213,9 @@ def _defaults(
 ) -> GenerationDefaults:
     """The settings that suit a pipeline best, from whoever knows them.
 
-    These are the `world.json` in the folder the pipeline came from; the makers of its motion modules, at the size that
-    the UNet is made for; for models of other kinds, what their makers use, else the defaults of the pipeline's call and
-    its denoiser.
+    These are the `world.json` in the folder the pipeline came from, or what it carries of one; the makers of its motion
+    modules, at the size that the UNet is made for; for models of other kinds, what their makers use, else the defaults
+    of the pipeline's call and its denoiser.
     """
     world = world_of(pipe)
     if world is not None:
@@ -218,22 +233,46 @@ def _defaults(
         guidance_scale=said.get("guidance_scale") or plain.guidance_scale,
         fps=int(said.get("frame_rate") or plain.fps),
     )
-    name = type(pipe).__name__
-    makers = (
-        one.values for one in family.defaults if name.startswith(one.pipelines) and one.applies(pipe.config, config)
+    makers = _first_for(family.defaults, pipe, config)
+    return called if makers is None else replace(called, **makers.values)
+
+
+def _made_for(
+    pipe: VideoPipeline, family: Family, config: Mapping[str, Any], defaults: GenerationDefaults
+) -> MadeFor | None:
+    """What a `world.json` says, else the declaration of the family; FreeNoise makes clips of any length."""
+    found = MadeFor() if world_of(pipe) is not None else _first_for(family.made_for, pipe, config)
+    if found is None:
+        return None
+    any_length = found.num_frames is None or getattr(pipe, "free_noise_enabled", False)
+    return MadeFor(
+        sizes=None if found.sizes is None else (defaults.size, *found.sizes),
+        num_frames=None if any_length else (defaults.num_frames, *(found.num_frames or ())),
     )
-    return replace(called, **next(makers, {}))
+
+
+def _first_for(declared: Sequence[Declared], pipe: VideoPipeline, config: Mapping[str, Any]) -> Declared | None:
+    """The first entry of a declaration that is for this pipeline and denoiser."""
+    name = type(pipe).__name__
+    return next((one for one in declared if name.startswith(one.pipelines) and one.applies(pipe.config, config)), None)
+
+
+def own_settings(pipe: VideoPipeline) -> dict[str, Any]:
+    """What a pipeline is to carry as its model's own settings, in the form of a `world.json` without words."""
+    defaults = asdict(profile_of(pipe).defaults)
+    del defaults["vocabulary"]
+    return {"defaults": defaults}
 
 
 def _of_world(world: dict[str, Any], folder: Path | None) -> GenerationDefaults:
     try:
         width, height = world["defaults"]["size"]
-        words = frozenset(world["words"])
+        words = frozenset(world["words"]) if "words" in world else None
         made = GenerationDefaults(**world["defaults"] | {"size": (width, height)}, vocabulary=words)
     except (LookupError, TypeError, ValueError) as error:
         raise ByTheWayError(f"world.json of {folder} is damaged: it lacks settings or words.") from error
     wholes = (made.num_frames, width, height, made.steps, made.fps)
-    of_a_kind = all(type(number) is int for number in wholes) and all(isinstance(word, str) for word in words)
+    of_a_kind = all(type(number) is int for number in wholes) and all(isinstance(word, str) for word in words or ())
     if not of_a_kind or type(made.guidance_scale) not in (int, float):
         raise ByTheWayError(f"world.json of {folder} is damaged: its settings are no numbers or its words no text.")
     return made

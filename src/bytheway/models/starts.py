@@ -45,8 +45,7 @@ def starting_from(
             raise ByTheWayError(
                 f"A run from a video takes no SparseCtrl; leave the ControlNet {controlnet} out.", setting="controlnet"
             )
-        classes = {one: other for family in families() for one, other in family.from_video.items()}
-        return pipe if call.accepts("video") else _rebuilt(pipe, classes, start)
+        return pipe if call.accepts("video") else _rebuilt(pipe, _from_video(), start)
     if controlnet is None and (start is None or call.accepts("images")):
         made = pipe
     else:
@@ -54,6 +53,15 @@ def starting_from(
     if start == "sketch":
         _check_sketches(made)
     return made
+
+
+def class_starting_from(pipeline: str, start: Start | None) -> str:
+    """The class that `starting_from` will make of a pipeline without a ControlNet, both by name."""
+    return _from_video().get(pipeline, pipeline) if start == "video" else pipeline
+
+
+def _from_video() -> dict[str, str]:
+    return {one: other for family in families() for one, other in family.from_video.items()}
 
 
 def _with_controlnet(pipe: Any, start: Start, controlnet: str | None, dtype: torch.dtype) -> DiffusionPipeline:

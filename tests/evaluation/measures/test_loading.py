@@ -91,6 +91,8 @@ def test_names_that_are_none() -> None:
         load_measures(["xyz"], device="cpu")
     with pytest.raises(ByTheWayError, match=r"^There is no backbone 'DINO'"):
         load_measures(["temporal_flickering"], device="cpu", weights={"DINO": "folder"})
+    with pytest.raises(ByTheWayError, match=r"^The batch size is 0; give 1 or more\.$"):
+        load_measures(["temporal_flickering"], device="cpu", batch_size=0)
     with pytest.raises(ByTheWayError, match=r"^dynamic_degree has its own backbone"):
         load_measures(["dynamic_degree"], device="cpu", brought={"dynamic_degree": Brought(mean_of_two)})
 
