@@ -7,8 +7,8 @@ from typing import Any
 
 from bytheway.cli.measuring import complain, load_measures
 from bytheway.cli.progress import CountProgress, MakingProgress
-from bytheway.cli.run import ModelChoice, warn_of_unknown_words
-from bytheway.cli.tables import note, print_table, warn
+from bytheway.cli.run import ModelChoice, warn_before
+from bytheway.cli.tables import note, print_table
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.choice import MeasureChoice
 from bytheway.evaluation.experiment import folder as on_disk
@@ -21,7 +21,6 @@ from bytheway.evaluation.paper import HEADS, table_2, what_differs
 from bytheway.evaluation.report.words import cautions, comparison_heads, comparison_rows
 from bytheway.evaluation.scores import ClipScores
 from bytheway.files import check_writable
-from bytheway.generation.job import beyond_training
 from bytheway.generation.request import Request
 
 
@@ -69,10 +68,8 @@ def _make(
     }
     if there is not None:
         on_disk.check_same(experiment.folder, there, facts)
-    warn_of_unknown_words(profile, choice.model, request.prompts)
     first = next(iter(jobs.values()))
-    for sentence in beyond_training(first):
-        warn(sentence)
+    warn_before(first, profile, choice.model)
     left = missing(pipe, experiment, jobs, choice.settings())
     on_disk.write_facts(
         experiment.folder,
