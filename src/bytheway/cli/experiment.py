@@ -7,7 +7,7 @@ from typing import Any
 
 from bytheway.cli.measuring import complain, load_measures
 from bytheway.cli.progress import CountProgress, MakingProgress
-from bytheway.cli.run import ModelChoice, warn_of_unknown_words
+from bytheway.cli.run import ModelChoice, warn_before
 from bytheway.cli.tables import note, print_table
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.choice import MeasureChoice
@@ -68,9 +68,9 @@ def _make(
     }
     if there is not None:
         on_disk.check_same(experiment.folder, there, facts)
-    warn_of_unknown_words(profile, choice.model, request.prompts)
-    left = missing(pipe, experiment, jobs, choice.settings())
     first = next(iter(jobs.values()))
+    warn_before(first, profile, choice.model)
+    left = missing(pipe, experiment, jobs, choice.settings())
     on_disk.write_facts(
         experiment.folder,
         {

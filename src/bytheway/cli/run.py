@@ -91,9 +91,7 @@ def run(
     destination.check(job.fps, shown_size(job))
     for change in changes_to_request(job):
         note(change)
-    for sentence in beyond_training(job):
-        warn(sentence)
-    warn_of_unknown_words(profile, choice.model, request.prompts)
+    warn_before(job, profile, choice.model)
     job = replace(job, clips=_left_to_make(pipe, job, choice, destination))
     made: list[Made] = []
     try:
@@ -173,7 +171,14 @@ def start_of(request: Request) -> Start | None:
     return kinds.pop() if kinds else None
 
 
-def warn_of_unknown_words(profile: Profile, model: str, prompts: tuple[str, ...]) -> None:
+def warn_before(job: Job, profile: Profile, model: str) -> None:
+    """Say what a model was not made for, and which words it does not know."""
+    for sentence in beyond_training(job):
+        warn(sentence)
+    _warn_of_unknown_words(profile, model, job.request.prompts)
+
+
+def _warn_of_unknown_words(profile: Profile, model: str, prompts: tuple[str, ...]) -> None:
     """Say where a model reads no prompts, or which of their words it has never read."""
     if not profile.accepts("prompt"):
         warn(f"{model} reads no prompts; the clip is only named after it.")

@@ -3,7 +3,7 @@
     FOLDER/experiment.json          what is made, with what
     FOLDER/<arm>/<prompt>-<k>.mp4   a clip, with its settings in it; k counts the seeds of a prompt from 0
     FOLDER/<arm>/<prompt>-<k>.json  its scores
-    FOLDER/page.html, table.md, scores.json, comparison.json
+    FOLDER/page.html, table.csv, scores.json, comparison.json
 
 Every file is written beside its place and renamed, so that what is there is whole.
 """
