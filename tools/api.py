@@ -25,6 +25,8 @@ SECTIONS: Final[dict[str, str]] = {
     "bytheway.method": "high_band projector frequency_filter attention_energy band_energy disparity resample_map "
     "match_heads self_guide adaptive_beta enhance_motion bytheway_map",
     "bytheway.training": "",
+    "bytheway.evaluation.measures": "load_measures Measure Measurement Backbone Kind overall prompt_of",
+    "bytheway.evaluation.measures.backbones": "Brought",
 }
 _HEADING: Final = re.compile(r"(Args|Attributes|Returns|Raises):")
 _ITEM: Final = re.compile(r"    (?! )([^:`]+): (.*)")

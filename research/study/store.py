@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from bytheway.errors import ByTheWayError
+from bytheway.evaluation.provenance import fingerprint
 from bytheway.files import check_file, write_text, written
 from bytheway.models import load
 from bytheway.models.sources import read_json
@@ -128,7 +127,7 @@ def _noted(out: Path) -> dict[str, Any]:
 
 
 def _prints(models: Mapping[str, str]) -> dict[str, Any]:
-    return {f"weights of {name}": _fingerprint(source) for name, source in models.items()}
+    return {f"weights of {name}": fingerprint(load(source, device="cpu").components) for name, source in models.items()}
 
 
 def sampling_of(out: Path) -> Sampling:
@@ -137,17 +136,6 @@ def sampling_of(out: Path) -> Sampling:
     if not noted:
         raise ByTheWayError(f"{out} holds no results; python -m research.study run makes them.")
     return Sampling(**{field.name: noted[field.name] for field in fields(Sampling)})
-
-
-def _fingerprint(source: str) -> str:
-    """The first digits of a digest of all the weights of a model, and of its schedule."""
-    parts = load(source, device="cpu").components
-    schedule = sorted((name, value) for name, value in parts["scheduler"].config.items() if not name.startswith("_"))
-    digest = hashlib.sha256(json.dumps(schedule).encode())
-    for module in (part for _, part in sorted(parts.items()) if isinstance(part, nn.Module)):
-        for _, tensor in sorted(module.state_dict().items()):
-            digest.update(tensor.contiguous().numpy())
-    return digest.hexdigest()[:16]
 
 
 def _blocks(place: Place, ending: str) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from accelerate.hooks import ModelHook as AccelerateHook
 from diffusers.hooks import HookRegistry, ModelHook
+from diffusers.hooks.layer_skip import FeedForwardSkipHook
 from diffusers.models.attention_processor import AttnProcessor2_0
 from diffusers.pipelines.free_noise_utils import SplitInferenceModule
 from torch import nn
@@ -19,6 +20,8 @@ from bytheway.apply.foreign import (
     forwards_kept,
     is_compiled,
     is_compiled_in_part,
+    is_running_compiled,
+    may_skip,
     objects_within,
 )
 from tests.toys.tiny import make_pipeline
@@ -109,5 +112,21 @@ def test_what_torch_compile_leaves_to_be_seen():
     assert isinstance(pipe.unet, OptimizedModule)
     assert is_compiled(denoiser, pipe)
     assert not is_compiled(denoiser, None)
+    assert is_running_compiled(denoiser, pipe)
+    assert not is_running_compiled(nn.Identity(), None)
+    seen = []
+    ask = torch.compiler.disable(lambda: seen.append(is_running_compiled(nn.Identity(), None)))
+    torch.compile(lambda: ask(), backend="eager")()
+    assert seen == [True]
     denoiser.compile(backend="eager")
     assert is_compiled(denoiser, None)
+
+
+def test_hooks_of_diffusers_that_may_skip():
+    model = nn.Sequential(nn.Sequential(nn.Linear(1, 1)), nn.Linear(1, 1))
+    HookRegistry.check_if_exists_or_initialize(model[0]).register_hook(ModelHook(), "none")
+    HookRegistry.check_if_exists_or_initialize(model[0]).register_hook(Replacing(), "own")
+    assert not may_skip(model, "0.0")
+    HookRegistry.check_if_exists_or_initialize(model[0]).register_hook(FeedForwardSkipHook(1.0), "skip")
+    assert may_skip(model, "0.0")
+    assert not may_skip(model, "1")

@@ -8,13 +8,11 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bytheway import ByTheWayConfig, ByTheWayError, apply_bytheway, enhanced, observe, remove_bytheway
-from bytheway.apply import joint as joint_hooks
 from bytheway.attention import joint
 from bytheway.attention.joint import filter_frames_
 from bytheway.attention.layout import VideoTokens
 from bytheway.families.known import denoisers_of, preset_for
 from bytheway.families.sites import TemporalAttention
-from bytheway.families.tokens import self_attentions
 from bytheway.generation.job import check
 from bytheway.generation.request import Request
 from bytheway.method import frequency_filter
@@ -273,16 +271,3 @@ def test_a_denoiser_without_blocks_is_named():
 def test_tokens_that_are_missing():
     with pytest.raises(ByTheWayError, match="given 7 tokens where 4 frames of 2 should be"):
         filter_frames_(torch.zeros(1, 7, 3), torch.eye(4), VideoTokens(0, 4, 2))
-
-
-def test_the_denoiser_is_searched_once(monkeypatch):
-    """And again where blocks are exchanged."""
-    pipe, call = FACTORIES["wan"]()
-    searches = []
-    monkeypatch.setattr(joint_hooks, "self_attentions", lambda *args: searches.append(args) or self_attentions(*args))
-    apply_bytheway(pipe, ALWAYS)
-    expected = generate(pipe, call)
-    assert len(searches) == 1
-    pipe.transformer.blocks[0] = FACTORIES["wan"]()[0].transformer.blocks[0]
-    assert torch.equal(generate(pipe, call), expected)
-    assert len(searches) == 2

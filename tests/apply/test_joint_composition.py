@@ -7,7 +7,9 @@ from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from peft import LoraConfig
 
 from bytheway import apply_bytheway, enhanced, remove_bytheway
+from bytheway.apply import joint as joint_hooks
 from bytheway.apply.joint import JointInstallation
+from bytheway.families.tokens import self_attentions
 from tests.apply.joint_checks import ALWAYS, Watch, generate, tiny, traces
 from tests.toys.joint import FACTORIES
 
@@ -144,3 +146,16 @@ def test_rebuilt_blocks_are_fitted_once(monkeypatch):
     monkeypatch.setattr(JointInstallation, "fit", lambda self, applied: (fits.append(applied), fit(self, applied))[1])
     generate(pipe, call)
     assert len(fits) == 1
+
+
+def test_the_denoiser_is_searched_once(monkeypatch):
+    """And again where blocks are exchanged."""
+    pipe, call = FACTORIES["wan"]()
+    searches = []
+    monkeypatch.setattr(joint_hooks, "self_attentions", lambda *args: searches.append(args) or self_attentions(*args))
+    apply_bytheway(pipe, ALWAYS)
+    expected = generate(pipe, call)
+    assert len(searches) == 1
+    pipe.transformer.blocks[0] = FACTORIES["wan"]()[0].transformer.blocks[0]
+    assert torch.equal(generate(pipe, call), expected)
+    assert len(searches) == 2

@@ -11,6 +11,7 @@ from diffusers.hooks import HookRegistry, apply_pyramid_attention_broadcast
 from peft import LoraConfig, get_peft_model_state_dict
 
 from bytheway import ByTheWayConfig, ByTheWayError, apply_bytheway, enhanced, remove_bytheway
+from tests.apply.explicit import Watch, explicit_map
 from tests.apply.joint_checks import ALWAYS, generate, tiny
 from tests.toys import temporal
 from tests.toys import tiny as animatediff
@@ -62,12 +63,12 @@ def take_off(denoiser, name=PAB):
     HookRegistry.check_if_exists_or_initialize(denoiser).remove_hook(name, recurse=True)
 
 
-def faster_cache(pipe):
+def faster_cache(pipe, temporal_attention_timestep_skip_range=(-1, 1001)):
     pipe.transformer.enable_cache(
         FasterCacheConfig(
             temporal_attention_block_skip_range=2,
             spatial_attention_block_skip_range=2,
-            temporal_attention_timestep_skip_range=(-1, 1001),
+            temporal_attention_timestep_skip_range=temporal_attention_timestep_skip_range,
             spatial_attention_timestep_skip_range=(-1, 1001),
             unconditional_batch_skip_range=2,
             unconditional_batch_timestep_skip_range=(-1, 1001),
@@ -216,6 +217,68 @@ def reset(denoiser):
 )
 def test_whichever_comes_first(wrap):
     both_orders(wrap)
+
+
+@pytest.mark.parametrize("videos", [1, 2])
+def test_a_cache_that_makes_the_conditional_part_alone(videos):
+    """FasterCache leaves out the unconditional half below the denoiser's call: energies are those of each video."""
+    pipe, call = temporal.latte(videos=videos)
+    faster_cache(pipe, temporal_attention_timestep_skip_range=(1001, 1002))  # all temporal attentions are computed
+    with enhanced(pipe, MOTION, active_steps=1.0) as one, Watch(pipe.transformer, MOTION) as watch:
+        temporal.run(pipe, call, steps=4)
+    rows, sizes = one.record.rows(), set()
+    for path, calls in watch.seen.items():
+        module = pipe.transformer.get_submodule(path)
+        maps = [explicit_map(module, states, (4, 8))[-videos:] for states, _ in calls]
+        sizes |= {len(states) // 32 for states, _ in calls}
+        energies = torch.cat([attn.square().sum(-1).mean((1, 2, 3)) for attn in maps])
+        recorded = [row.energy for row in rows if path == f"{row.block}.attn1"]
+        torch.testing.assert_close(torch.tensor(recorded), energies)
+    assert sizes == {videos, 2 * videos}
+    assert len(rows) == videos * sum(map(len, watch.seen.values()))
+
+
+def test_a_batch_that_is_cut_up_is_refused():
+    pipe, denoiser, run = latte()
+    attention = denoiser.temporal_transformer_blocks[0].attn1
+    attention.register_forward_pre_hook(lambda _, args: (args[0][1:], *args[1:]))
+    with enhanced(pipe, MOTION), pytest.raises(ByTheWayError, match="with 63 rows where 2 x 4 x 8 should be"):
+        run()
+
+
+def in_halves(forward):
+    """A forward that runs the two halves of a batch one after the other, to save memory."""
+
+    def halves(first, *args, **kwargs):
+        batch = len(first)
+        split = [
+            (
+                [one[part] if len(one) == batch else one for one in args],
+                {
+                    name: one[part] if torch.is_tensor(one) and len(one) == batch else one
+                    for name, one in kwargs.items()
+                },
+            )
+            for part in (slice(0, batch // 2), slice(batch // 2, batch))
+        ]
+        outputs = [forward(half, *more, **named) for half, (more, named) in zip(first.chunk(2), split, strict=True)]
+        return torch.cat(outputs)
+
+    return halves
+
+
+def test_a_block_that_runs_the_batch_in_halves(tiny_pipeline):
+    """Each half is filtered by itself where nothing is guided, and refused where the anchor's maps are of both."""
+    apply_bytheway(tiny_pipeline, MOTION)
+    expected = animatediff.generate(tiny_pipeline)
+    module = tiny_pipeline.unet.up_blocks[2].motion_modules[0]
+    module.forward = in_halves(module.forward)
+    torch.testing.assert_close(animatediff.generate(tiny_pipeline), expected, rtol=1e-4, atol=1e-4)
+    apply_bytheway(tiny_pipeline, GUIDED)
+    with pytest.raises(
+        ByTheWayError, match=r"up_blocks\.2\.motion_modules\.0.* something on the way cuts up the batch"
+    ):
+        animatediff.generate(tiny_pipeline)
 
 
 def test_what_is_skipped_is_not_enhanced():

@@ -21,6 +21,7 @@ from bytheway.families.sites import find_sites
 from bytheway.models import known_models
 
 Command = Callable[..., Result]
+COMMANDS = ["generate", "show", "models", "inspect", "score", "compare", "evaluate", "measures", "convert"]
 HEAVY = ["torch", "diffusers", "transformers", "numpy", "PIL", "av", "huggingface_hub", "pandas"]
 
 
@@ -104,7 +105,7 @@ def test_inspect_refuses(bytheway: Command) -> None:
     assert "did you mean diorama" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["generate", "show", "models", "inspect", "convert"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_commands(bytheway: Command, command: str) -> None:
     result = bytheway(command, "--help")
     assert result.exit_code == 0
@@ -112,9 +113,10 @@ def test_help_of_commands(bytheway: Command, command: str) -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
+    commands = [[], *([name] for name in COMMANDS), ["convert", "videocrafter2"]]
     code = (
         "import sys; from typer.testing import CliRunner; from bytheway.cli import app\n"
-        "for command in ([], ['generate'], ['show'], ['models'], ['inspect'], ['convert', 'videocrafter2']):\n"
+        f"for command in {commands}:\n"
         "    assert CliRunner().invoke(app, [*command, '--help']).exit_code == 0\n"
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
@@ -134,7 +136,7 @@ def test_python_m() -> None:
     done = subprocess.run([sys.executable, "-m", "bytheway", "--help"], capture_output=True, text=True)
     assert done.returncode == 0
     assert "Usage: bytheway" in done.stdout
-    assert all(command in done.stdout for command in ("generate", "show", "models", "inspect", "convert"))
+    assert all(command in done.stdout for command in COMMANDS)
 
 
 @pytest.mark.parametrize(

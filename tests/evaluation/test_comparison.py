@@ -43,7 +43,7 @@ def test_differences_are_paired(comparison: Comparison) -> None:
     assert brightness.difference.high - brightness.difference.low < 0.5 * (brightness.first.high - brightness.first.low)
     assert brightness.outcomes == Outcomes(5, 0, 1)
     assert change.outcomes == Outcomes(0, 0, 6), "less change is better"
-    assert (brightness.better, change.better) == ("second", "first")
+    assert (brightness.ahead, change.ahead) == ("second", "first")
 
 
 def test_its_json_has_every_figure(comparison: Comparison) -> None:
@@ -87,3 +87,12 @@ def test_frame_rates_of_a_gif_are_close_enough(save: Save, measures: Any) -> Non
     frames[0].save(gif, save_all=True, append_images=frames[1:], duration=120)
     pairs = [tuple(score_clip(find_clips([path])[0], measures) for path in (mp4, gif))]
     assert len(compare(("A", "B"), pairs).pairs) == 1  # type: ignore[arg-type]
+
+
+def test_from_few_prompts_nothing_is_told(scored: Scored) -> None:
+    """Five that all agree would do so by chance in 1 of 16 comparisons."""
+    pairs = [(scored(f"A/p{k}", 50 + k), scored(f"B/p{k}", 60 + 2 * k)) for k in range(6)]
+    assert compare(("A", "B"), pairs).contrasts[0].ahead == "second"
+    few = compare(("A", "B"), pairs[:5]).contrasts[0]
+    assert few.difference.differs
+    assert few.ahead is None

@@ -54,7 +54,7 @@ def scores_of(results: dict[str, Any]) -> list[ClipScores]:
 
 
 def same(ours: Any, theirs: Any) -> bool:
-    """The same in structure, in order, in strings and booleans, and in numbers as far as float32, in which VBench adds, knows them."""
+    """The same in structure, order, strings and booleans, and in numbers as far as float32 knows them."""
     if isinstance(theirs, dict):
         return list(ours) == list(theirs) and all(same(ours[key], theirs[key]) for key in theirs)
     if isinstance(theirs, list):

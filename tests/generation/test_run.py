@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers import HeunDiscreteScheduler
+from diffusers.pipelines.ltx.pipeline_ltx import retrieve_timesteps
 
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
+from bytheway.generation import sample
 from bytheway.generation.job import check
 from bytheway.generation.request import Request
 from bytheway.generation.run import generate
@@ -210,6 +212,21 @@ def test_what_diffusers_refuses_in_a_run_is_a_sentence(tiny_pipeline: Any, setti
     tiny_pipeline.scheduler.register_to_config(**{setting: "nothing"})
     with pytest.raises(ByTheWayError, match=r"^This model \(AnimateDiffPipeline\) cannot be run so: .*nothing"):
         next(generate(tiny_pipeline, REQUEST))
+
+
+def test_inputs_that_the_pipeline_refuses_are_a_sentence(tiny_pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is that it does not take; ours are checked before."""
+    monkeypatch.setattr(sample, "_each", lambda values: values[0] if isinstance(values[0], torch.Generator) else 5)
+    with pytest.raises(ByTheWayError, match=r"\(AnimateDiffPipeline\) cannot be run so: `prompt` has to be of type"):
+        next(generate(tiny_pipeline, REQUEST))
+
+
+def test_a_scheduler_that_does_not_fit_its_pipeline_is_a_sentence(tiny_pipeline: Any) -> None:
+    with (
+        pytest.raises(ByTheWayError, match=r"cannot be run so: The current scheduler class .* custom sigmas"),
+        sample._refusals_said(tiny_pipeline),
+    ):
+        retrieve_timesteps(tiny_pipeline.scheduler, sigmas=[1.0, 0.5])
 
 
 def test_what_on_step_raises_stays_what_it_is(tiny_pipeline: Any) -> None:

@@ -4,7 +4,8 @@ import sys
 from types import FrameType
 from typing import Any, NamedTuple
 
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, ModularPipeline, ModularPipelineBlocks
+from diffusers.guiders import BaseGuidance
 
 from bytheway.errors import ByTheWayError
 
@@ -15,36 +16,54 @@ class Caller(NamedTuple):
     """Who runs the denoiser.
 
     Attributes:
-        pipeline: the diffusers pipeline; None in a loop of one's own.
+        pipeline: the diffusers pipeline, modular or not; None in a loop of one's own.
         guided_local: what a local of its `__call__`, as the older pipelines have it, says of whether it guides.
+        state: of a modular pipeline, what its blocks hand to one another.
     """
 
     pipeline: Any | None
     guided_local: bool | None
+    state: Any = None
 
     def guides(self) -> bool | None:
-        """Whether it says that it guides; None where nothing says so.
+        """Whether it says that it guides in one batch; None where nothing says so.
 
-        Scales that differ between frames (Stable Video Diffusion) are on the device, which has to be waited for.
+        Scales that differ between frames (Stable Video Diffusion) are on the device, which has to be waited for. The
+        guiders of modular pipelines make a call of each condition.
         """
+        if isinstance(self.pipeline, ModularPipeline) and any(
+            isinstance(component, BaseGuidance) for component in self.pipeline.components.values()
+        ):
+            return False
         guided = getattr(self.pipeline, _GUIDED, self.guided_local)
         return None if guided is None else bool(guided)
 
+    def num_timesteps(self) -> int | None:
+        """How many entries of the scheduler's timesteps it says that its run covers; None where nothing says so."""
+        timesteps = getattr(self.state, "timesteps", None)
+        said: int | None = getattr(self.pipeline, "num_timesteps", None if timesteps is None else len(timesteps))
+        return said
+
 
 def find_caller() -> Caller:
-    """The diffusers pipeline whose `__call__` is nearest up the stack.
+    """The diffusers pipeline whose `__call__`, or that of one of its blocks, is nearest up the stack.
 
     Nothing that reaches the denoiser says who sent it, and pipelines that share a denoiser often share the scheduler
     too (`Pipeline(**other.components)`): the stack is the one place that always knows. Locals are read only in frames
-    that are named `__call__`, a handful. Pipelines say in a property whether they guide, the older ones in a local.
+    that are named `__call__`, a handful. Pipelines say in a property whether they guide, the older ones in a local. A
+    block of a modular pipeline is handed the pipeline and the state, also where somebody calls it by itself.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
         if code.co_name == "__call__" and code.co_varnames[:1] == ("self",):
             candidate = frame.f_locals.get("self")
-            if isinstance(candidate, DiffusionPipeline):
+            if isinstance(candidate, DiffusionPipeline | ModularPipeline):
                 return Caller(candidate, frame.f_locals.get(_GUIDED))
+            if isinstance(candidate, ModularPipelineBlocks):
+                pipeline, state = (frame.f_locals.get(name) for name in code.co_varnames[1:3])
+                if isinstance(pipeline, ModularPipeline):
+                    return Caller(pipeline, None, state)
         frame = frame.f_back
     return Caller(None, None)
 

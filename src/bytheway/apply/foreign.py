@@ -5,10 +5,11 @@ Seen in torch 2.13, diffusers 0.42, accelerate 1.15 and transformers 5.23 (`test
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from types import FunctionType, MethodType
+from types import FrameType, FunctionType, MethodType
 from typing import Any, Final
 
 from diffusers.hooks import ModelHook
@@ -36,6 +37,8 @@ __all__ = [
     "has_known_processor",
     "is_compiled",
     "is_compiled_in_part",
+    "is_running_compiled",
+    "may_skip",
     "objects_within",
     "skips_scores",
 ]
@@ -82,6 +85,19 @@ def skips_scores(module: nn.Module) -> bool:
     return any(isinstance(hook, AttentionProcessorSkipHook) and hook.skip_attention_scores for hook in hooks.values())
 
 
+def may_skip(denoiser: nn.Module, path: str) -> bool:
+    """Whether a cache or a layer skip of diffusers is on a module of the denoiser, or around it."""
+    module = denoiser
+    for name in path.split("."):
+        module = getattr(module, name)
+        hooks = getattr(vars(module).get("_diffusers_hook"), "hooks", {})
+        if any(
+            hasattr(hook, "new_forward") and type(hook).__module__.startswith("diffusers.") for hook in hooks.values()
+        ):
+            return True
+    return False
+
+
 def objects_within(forward: Any) -> Iterator[Any]:
     """What a function holds, in its closure and the arguments bound to it, and so on inwards.
 
@@ -126,3 +142,15 @@ def is_compiled_in_part(denoiser: nn.Module, model: Model) -> bool:
         isinstance(one, OptimizedModule) or getattr(one, "_compiled_call_impl", None) is not None
         for one in (*outer, *denoiser.modules())
     )
+
+
+def is_running_compiled(denoiser: nn.Module, pipeline: VideoPipeline | None) -> bool:
+    """Whether the call in progress may run a graph of torch.compile, in the whole or in part."""
+    if is_compiled_in_part(denoiser, denoiser if pipeline is None else pipeline):
+        return True
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and not (
+        frame.f_code.co_name == "compile_wrapper" and frame.f_globals.get("__name__") == "torch._dynamo.eval_frame"
+    ):
+        frame = frame.f_back
+    return frame is not None

@@ -73,18 +73,20 @@ class Forward:
             ByTheWayError: an attention from a list is called with more than we know to use.
         """
         applied, site = self.applied, self.sites[path]
+        window = self._windows[path]
+        self._windows[path] += 1
         if skips_scores(module):  # with the identity for its map there is nothing to enhance
             return forward(hidden_states, *args, **kwargs)
         if path in self.unknown:
             return self._attend_through(site, forward, hidden_states, *args, **kwargs)
         if applied.attentions is not None:
             _check_no_more_tensors(path, args, kwargs)
-        window = self._windows[path]
-        self._windows[path] += 1
-        layout = Layout(self.parts, self.conditional, self._size_at(site, len(hidden_states)))
+        layout = self._layout_of(site, len(hidden_states))
         is_anchor = site.role == "anchor"
         # The n-th window pairs with the anchor's n-th. Blocks that run before the anchor, when observed, have none.
         anchor = None if is_anchor or site.partner is None else self._anchors.get((site.partner, window))
+        if anchor is not None and anchor.layout.parts != layout.parts:
+            raise ByTheWayError(self._cut_up(site, len(hidden_states), layout.height_width))
         if applied.enhance:
             if site.role == "guided" and anchor is None and applied.config.alpha > 0:
                 raise ByTheWayError(self._no_anchor(site))
@@ -113,6 +115,10 @@ class Forward:
                 Entry(self.run, self.step, self.timestep, site.block, site.index, window, measures.detach())
             )
         return output
+
+    def left_out(self) -> list[str]:
+        """The sites that take part and have not been called."""
+        return [path for path in self.sites if path not in self._windows]
 
     def _attend_through(
         self, site: Site, forward: Callable[..., Tensor], hidden_states: Tensor, *args: Any, **kwargs: Any
@@ -174,22 +180,38 @@ class Forward:
             f"them: a cache or a layer skip leaves that block out{order}; take the cache off, or give alpha=0."
         )
 
-    def _size_at(self, site: Site, rows: int) -> tuple[int, int]:
-        """Height and width of the feature map whose pixels are the rows of a site's batch.
+    def _layout_of(self, site: Site, rows: int) -> Layout:
+        """What the rows of a site's batch are.
+
+        Where something on the way makes one of two parts at a time (FasterCache the conditional one alone), each is a
+        batch of its own.
 
         Raises:
-            ByTheWayError: they are not.
+            ByTheWayError: they are not the pixels of its feature map.
         """
         if site.transformer is None:
             # Nothing tells, and nothing is going to be resampled: pixels have only to be counted.
-            return 1, rows // self.batch
+            return Layout(self.parts, self.conditional, (1, rows // self.batch))
         height, width = self.sizes.get(site.transformer, (0, 0))
-        if rows != self.batch * height * width:
-            raise ByTheWayError(
-                f"{site.path} is called with {rows} rows, and the module named as its transformer was called for "
-                f"{self.batch} x {height} x {width}; name the one that is called with the feature map of these rows."
-            )
-        return height, width
+        whole = self.batch * height * width
+        if rows == whole:
+            return Layout(self.parts, self.conditional, (height, width))
+        if self.parts == 2 and 2 * rows == whole:
+            return Layout(1, 0, (height, width))
+        if self.applied.attentions is None:
+            raise ByTheWayError(self._cut_up(site, rows, (height, width)))
+        raise ByTheWayError(
+            f"{site.path} is called with {rows} rows, and the module named as its transformer was called for "
+            f"{self.batch} x {height} x {width}; name the one that is called with the feature map of these rows."
+        )
+
+    def _cut_up(self, site: Site, rows: int, size: tuple[int, int]) -> str:
+        """Why it is not known whose pixels the rows of a site's batch are."""
+        height, width = size
+        return (
+            f"{site.path} is called with {rows} rows where {self.batch} x {height} x {width} should be, so that it is "
+            "not known whose they are: something on the way cuts up the batch; take that off, or remove bytheway."
+        )
 
 
 def _check_no_more_tensors(path: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -32,12 +32,19 @@ class Turn(threading.local, Generic[Forward]):
     """The forward of the denoiser that the present thread is in, while there is something to do in it.
 
     Each thread sees its own, so that pipelines which share a denoiser may run at once.
+
+    Attributes:
+        forward: what there is to do; None: nothing.
+        run: the denoising run that the last forward with something to do was of.
+        begins: whether the forward is the first of its run.
     """
 
     forward: Forward | None
 
     def __init__(self) -> None:
         self.forward = None
+        self.run: Any = None
+        self.begins = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Turn[Forward]:
         copy = memo[id(self)] = type(self)()

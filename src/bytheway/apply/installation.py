@@ -5,6 +5,7 @@ Where blocks are rebuilt or wrapped (FreeNoise), the next forward of the denoise
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -18,10 +19,16 @@ from torch.utils.hooks import RemovableHandle
 from bytheway.apply.applied import Applied, Mark
 from bytheway.apply.arguments import arguments_of_call, timestep_of
 from bytheway.apply.caller import Caller, find_caller
-from bytheway.apply.foreign import OptimizedModule, is_compiled, is_compiled_in_part
+from bytheway.apply.foreign import (
+    OptimizedModule,
+    is_compiled,
+    is_compiled_in_part,
+    is_running_compiled,
+    may_skip,
+)
 from bytheway.apply.hooks import Hook, SpareHooks, Turn, eager
 from bytheway.apply.steps import StepTracker
-from bytheway.errors import ByTheWayError
+from bytheway.errors import ByTheWayError, ByTheWayWarning
 from bytheway.families.family import Inputs
 from bytheway.families.known import denoisers_of
 from bytheway.families.pipeline import Model
@@ -83,6 +90,10 @@ class Installation(ABC, Generic[Fitted, Forward]):
         self, applied: Applied, fitted: Fitted, caller: Caller, steps: StepTracker, inputs: Inputs
     ) -> Forward | None:
         """What the hooks do in a forward of an active step; None: nothing."""
+
+    @abstractmethod
+    def _left_out(self, forward: Forward) -> list[str]:
+        """Paths of the attentions in which it was to act, and that were not called."""
 
     # ---------------------------------------------------------------------------------------- who uses it
 
@@ -210,9 +221,26 @@ class Installation(ABC, Generic[Fitted, Forward]):
         self.turn.forward = self._begin(arguments_of_call(denoiser, args, kwargs))
 
     @eager
-    def _close(self, *_: Any) -> None:
-        """After each forward, also one that failed; what an interrupt leaves open, the next forward closes."""
-        self.turn.forward = None
+    def _close(self, denoiser: nn.Module, args: Any, output: Any = None) -> None:
+        """After each forward, also one that failed, without output; what an interrupt leaves open, the next closes."""
+        forward, self.turn.forward = self.turn.forward, None
+        if forward is not None and output is not None and self.turn.begins:
+            self._say_what_is_left_out(forward)
+
+    def _say_what_is_left_out(self, forward: Forward) -> None:
+        """Warn where the method has done nothing, and nothing that we know of explains it.
+
+        In the first forward of a run caches have nothing yet that they could put in the place of a module.
+        """
+        left_out = [path for path in self._left_out(forward) if not may_skip(self.denoiser, path)]
+        if left_out and not is_running_compiled(self.denoiser, find_caller().pipeline):
+            warnings.warn(
+                f"{type(self.denoiser).__name__} did not call {_listed(left_out)} in the first step of this run, so "
+                "that the method does nothing there: a forward or processor of somebody's own takes its place, or the "
+                "call leaves it out.",
+                ByTheWayWarning,
+                stacklevel=2,
+            )
 
     def _begin(self, inputs: dict[str, Any]) -> Forward | None:
         caller = find_caller()
@@ -227,9 +255,11 @@ class Installation(ABC, Generic[Fitted, Forward]):
         self._follow_rebuilt_blocks()
         steps, pipeline = applied.steps_of(scheduler), caller.pipeline
         announced = getattr(pipeline, "current_timestep", None)
-        steps.locate(timestep_of(inputs), scheduler, getattr(pipeline, "num_timesteps", None), announced)
+        steps.locate(timestep_of(inputs), scheduler, caller.num_timesteps(), announced)
         if applied.enhance and not steps.active:
             return None
+        run = (steps, steps.run)
+        self.turn.begins, self.turn.run = run != self.turn.run, run
         return self._forward(applied, self._fitted[applied], caller, steps, inputs)
 
     def _applied_by(self, caller: Caller) -> tuple[Applied | None, Any]:
@@ -311,3 +341,9 @@ def in_place(denoiser: nn.Module, modules: Mapping[str, nn.Module]) -> bool:
         return found[path]
 
     return all(at(path) is module for path, module in modules.items())
+
+
+def _listed(paths: list[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = len(paths) - 1
+    return f"{paths[0]} and {more} more like it" if more else paths[0]

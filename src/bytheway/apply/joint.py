@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bytheway.apply.applied import Applied
 from bytheway.apply.arguments import sample_of
 from bytheway.apply.caller import Caller
+from bytheway.apply.foreign import skips_scores
 from bytheway.apply.hooks import Hook, Turn
 from bytheway.apply.installation import Installation, in_place
 from bytheway.apply.steps import StepTracker
@@ -35,11 +36,13 @@ class JointForward(NamedTuple):
         circulant: C, (F, F).
         video: where the video is among the tokens.
         passed: the attentions of which the values themselves are wanted, see `JointAttentions.passed_values`.
+        called: paths of the attentions that have made values, as far as no compiler has them.
     """
 
     circulant: Tensor
     video: VideoTokens
     passed: Mapping[str, Tensor | None]
+    called: set[str]
 
 
 Attentions = dict[str, nn.Module]  # by their paths
@@ -83,7 +86,14 @@ class JointInstallation(Installation[Attentions, JointForward]):
         video = where.video_tokens(self.denoiser.config, inputs)
         dtype = torch.promote_types(sample.dtype, torch.float32)
         circulant = frequency_filter(video.frames, config.tau, config.beta, dtype=dtype, device=sample.device)
-        return JointForward(circulant, video, where.passed_values(self.denoiser.config, inputs))
+        passed = where.passed_values(self.denoiser.config, inputs)
+        # With the identity for its map an attention passes the values of the whole batch.
+        skipped = {path: None for path, attention in fitted.items() if skips_scores(attention)}
+        return JointForward(circulant, video, passed | skipped, set())
+
+    def _left_out(self, forward: JointForward) -> list[str]:
+        attentions = dict.fromkeys(path.rpartition(".")[0] for path in self._hooked)
+        return [path for path in attentions if path not in forward.called]
 
 
 class ValueHook(Hook[JointForward]):
@@ -99,6 +109,8 @@ class ValueHook(Hook[JointForward]):
         forward = self.turn.forward
         if forward is None:
             return output
+        if not torch.compiler.is_compiling():  # graphs would differ from one attention to the next
+            forward.called.add(self.attention)
         passed = forward.passed.get(self.attention)
         if passed is not None or self.attention not in forward.passed:
             value = output[..., output.shape[-1] // 3 * 2 :] if self.fused else output

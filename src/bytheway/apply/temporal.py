@@ -73,7 +73,8 @@ class TemporalInstallation(Installation[Sites, Forward]):
     ) -> Forward | None:
         sample, timestep = sample_of(inputs), timestep_of(inputs)
         parts, conditional = parts_of_batch(caller, len(sample), applied.classifier_free_guidance)
-        height, width = sample.shape[-2:]
+        patch = next((site.downscale for site in fitted.values() if site.transformer is self.denoiser), 1)
+        height, width = (side // patch for side in sample.shape[-2:])
         return Forward(
             applied,
             {path: site for path, site in fitted.items() if site.role != "observed" or not applied.enhance},
@@ -87,6 +88,9 @@ class TemporalInstallation(Installation[Sites, Forward]):
             {self.denoiser: (height, width)},
             self._is_compiled(caller),
         )
+
+    def _left_out(self, forward: Forward) -> list[str]:
+        return forward.left_out()
 
 
 class TransformerHook(Hook[Forward]):

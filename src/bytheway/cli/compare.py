@@ -34,7 +34,7 @@ def command(
     bring: Brought = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")] = False,
 ) -> None:
-    """Compare two folders of clips, pair by pair: what is better in which, and whether it is more than chance."""
+    """Compare two folders of clips, pair by pair: which is ahead in what, and whether it is more than chance."""
     with reported(), silence(quiet):
         import json
 

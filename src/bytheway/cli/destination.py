@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -10,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bytheway.clips.read import read_metadata
 from bytheway.clips.write import check_output
 from bytheway.errors import ByTheWayError
 from bytheway.files import check_file
 from bytheway.generation.clip import Clip, comfortable_scale
+from bytheway.generation.existing import first_difference, settings_at
 
 LONGEST_NAME = 160  # bytes of a prompt; file systems take 255, seed and ending included
 
@@ -77,7 +76,7 @@ class Destination:
     def seed_there(self) -> int | None:
         """The seed of the clips that are there already; None where there are none."""
         for index in range(self.count):
-            seed = _settings_at(self._place(index)).get("seed")
+            seed = settings_at(self._place(index)).get("seed")
             if isinstance(seed, int):
                 return max(seed - index % self.num_videos, 0)
         return None
@@ -95,14 +94,14 @@ class Destination:
         path = self._place(index) or Path(_name_of(wanted) + self.ending)
         if not self.skip_existing or not path.exists():
             return False
-        there = _settings_at(path)
-        wanted = json.loads(json.dumps(wanted)) | ({} if self.scale is None else {"scale": self.scale})
-        other = [name for name, value in wanted.items() if there.get(name) != value]
-        if not other:
+        there = settings_at(path)
+        wanted = {**wanted} if self.scale is None else {**wanted, "scale": self.scale}
+        other = first_difference(there, wanted)
+        if other is None:
             return True
         if self.output is not None and not self.overwrite:
             raise ByTheWayError(
-                f"{path} was made with {other[0]} {there.get(other[0])}, not {wanted[other[0]]}; give another output.",
+                f"{path} was made with {other} {there.get(other)}, not {wanted[other]}; give another output.",
                 setting="overwrite",
             )
         return False
@@ -170,21 +169,11 @@ def ending_of(kind: str | None, output: Path | None, folder: bool) -> str:
 
 def _check_prompt(path: Path, prompt: str) -> None:
     """Raise ByTheWayError where a clip of another prompt is."""
-    there = _settings_at(path)
+    there = settings_at(path)
     if there and there.get("prompt") != prompt:
         raise ByTheWayError(
             f"{path} is a clip of {there.get('prompt')!r}, not of {prompt!r}; choose another name.", setting="overwrite"
         )
-
-
-def _settings_at(path: Path | None) -> dict[str, Any]:
-    """The settings that a clip carries; none where there is no clip, or it carries none."""
-    if path is None or not path.exists():
-        return {}
-    try:
-        return read_metadata(path)
-    except ByTheWayError:
-        return {}
 
 
 def _name_of(settings: Mapping[str, Any]) -> str:

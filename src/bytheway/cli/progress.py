@@ -166,6 +166,53 @@ class CountProgress(_Progress):
             note(f"{self._doing}: {done}/{total}, {left}")
 
 
+class MakingProgress(_Progress):
+    """Takes the steps of an experiment's clips and shows how many are made, and how long the rest will take.
+
+    Args:
+        steps: all denoising steps that are to be made.
+        there: clips that are there already.
+        total: clips there will be.
+    """
+
+    def __init__(self, steps: int, there: int, total: int) -> None:
+        from rich.progress import TextColumn
+
+        super().__init__(
+            TextColumn("{task.fields[clips]}"),
+            TextColumn("{task.fields[name]}", style="cyan"),
+            TextColumn("{task.fields[left]}", style="dim"),
+        )
+        self._clips, self._total, self._steps = there, total, steps
+        self._finished = 0  # steps of the chunks before this one
+        self._name = ""
+        self._task = self._bars.add_task("making", total=steps, clips="", name="", left="")
+        self._began = self._said = time.monotonic()
+
+    def begin(self, arm: str, prompt: str) -> None:
+        """What is in work now."""
+        self._name = f"{arm}: {prompt}"
+        self._bars.update(self._task, clips=f"{self._clips}/{self._total}", name=printable(self._name))
+
+    def __call__(self, step: Step) -> None:
+        """One more step of the clips in work."""
+        done = self._finished + len(step.clips) * (step.iteration * step.steps + step.done)
+        now = time.monotonic()
+        left = f"{_duration((now - self._began) * (self._steps - done) / done)} left" if done else ""
+        self._bars.update(self._task, completed=done, left=left)
+        if not self._drawn and now - self._said >= SILENCE:
+            self._said = now
+            note(f"making: {self._clips}/{self._total} clips, {self._name}, {left}")
+
+    def made(self) -> None:
+        """One more clip is there."""
+        self._clips += 1
+
+    def finish(self, steps: int) -> None:
+        """All clips in work are there, which took so many steps."""
+        self._finished += steps
+
+
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from bytheway.cli.destination import Destination
 from bytheway.cli.progress import RunProgress
@@ -23,9 +23,6 @@ from bytheway.generation.request import Request
 from bytheway.generation.run import make_clips, settings_of, shown_size
 from bytheway.models import load
 from bytheway.models.profile import Profile, profile_of
-
-# Settings that may differ between clips of which one is as good as the other.
-MADE_ALIKE: Final = frozenset({"batch_size", "device", "versions"})
 
 
 @dataclass(frozen=True)
@@ -94,9 +91,7 @@ def run(
     destination.check(job.fps, shown_size(job))
     for change in changes_to_request(job):
         note(change)
-    for sentence in beyond_training(job):
-        warn(sentence)
-    _warn_of_unknown_words(profile, choice.model, request.prompts)
+    warn_before(job, profile, choice.model)
     job = replace(job, clips=_left_to_make(pipe, job, choice, destination))
     made: list[Made] = []
     try:
@@ -115,9 +110,7 @@ def _left_to_make(
     """The clips that are not there yet; says how many are, and what is replaced."""
     left = []
     for clip in job.clips:
-        settings = choice.settings() | settings_of(pipe, job, clip, 1)
-        wanted = {name: value for name, value in settings.items() if name not in MADE_ALIKE}
-        if not destination.finished(clip.index, wanted):
+        if not destination.finished(clip.index, choice.settings() | settings_of(pipe, job, clip, 1)):
             left.append(clip)
     if len(left) < len(job.clips):
         note(f"{len(job.clips) - len(left)} of {len(job.clips)} clips are there already.")
@@ -178,7 +171,15 @@ def start_of(request: Request) -> Start | None:
     return kinds.pop() if kinds else None
 
 
+def warn_before(job: Job, profile: Profile, model: str) -> None:
+    """Say what a model was not made for, and which words it does not know."""
+    for sentence in beyond_training(job):
+        warn(sentence)
+    _warn_of_unknown_words(profile, model, job.request.prompts)
+
+
 def _warn_of_unknown_words(profile: Profile, model: str, prompts: tuple[str, ...]) -> None:
+    """Say where a model reads no prompts, or which of their words it has never read."""
     if not profile.accepts("prompt"):
         warn(f"{model} reads no prompts; the clip is only named after it.")
     words = dict.fromkeys(word for prompt in prompts for word in profile.unknown_words(prompt))

@@ -23,6 +23,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "negative_prompt": "--negative-prompt",
     "num_frames": "--frames",
     "num_videos": "--num-videos",
+    "output": "--output",
     "overwrite": "--overwrite",
     "record": "--record",
     "scale": "--scale",

@@ -29,7 +29,8 @@ class MeasureChoice:
     """The measures of an evaluation, as `bytheway.evaluation.measures.loading.load_measures` accepts them.
 
     Attributes:
-        names: of the measures; None: the usual ones whose networks are on this machine, and nothing is fetched.
+        names: of the measures, beside those that a network is brought for; None: the usual ones whose networks are on
+            this machine, and nothing is fetched.
         device, dtype: where and how networks compute; None: on the fastest device, in float32.
         weights: folders or files by the name of the backbone.
         flow: the network for flow; None: RAFT where it can be had, else RIFE.
@@ -56,7 +57,7 @@ class MeasureChoice:
             ByTheWayError: a measure that was asked for cannot be had, or none can.
         """
         if self.names is not None:
-            return self._loaded(self.names, offline=False), {}
+            return self._loaded(tuple(dict.fromkeys((*self.names, *self.brought))), offline=False), {}
         measures: list[Measure] = []
         left_out: dict[str, str] = {}
         of_flow = tuple(name for name in USUAL if KINDS[name].backbones == KINDS["flow_mean"].backbones)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.measures.measure import Measurement
 from bytheway.evaluation.scores import ClipScores, example_of, json_ready, names_of, summary_of, values_of
-from bytheway.evaluation.statistics import Estimate, Outcomes, mean, outcomes
+from bytheway.evaluation.statistics import FEWEST_PROMPTS, Estimate, Outcomes, mean, outcomes
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,14 @@ class Contrast:
     differences: np.ndarray
 
     @property
-    def better(self) -> str:
-        """Which of both is better: "first", "second", or "" where chance explains the difference, or none is meant."""
-        if self.example.direction is None or not self.difference.differs:
-            return ""
-        return "second" if (self.difference.value > 0) == (self.example.direction == "higher") else "first"
+    def ahead(self) -> Literal["first", "second"] | None:
+        """Which has the higher values, or the lower ones where these are better; None where chance may be all there is.
+
+        That is where the interval of the difference holds zero, and always from fewer than `FEWEST_PROMPTS` prompts.
+        """
+        if not self.difference.differs or self.difference.n < FEWEST_PROMPTS:
+            return None
+        return "second" if (self.difference.value > 0) == (self.example.direction != "lower") else "first"
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Comparison:
                     "second": json_ready(asdict(one.second)),
                     "difference": json_ready(asdict(one.difference)),
                     "outcomes": {**asdict(one.outcomes), "p_value": one.outcomes.p_value},
+                    "ahead": one.ahead,
                 }
                 for one in self.contrasts
             },

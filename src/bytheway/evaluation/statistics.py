@@ -24,6 +24,8 @@ RESAMPLES: Final = 1000
 MEAN_RESAMPLES: Final = 9999
 FEW_PROMPTS: Final = 10
 """With fewer prompts than these a bootstrap interval is narrower than it should be."""
+FEWEST_PROMPTS: Final = 6
+"""From fewer nothing is told: even where all agree, a sign test at 5 % cannot."""
 LEVEL: Final = 0.05
 """Of an interval and of a test: what is called a chance."""
 EQUAL: Final = 1e-6

@@ -55,7 +55,8 @@ class TemporalAttentions:
     Attributes:
         pattern: matches the path of a temporal attention in the denoiser; its groups are `block` (the path of the block
             that it is in) and `transformer` (the path of the enclosing temporal transformer, which is called with
-            hidden states (batch * frames, channels, height, width); left out where no module is).
+            hidden states (batch * frames, channels, height, width); empty for the denoiser itself, which cuts the
+            latents into patches).
         stages: names of the lists of blocks in the order in which they run. With "up_blocks" among them the denoiser
             has decoder levels, one of which guides the later ones; without, the method is its motion part alone.
     """

@@ -12,7 +12,8 @@ FAMILY: Final = Family(
     name="Latte",
     denoisers=("LatteTransformer3DModel",),
     attentions=TemporalAttentions(
-        re.compile(r"(?P<block>temporal_transformer_blocks\.\d+)\.attn1"), stages=("temporal_transformer_blocks",)
+        re.compile(r"(?P<transformer>)(?P<block>temporal_transformer_blocks\.\d+)\.attn1"),
+        stages=("temporal_transformer_blocks",),
     ),
     presets=(
         Preset(

@@ -137,7 +137,7 @@ def _site(
 def _declared(denoiser: nn.Module, where: TemporalAttentions) -> list[TemporalAttention]:
     modules: Iterable[tuple[str, Any]] = denoiser.named_modules()
     matches = ((where.pattern.fullmatch(path), module) for path, module in modules)
-    found = [match for match, module in matches if match and not module.is_cross_attention]
+    found = [match for match, module in matches if match and not getattr(module, "is_cross_attention", False)]
     if not found:
         raise ByTheWayError(
             f"This {type(denoiser).__name__} has no temporal self-attention (no module whose path matches "
@@ -146,6 +146,7 @@ def _declared(denoiser: nn.Module, where: TemporalAttentions) -> list[TemporalAt
     attentions = [
         TemporalAttention(match.string, match["block"], match.groupdict().get("transformer")) for match in found
     ]
+    _check_parts(denoiser, attentions)
     return sorted(attentions, key=lambda one: _running_order(one.block, where))
 
 
@@ -163,13 +164,20 @@ def _given(denoiser: nn.Module, attentions: Sequence[TemporalAttention]) -> list
                 f"sites names {one.transformer} as a transformer, and it is an attention itself; name a module that is "
                 "called with a feature map."
             )
-        missing = [name for name in ("heads", "to_q", "to_k", "to_v", "to_out") if not hasattr(modules[one.path], name)]
+    _check_parts(denoiser, attentions)
+    return list(attentions)
+
+
+def _check_parts(denoiser: nn.Module, attentions: Iterable[TemporalAttention]) -> None:
+    """Raise ByTheWayError where something else stands in the place of an attention."""
+    for one in attentions:
+        module = denoiser.get_submodule(one.path)
+        missing = [name for name in ("heads", "to_q", "to_k", "to_v", "to_out") if not hasattr(module, name)]
         if missing:
             raise ByTheWayError(
                 f"{one.path} has no {', '.join(missing)}; a temporal self-attention needs them, as attributes or "
                 "properties."
             )
-    return list(attentions)
 
 
 def _running_order(block: str, where: TemporalAttentions) -> tuple[int, int]:

@@ -117,7 +117,7 @@ def self_attentions(denoiser: nn.Module, family: Family) -> dict[str, nn.Module]
     """Every self-attention that the video goes through, by path.
 
     Raises:
-        ByTheWayError: there are none.
+        ByTheWayError: there are none, or something else stands in the place of one.
     """
     pattern = family.attentions.pattern
     found = {path: module for path, module in denoiser.named_modules() if pattern.fullmatch(path)}
@@ -125,6 +125,12 @@ def self_attentions(denoiser: nn.Module, family: Family) -> dict[str, nn.Module]
         raise ByTheWayError(
             f"This {type(denoiser).__name__} has no self-attention whose path matches {pattern.pattern}."
         )
+    for path, module in found.items():
+        if not value_projections({path: module}):
+            raise ByTheWayError(
+                f"{path} is a {type(module).__name__} with neither to_v nor to_qkv, the projections whose values are "
+                "filtered; put an attention of diffusers there."
+            )
     return found
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import linecache
 import math
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import Lock, RLock
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from bytheway.clips.frames import Frames, NotFiniteError, as_frames
@@ -189,15 +189,22 @@ def _text_model(pipe: VideoPipeline) -> Iterator[None]:
 
 @contextmanager
 def _refusals_said(pipe: VideoPipeline) -> Iterator[None]:
-    """Turns what diffusers says in a run of settings or a configuration that it does not take into a `ByTheWayError`.
+    """Turns what the pipeline's check of its inputs refuses, or its scheduler, into a `ByTheWayError`.
 
-    Errors that it does not raise by a statement of its own, and those of its callbacks, stay what they are.
+    Errors from elsewhere, among them those of callbacks, stay what they are.
     """
     try:
         yield
     except ValueError as error:
-        *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-        statement = linecache.getline(frame.f_code.co_filename, line).strip()
-        if not (frame.f_globals.get("__name__", "").startswith("diffusers.") and statement.startswith("raise ")):
+        if not any(_may_refuse(frame, pipe) for frame, _ in traceback.walk_tb(error.__traceback__)):
             raise
         raise ByTheWayError(f"This model ({type(pipe).__name__}) cannot be run so: {first_line(error)}") from error
+
+
+def _may_refuse(frame: FrameType, pipe: VideoPipeline) -> bool:
+    """Whether a function that an error came through checks inputs, is the scheduler's own, or sets its timesteps."""
+    checks = getattr(type(pipe), "check_inputs", None)
+    scheduler = getattr(pipe, "scheduler", None)
+    return frame.f_code is getattr(checks, "__code__", None) or (
+        scheduler is not None and any(frame.f_locals.get(name) is scheduler for name in ("self", "scheduler"))
+    )

@@ -48,41 +48,39 @@ def seeded(weights: str, name: str, shape: Iterable[int]) -> Tensor:
     if kind == "num_batches_tracked":
         return torch.zeros((), dtype=torch.int64)
     key = np.frombuffer(hashlib.sha256(f"{weights}/{name}".encode()).digest()[:8], "<u8")[0]
-    z = np.arange(1, int(np.prod(shape)) + 1, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        z *= np.uint64(0x9E3779B97F4A7C15)
-        z += key
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
-            z ^= z >> np.uint64(shift)
-            z *= np.uint64(factor)
-    u = (z >> np.uint64(40)).astype(np.float32) * np.float32(2**-23) - np.float32(1)
-    return torch.from_numpy(u.reshape(shape) * _scale(weights, name, kind, shape) + _offset(kind, shape))
+    z = key + np.arange(1, int(np.prod(shape)) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        z ^= z >> np.uint64(shift)
+        z *= np.uint64(factor)
+    u = (z >> np.uint64(40)).astype(np.float32).reshape(shape) * np.float32(2**-23) - np.float32(1)
+    for factor in _factors(weights, name, kind, shape):
+        u *= np.float32(factor)
+    if kind == "running_var" or (kind == "weight" and len(shape) == 1):
+        u += np.float32(1)
+    return torch.from_numpy(u)
 
 
-def _offset(kind: str, shape: tuple[int, ...]) -> np.float32:
-    return np.float32((kind == "weight" and len(shape) == 1) or kind == "running_var")
+_GAINS: Mapping[str, Mapping[str, float]] = {
+    "dino": {"patch_embed": 6, "qkv": 3},
+    "clip": {"conv1": 6, "in_proj_weight": 3},
+    "raft": {"flow_head.conv2.weight": 0.033, "encoder.convc1.weight": 6},
+}
 
 
-def _scale(weights: str, name: str, kind: str, shape: tuple[int, ...]) -> np.float32:
-    gains = {
-        "dino": {"patch_embed": 6, "qkv": 3},
-        "clip": {"conv1": 6, "in_proj_weight": 3},
-        "raft": {"flow_head.conv2.weight": 0.033, "encoder.convc1.weight": 6, "update_block.flow_head.conv2.bias": 0},
-    }[weights.partition("-")[0]]
-    gain = next((gain for part, gain in gains.items() if part in name), 1)
+def _factors(weights: str, name: str, kind: str, shape: tuple[int, ...]) -> tuple[float, ...]:
+    """What numbers in [-1, 1) are multiplied by, in order."""
+    if name == "update_block.flow_head.conv2.bias":
+        return (0,)
     if kind in ("cls_token", "pos_embed", "class_embedding", "positional_embedding"):
-        return np.float32(0.5)
-    if kind in ("running_mean", "bias", "in_proj_bias"):
-        return np.float32(0.1 * (gain if kind == "bias" and gain == 0 else 1))
+        return (0.5,)
     if kind == "running_var":
-        return np.float32(0.25)
+        return (0.25,)
     if len(shape) == 1:
-        return np.float32(0.1)
+        return (0.1,)
     if kind == "proj":
-        return np.float32(np.sqrt(3 / shape[0]))
-    if kind == "in_proj_weight":
-        return np.float32(gain * np.sqrt(3 / shape[-1]))
-    return np.float32(gain * np.sqrt(3 / np.prod(shape[1:])))
+        return (np.sqrt(3 / shape[0]),)
+    gain = next((gain for part, gain in _GAINS[weights.partition("-")[0]].items() if part in name), 1)
+    return gain, np.sqrt(3 / (shape[-1] if kind == "in_proj_weight" else np.prod(shape[1:])))
 
 
 def dino_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

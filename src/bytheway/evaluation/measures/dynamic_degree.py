@@ -69,7 +69,7 @@ class FlowMeasures:
         check_clip(frames, "optical flow", fewest=2)
         interval = interval_of(fps)
         taken = frames[::interval]
-        check_clip(taken, f"optical flow from every {interval}th frame", fewest=2)
+        check_clip(taken, f"optical flow between {_every(interval)}", fewest=2)
         height, width = taken.shape[1:3]
         mean, top5 = self._lengths(taken)
         scale = min(height, width) / 256
@@ -123,7 +123,7 @@ class FlowMeasures:
     def _remarks(self, interval: int, count: int, height: int, width: int) -> tuple[str, ...]:
         remarks = [f"The flow is that of {self._flow.backbone.name}."]
         if interval > 1:
-            remarks.append(f"The flow is between every {interval}th frame, about {_RATE} of which are shown a second.")
+            remarks.append(f"The flow is between {_every(interval)}, of which about {_RATE} are shown a second.")
         factor = self._flow.enlargement(height, width)
         if factor > 1:
             remarks.append(
@@ -133,3 +133,7 @@ class FlowMeasures:
         if count == 2:
             remarks.append("By VBench's rule every clip of two taken frames counts as moving.")
         return tuple(remarks)
+
+
+def _every(interval: int) -> str:
+    return "all frames" if interval == 1 else f"frames that are {interval} apart"

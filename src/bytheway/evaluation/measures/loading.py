@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from huggingface_hub import constants
+
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.measures.aesthetic_quality import AestheticQuality
 from bytheway.evaluation.measures.backbones.backbone import Flow
@@ -53,7 +55,7 @@ def load_measures(
         device: where backbones compute; by default the accelerator of this machine, else the CPU.
         dtype: float32 by default; float16 and bfloat16 are quicker on a GPU, and near.
         batch_size: how many frames or pairs of small frames are given to a backbone at once.
-        offline: fetch nothing.
+        offline: fetch nothing; so too where HF_HUB_OFFLINE is set.
         weights: folders or files to use instead of the hub's, by the name of the backbone: folders as transformers
             saves them for "DINO ViT-B/16", "CLIP ViT-B/32", "CLIP ViT-L/14", a file for "RAFT-large".
         flow: the network for flow: "raft", as VBench has it, or "rife"; by default RAFT where torchvision is there and
@@ -65,6 +67,7 @@ def load_measures(
     """
     place = placement(device, dtype, batch_size)
     own, local = brought or {}, weights or {}
+    offline = offline or constants.HF_HUB_OFFLINE
     for backbone in local:
         if not any(backbone in kind.backbones for kind in KINDS.values()):
             raise ByTheWayError(f"There is no backbone {backbone!r} whose weights could be given.", setting="weights")

@@ -32,10 +32,9 @@ def scored_frames(count: int) -> range:
 class MotionSmoothness:
     """The measure, with an interpolator."""
 
-    names = ("motion_smoothness",)
-
     def __init__(self, interpolator: Interpolator) -> None:
         self._interpolator = interpolator
+        self.names = (named("motion_smoothness", (interpolator.backbone,))[0],)
 
     def __call__(self, frames: Frames, fps: float, prompt: str | None = None) -> tuple[Measurement, ...]:
         check_clip(frames, "motion smoothness", fewest=3)

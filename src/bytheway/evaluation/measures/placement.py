@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from bytheway.clips.frames import Frames
+from bytheway.errors import ByTheWayError
 from bytheway.models.placement import resolve_device, resolve_dtype
 
 
@@ -60,8 +61,10 @@ def placement(device: str | torch.device | None, dtype: str | torch.dtype | None
     """The placement asked for; by default the accelerator of this machine, else the CPU, in float32.
 
     Raises:
-        ByTheWayError: the device is not there, or the dtype is none to compute in.
+        ByTheWayError: the device is not there, the dtype is none to compute in, or the batch size is none.
     """
+    if batch_size < 1:
+        raise ByTheWayError(f"The batch size is {batch_size}; give 1 or more.", setting="batch_size")
     target = resolve_device(device)
     return Placement(target, resolve_dtype(dtype or torch.float32, target), batch_size)
 

@@ -1,4 +1,5 @@
-"""What is shown of an evaluation: tables for terminals and Markdown, and pages for browsers.
+"""What is shown of an evaluation: words for terminals, and pages for browsers.
 
-`words` says numbers, `plots` draws them as SVG, `strips` are clips as single pictures, `page` puts all of it together.
+`words` says numbers, `plots` draws them as SVG, `strips` are clips as single pictures, `cards` has the clips of a page
+side by side, and `page` puts all of it together.
 """

@@ -6,6 +6,7 @@
   const byId = (id) => document.getElementById(id);
   const [order, end, play, speed] = ["order", "end", "play", "speed"].map(byId);
   const signs = Object.fromEntries(data.orders.map((one) => [one.key, one.sign]));
+  const names = Object.fromEntries(data.orders.map((one) => [one.key, one.said]));
   document.querySelector(".controls").hidden = false;
 
   // Order: the second less the first, so that what is worst for the second comes first.
@@ -26,7 +27,7 @@
         if (low < high) sorted.push(known[high]);
       }
     }
-    const name = order.options[order.selectedIndex].text;
+    const name = names[order.value];
     for (const card of [...sorted, ...rest]) {
       let line = card.querySelector(".delta");
       if (!line) {
@@ -35,6 +36,10 @@
         card.querySelector(".clips").after(line);
       }
       const value = gain(card);
+      const measure = order.value.slice(order.value.indexOf(":") + 1);
+      for (const value of card.querySelectorAll(".value")) {
+        value.textContent = (data.values[card.id][value.dataset.arm] || {})[measure] || "";
+      }
       line.textContent = Number.isNaN(value) ? `${name}: not measured` : `${name}: ${said(value * signs[order.value])}`;
       holder.append(card);
     }

@@ -3,51 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
-from pathlib import Path
-from typing import Final
-
-import numpy as np
 
 import bytheway
 from bytheway.evaluation.comparison import Comparison, Contrast
 from bytheway.evaluation.measures.measure import KINDS
-from bytheway.evaluation.report.plots import curves, differences, outcome_bar
-from bytheway.evaluation.report.strips import strip_of
-from bytheway.evaluation.report.words import cautions, interval, number, verdict
-from bytheway.evaluation.scores import ClipScores, json_ready
-
-MOST_SHOWN: Final = 30
-"""Pairs whose clips are on a page, at most: the worst and the best of every measure."""
-
-OnStrip = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class _Card:
-    """A prompt and seed with the clips of all arms.
-
-    Attributes:
-        id: on the page.
-        clips: scores by the arm's number.
-        places: where the pair is in each comparison, by the comparison's number.
-    """
-
-    id: str
-    clips: dict[int, ClipScores]
-    places: dict[int, int]
-
-    @property
-    def baseline(self) -> ClipScores:
-        return self.clips[0]
-
-    @property
-    def title(self) -> str:
-        made_from = self.baseline.clip.made_from
-        return f"{self.baseline.clip.prompt}, seed {made_from[1]}" if made_from else self.baseline.clip.prompt
+from bytheway.evaluation.report.cards import Card, OnStrip, cards_of, data_of, pairs_section, worst_and_best
+from bytheway.evaluation.report.plots import differences, outcome_bar
+from bytheway.evaluation.report.words import cautions, interval, number
 
 
 def comparison_page(
@@ -68,26 +33,12 @@ def comparison_page(
         on_strip: hears of each clip that is put in, and of how many.
     """
     arms = [comparisons[0].names[0], *(one.names[1] for one in comparisons)]
-    cards = _cards(comparisons)
-    shown = _shown(comparisons, cards)
+    cards = cards_of(comparisons)
+    shown = worst_and_best(comparisons, cards)
     on_page = {card.id for card in shown}
     sections = "".join(_section(number, one, cards, on_page) for number, one in enumerate(comparisons))
-    pairs = _pairs(comparisons, arms, shown, len(cards), on_strip)
-    data = {
-        "orders": [
-            {"key": f"{c}:{one.example.name}", "sign": -1 if one.example.direction == "lower" else 1}
-            for c, comparison in enumerate(comparisons)
-            for one in comparison.contrasts
-        ],
-        "differences": {
-            card.id: {
-                f"{c}:{one.example.name}": json_ready(float(one.differences[place]))
-                for c, place in card.places.items()
-                for one in comparisons[c].contrasts
-            }
-            for card in shown
-        },
-    }
+    pairs = pairs_section(comparisons, arms, shown, len(cards), on_strip)
+    data = data_of(comparisons, shown)
     payload = json.dumps(data).replace("</", "<\\/")
     return f"""<!doctype html>
 <html lang="en">
@@ -103,6 +54,7 @@ def comparison_page(
 {f"<p>{escape(subtitle)}</p>" if subtitle else ""}
 </header>
 <main>
+{_overview(comparisons) if len(comparisons) > 1 else ""}
 {sections}
 {extra}
 {pairs}
@@ -119,41 +71,11 @@ def _asset(name: str) -> str:
     return (files(__package__) / name).read_text(encoding="utf-8")
 
 
-def _cards(comparisons: Sequence[Comparison]) -> list[_Card]:
-    """One for each clip of the baseline."""
-    found: dict[Path, _Card] = {}
-    for c, comparison in enumerate(comparisons):
-        for place, (first, second) in enumerate(comparison.pairs):
-            card = found.setdefault(first.clip.path, _Card(f"pair-{len(found) + 1}", {0: first}, {}))
-            card.clips[c + 1] = second
-            card.places[c] = place
-    return list(found.values())
-
-
-def _shown(comparisons: Sequence[Comparison], cards: Sequence[_Card]) -> list[_Card]:
-    """The cards whose clips are on the page: of every measure the worst and the best, until there are enough."""
-    if len(cards) <= MOST_SHOWN:
-        return list(cards)
-    rankings: list[list[int]] = []
-    for c, comparison in enumerate(comparisons):
-        numbered = [(card.places[c], n) for n, card in enumerate(cards) if c in card.places]
-        for one in comparison.contrasts:
-            known = [(one.differences[place], n) for place, n in numbered if not np.isnan(one.differences[place])]
-            ranked = [n for _, n in sorted(known)]
-            rankings += [ranked, ranked[::-1]]
-    chosen: dict[int, None] = {}
-    for depth in range(len(cards)):
-        for ranking in rankings:
-            if len(chosen) < MOST_SHOWN and depth < len(ranking):
-                chosen[ranking[depth]] = None
-    return [card for n, card in enumerate(cards) if n in chosen]
-
-
 def _colours(first: int, second: int) -> str:
     return f"--first:var(--arm-{first % 6});--second:var(--arm-{second % 6})"
 
 
-def _section(c: int, comparison: Comparison, cards: Sequence[_Card], on_page: set[str]) -> str:
+def _section(c: int, comparison: Comparison, cards: Sequence[Card], on_page: set[str]) -> str:
     """The figures of one comparison."""
     first, second = map(escape, comparison.names)
     labels = [""] * len(comparison.pairs)
@@ -179,11 +101,34 @@ def _section(c: int, comparison: Comparison, cards: Sequence[_Card], on_page: se
 </section>"""
 
 
+def _overview(comparisons: Sequence[Comparison]) -> str:
+    """The means of all arms; those that are ahead of the baseline, or behind it, are in their colour."""
+    first = comparisons[0]
+    arms = [first.names[0], *(one.names[1] for one in comparisons)]
+    heads = "".join(
+        f'<th class="arm" style="--arm:var(--arm-{arm % 6})">{escape(name)}</th>' for arm, name in enumerate(arms)
+    )
+    by_name = [{contrast.example.name: contrast for contrast in one.contrasts} for one in comparisons]
+    rows = []
+    for name, contrast in by_name[0].items():
+        cells = [f"<td>{number(contrast.first.value)}</td>"]
+        for contrasts in by_name:
+            its = contrasts.get(name)
+            side = its.ahead if its else None
+            mark = {"second": " ▲", "first": " ▼", None: ""}[side]
+            cells.append(f'<td class="{side or ""}">{number(its.second.value) if its else "–"}{mark}</td>')
+        rows.append(f"<tr><th scope='row'>{escape(name)}</th>{''.join(cells)}</tr>")
+    return f"""<section><h2>All arms</h2><div class="wide"><table class="paper overview">
+<thead><tr><th>mean</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>
+<p class="quiet">▲ ahead of {escape(arms[0])} by more than chance, ▼ behind it; intervals are below.</p>
+</section>"""
+
+
 def _summary(comparison: Comparison) -> str:
     """Who is ahead in what, in a sentence."""
     first, second = comparison.names
     told = {
-        side: [one.example.name for one in comparison.contrasts if one.better == side] for side in ("second", "first")
+        side: [one.example.name for one in comparison.contrasts if one.ahead == side] for side in ("second", "first")
     }
     said = [
         f"<b>{escape(name)}</b> is ahead in {', '.join(told[side])}"
@@ -192,7 +137,7 @@ def _summary(comparison: Comparison) -> str:
     ]
     rest = len(comparison.contrasts) - len(told["first"]) - len(told["second"])
     if not said:
-        return "No measure tells the two apart: every interval of the difference holds zero."
+        return "No measure tells the two apart."
     tail = f"; {rest} of {len(comparison.contrasts)} measures do not tell them apart." if rest else "."
     return "; ".join(said) + tail
 
@@ -200,15 +145,13 @@ def _summary(comparison: Comparison) -> str:
 def _row(comparison: Comparison, one: Contrast, labels: Sequence[str], targets: Sequence[str | None]) -> str:
     first, second = map(escape, comparison.names)
     name = one.example.name
-    kind = KINDS.get(name)
-    about = kind.about if kind else ""
+    about = _about(name)
     by = ", ".join(backbone.name for backbone in one.example.backbones)
     badges = '<span class="badge">VBench</span>' if one.example.vbench else ""
     small = " ".join(filter(None, [escape(about), f"<i>{escape(by)}.</i>" if by else ""]))
     lower = "; lower is better" if one.example.direction == "lower" else ""
     found = one.outcomes
-    better = verdict(comparison, one)
-    side = {comparison.names[0]: "first", comparison.names[1]: "second"}.get(better, "none")
+    side = one.ahead or "none"
     unit = f" {escape(one.example.unit)}" if one.example.unit else ""
     return f"""<tr>
 <th scope="row"><span class="measure">{escape(name)}{badges}</span><small>{small}{lower}</small></th>
@@ -216,90 +159,17 @@ def _row(comparison: Comparison, one: Contrast, labels: Sequence[str], targets: 
 <td data-label="{second}">{number(one.second.value)}{unit}</td>
 <td data-label="difference" class="difference {side}"><b>{number(one.difference.value, signed=True)}</b>
 <small>{interval(one.difference, signed=True)}</small></td>
-<td class="plot">{differences(one, labels, targets)}</td>
+<td class="plot"><span class="axis"><span class="first">◂ {first} ahead</span>
+<span class="second">{second} ahead ▸</span></span>{differences(one, labels, targets)}</td>
 <td data-label="pairs won" class="won">{outcome_bar(one)}
 <small>{first} {found.losses}, equal {found.ties}, {second} {found.wins}; p {found.p_value:.2g}</small></td>
 </tr>"""
 
 
-def _pairs(
-    comparisons: Sequence[Comparison], arms: Sequence[str], shown: Sequence[_Card], total: int, on_strip: OnStrip
-) -> str:
-    """The clips side by side, and how to order and play them."""
-    several = len(comparisons) > 1
-    options = "".join(
-        f'<option value="{c}:{escape(one.example.name)}">{escape(one.example.name)}'
-        f"{f', {escape(comparison.names[1])}' if several else ''}</option>"
-        for c, comparison in enumerate(comparisons)
-        for one in comparison.contrasts
-    )
-    strips = sum(len(card.clips) for card in shown)
-    cards, done = [], 0
-    for card in shown:
-        figures = []
-        for arm in sorted(card.clips):
-            figures.append(_figure(arms[arm], arm, card.clips[arm]))
-            done += 1
-            on_strip(done, strips)
-        cards.append(
-            f'<article id="{card.id}" class="card" style="--arms:{len(figures)}"><h3>{escape(card.title)}</h3>'
-            f'<div class="clips">{"".join(figures)}</div>{_values(comparisons, arms, card)}</article>'
-        )
-    some = f" The {len(shown)} worst and best of {total} are shown." if len(shown) < total else ""
-    return f"""<section>
-<h2>The clips, in step</h2>
-<p class="quiet">Same prompt and seed side by side.{some}</p>
-<div class="controls" hidden>
-<label>Order by <select id="order">{options}</select></label>
-<label><select id="end"><option value="worst">worst first</option><option value="best">best first</option>
-<option value="both">worst and best in turn</option></select></label>
-<button id="play" type="button" aria-pressed="true">Pause</button>
-<button id="back" type="button" aria-label="one frame back">−1 frame</button>
-<button id="forward" type="button" aria-label="one frame on">+1 frame</button>
-<label>Speed <select id="speed"><option value="0.25">¼</option><option value="0.5">½</option>
-<option value="1" selected>1</option></select></label>
-</div>
-<div id="cards">{"".join(cards)}</div>
-</section>"""
-
-
-def _figure(name: str, arm: int, scores: ClipScores) -> str:
-    strip = strip_of(scores.clip.path)
-    style = (
-        f"background-image:url({strip.uri});background-size:{100 * strip.columns}% {100 * strip.rows}%;"
-        f"aspect-ratio:{strip.width}/{strip.height}"
-    )
-    return (
-        f'<figure style="--arm:var(--arm-{arm % 6})"><div class="strip" role="img" aria-label="{escape(name)}" '
-        f'data-frames="{strip.frames}" data-columns="{strip.columns}" data-rows="{strip.rows}" '
-        f'data-fps="{strip.fps:g}" style="{style}"></div><figcaption>{escape(name)}</figcaption></figure>'
-    )
-
-
-def _values(comparisons: Sequence[Comparison], arms: Sequence[str], card: _Card) -> str:
-    """The measures of the clips of a card, with their course over the frames."""
-    names = list(dict.fromkeys(name for clip in card.clips.values() for name in clip.measurements))
-    heads = "".join(
-        f'<th class="arm" style="--arm:var(--arm-{arm % 6})">{escape(arms[arm])}</th>' for arm in sorted(card.clips)
-    )
-    rows = []
-    for name in names:
-        found = {arm: clip.measurements.get(name) for arm, clip in sorted(card.clips.items())}
-        cells = "".join(f"<td>{_said(one.value) if one is not None else '–'}</td>" for one in found.values())
-        series = [(f"line-{arm % 6}", one.at, one.values) for arm, one in found.items() if one is not None]
-        rows.append(
-            f"<tr><th scope='row'>{escape(name)}</th>{cells}<td>{curves(series, card.baseline.num_frames)}</td></tr>"
-        )
-    return (
-        f'<details><summary>numbers</summary><table class="values"><thead><tr><th></th>{heads}<th>frame by frame</th>'
-        f"</tr></thead><tbody>{''.join(rows)}</tbody></table></details>"
-    )
-
-
-def _said(value: float | bool) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return number(value)
+def _about(name: str) -> str:
+    """What the measure is, also of one that has the name of another network at its end."""
+    kinds = [kind for kind in KINDS.values() if name == kind.name or name.startswith(f"{kind.name}_")]
+    return max(kinds, key=lambda kind: len(kind.name)).about if kinds else ""
 
 
 def _notes(comparisons: Sequence[Comparison]) -> str:

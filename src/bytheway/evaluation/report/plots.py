@@ -51,7 +51,8 @@ def differences(contrast: Contrast, labels: Sequence[str], targets: Sequence[str
         drawn.append(f'<line class="interval" x1="{low}" x2="{high}" y1="{MIDDLE + 8}" y2="{MIDDLE + 8}"/>')
     if not math.isnan(mean):
         drawn.append(f'<circle class="mean" cx="{x(mean)}" cy="{MIDDLE + 8}" r="4.5"/>')
-    for place, value, anchor in ((_MARGIN, -reach, "start"), (WIDTH - _MARGIN, reach, "end")):
+    edges = ((_MARGIN, -reach, "start"), (WIDTH - _MARGIN, reach, "end")) if any(ends) else ()
+    for place, value, anchor in edges:
         label = number(sign * value, signed=True)
         drawn.append(f'<text x="{place}" y="{HEIGHT - 3}" text-anchor="{anchor}">{label}</text>')
     drawn.append(f'<text x="{x(0)}" y="{HEIGHT - 3}" text-anchor="middle">0</text>')

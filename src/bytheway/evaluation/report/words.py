@@ -1,4 +1,4 @@
-"""Figures in words: numbers in their units, intervals, and who is better."""
+"""Figures in words: numbers in their units, intervals, and who is ahead."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bytheway.evaluation.comparison import Comparison, Contrast
 from bytheway.evaluation.scores import ClipScores, example_of, names_of, summary_of, values_of
-from bytheway.evaluation.statistics import FEW_PROMPTS, Estimate
+from bytheway.evaluation.statistics import FEW_PROMPTS, FEWEST_PROMPTS, Estimate
 
 
 def number(value: float, *, signed: bool = False) -> str:
@@ -70,20 +70,15 @@ def comparison_rows(comparison: Comparison) -> list[tuple[str, ...]]:
             str(one.outcomes.ties),
             str(one.outcomes.losses),
             f"{one.outcomes.p_value:.2g}",
-            verdict(comparison, one),
+            ahead(comparison, one),
         )
         for one in comparison.contrasts
     ]
 
 
-def verdict(comparison: Comparison, one: Contrast) -> str:
-    """Which of both is ahead; a dash where the interval holds zero, and "more in ..." where neither is meant."""
-    if not one.difference.differs:
-        return "–"
-    first, second = comparison.names
-    if one.example.direction is None:
-        return f"more in {second if one.difference.value > 0 else first}"
-    return second if one.better == "second" else first
+def ahead(comparison: Comparison, one: Contrast) -> str:
+    """The name of the side that is ahead; a dash where chance may be all there is."""
+    return comparison.names[one.ahead == "second"] if one.ahead else "–"
 
 
 def cautions(comparison: Comparison) -> list[str]:
@@ -91,6 +86,11 @@ def cautions(comparison: Comparison) -> list[str]:
     said = []
     if comparison.prompts == 1:
         said.append("All clips are of one prompt, so there are no intervals; nothing can be said of other prompts.")
+    elif comparison.prompts < FEWEST_PROMPTS:
+        said.append(
+            f"From {comparison.prompts} prompts nothing is told: chance alone makes all of them agree too often; "
+            f"compare at least {FEWEST_PROMPTS}."
+        )
     elif comparison.prompts < FEW_PROMPTS:
         said.append(
             f"Intervals from {comparison.prompts} prompts are narrower than they should be; trust them from "

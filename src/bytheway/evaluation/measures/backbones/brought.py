@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,9 @@ class BroughtNetwork:
 
 
 def _script(path: Path, placement: Placement) -> nn.Module:
-    with reading(path):
+    with reading(path), warnings.catch_warnings():
+        # Torch would have others use another format; this one runs nothing but networks.
+        warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", DeprecationWarning)
         try:
             script: nn.Module = torch.jit.load(str(path), map_location=placement.device)
         except RuntimeError as error:

@@ -38,7 +38,8 @@ def transformers() -> Any:
     try:
         _ = package.ViTModel, package.CLIPVisionModelWithProjection
     except (ImportError, OSError, RuntimeError) as error:
-        if "torchvision" not in str(error):
+        causes = (error, error.__cause__, error.__context__)
+        if not any("torchvision" in str(cause) for cause in causes):
             raise
         raise _mismatch(error) from error
     return package

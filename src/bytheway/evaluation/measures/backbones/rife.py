@@ -88,7 +88,12 @@ class RifeInterpolator:
 
 
 class RifeFlow:
-    """RIFE 4 for flow: that of the middle of two frames, without the padding."""
+    """RIFE 4 for flow: that of the middle of two frames, without the padding.
+
+    Measured on renders of the toy world with 256 pixels a side: pictures that move as a whole by 2 to 20 px within 3 %;
+    rigid subjects on a still ground within 2 % from 7 px on, 12 % too slow at 2 to 5 px, and far too slow below. The
+    longest lengths are up to a quarter too long where slow motion is oblique.
+    """
 
     def __init__(self, rife: Rife) -> None:
         self._rife, self.backbone, self.placement = rife, rife.backbone, rife.placement

@@ -1,0 +1,85 @@
+"""The arms of an experiment: ways of making the same clips."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bytheway.config import ByTheWayConfig
+from bytheway.errors import ByTheWayError
+
+VANILLA, ENHANCED, FREE_INIT = "vanilla", "enhanced", "freeinit"
+USUAL: Final = (VANILLA, ENHANCED)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of making clips.
+
+    Attributes:
+        name: as it was asked for: "vanilla", "enhanced", "freeinit", or settings such as "alpha=0.4 beta=3".
+        method: whether the method is on.
+        changes: settings of the method that differ from the preset of the model.
+        free_init: whether the clips are made with FreeInit.
+    """
+
+    name: str
+    method: bool = False
+    changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    free_init: bool = False
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder in the experiment's."""
+        return re.sub(r"[^\w.=+-]+", "_", self.name)
+
+    def config(self, preset: ByTheWayConfig) -> ByTheWayConfig | None:
+        """The config of the method, None where it is off; `preset`: that of the model."""
+        return preset.replace(**self.changes) if self.method else None
+
+
+def parse_arms(text: str) -> tuple[Arm, ...]:
+    """The arms that a list such as "vanilla,enhanced,freeinit,alpha=0.4 beta=3" names; the first is the baseline.
+
+    An arm is "vanilla", "enhanced" (the preset of the model), "freeinit", or settings of the method, separated by
+    spaces, that differ from the preset. "freeinit" and settings go together.
+
+    Raises:
+        ByTheWayError: an arm is unknown or there twice, or there are fewer than two.
+    """
+    arms = [_arm(part.strip()) for part in text.split(",") if part.strip()]
+    for number, one in enumerate(arms):
+        if one.folder in {other.folder for other in arms[:number]}:
+            raise ByTheWayError(f"The arm {one.name!r} is there twice; name each once.")
+    if len(arms) < 2:
+        raise ByTheWayError("An experiment compares at least two arms, such as vanilla,enhanced.")
+    return tuple(arms)
+
+
+def _arm(name: str) -> Arm:
+    words = name.split()
+    if words == [VANILLA]:
+        return Arm(VANILLA)
+    settings = {}
+    for word in words:
+        key, sign, value = word.partition("=")
+        if sign:
+            settings[key] = _value(value)
+        elif word not in (ENHANCED, FREE_INIT):
+            raise ByTheWayError(
+                f"There is no arm {name!r}; name {VANILLA}, {ENHANCED}, {FREE_INIT}, or settings such as "
+                "'alpha=0.4 beta=3'."
+            )
+    ByTheWayConfig().replace(**settings)
+    return Arm(" ".join(words), bool(settings) or ENHANCED in words, settings, FREE_INIT in words)
+
+
+def _value(text: str) -> Any:
+    """A number, a list or such, as TOML has it; else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,105 @@
+"""Scores of an experiment's clips, kept beside each clip, so that no clip is measured twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bytheway.errors import ByTheWayError
+from bytheway.evaluation.choice import MeasureChoice
+from bytheway.evaluation.clip_files import ClipFile
+from bytheway.evaluation.comparison import Comparison, compare
+from bytheway.evaluation.experiment.folder import Experiment
+from bytheway.evaluation.measures.measure import Measure
+from bytheway.evaluation.scores import FORMAT, ClipScores, clip_scores_from, score_clip
+from bytheway.files import read_json_object, write_text
+from bytheway.generation.existing import settings_at
+
+
+def kept_or_measured(path: Path, measures: Sequence[Measure], choice: MeasureChoice) -> ClipScores:
+    """The scores of a clip: those beside it where they are of this very file, else measured and written there.
+
+    Raises:
+        ByTheWayError: the clip cannot be measured at all.
+    """
+    wanted = [name for measure in measures for name in measure.names]
+    clip = ClipFile(path, settings_at(path))
+    made = {"format": FORMAT, "sha256": _sha256(path), "networks": _networks(choice)}
+    kept = _kept(path, made)
+    missing = [one for one in measures if kept is None or not _has(kept, one.names)]
+    if missing:
+        fresh = score_clip(clip, missing)
+        old = kept or ClipScores(clip, fresh.num_frames, fresh.height, fresh.width, fresh.fps, {}, {})
+        kept = ClipScores(
+            clip,
+            fresh.num_frames,
+            fresh.height,
+            fresh.width,
+            fresh.fps,
+            {**old.measurements, **fresh.measurements},
+            {**old.failed, **fresh.failed},
+        )
+        write_text(_beside(path), json.dumps({**made, "scores": kept.to_dict()}) + "\n")
+    assert kept is not None
+    return ClipScores(
+        clip,
+        kept.num_frames,
+        kept.height,
+        kept.width,
+        kept.fps,
+        {name: kept.measurements[name] for name in wanted if name in kept.measurements},
+        {name: kept.failed[name] for name in wanted if name in kept.failed},
+    )
+
+
+def compared(
+    experiment: Experiment, scores: Mapping[Path, ClipScores], failures: Sequence[str] = ()
+) -> list[Comparison]:
+    """Every other arm against the baseline, the clips of one prompt and seed paired.
+
+    Raises:
+        ByTheWayError: an arm has no clip that can be compared.
+    """
+    first, *others = experiment.arms
+    found = []
+    for arm in others:
+        both = zip(experiment.clips(first), experiment.clips(arm), strict=True)
+        pairs = [(scores[a], scores[b]) for a, b in both if a in scores and b in scores]
+        found.append(compare((first.name, arm.name), pairs, failures))
+    return found
+
+
+def _kept(path: Path, made: Mapping[str, Any]) -> ClipScores | None:
+    try:
+        stored = read_json_object(_beside(path), str(_beside(path)))
+        if stored is None or {name: stored.get(name) for name in made} != made:
+            return None
+        return clip_scores_from(stored["scores"], path)
+    except (ByTheWayError, KeyError, TypeError, ValueError):  # damaged by somebody: it is made anew
+        return None
+
+
+def _has(kept: ClipScores, names: Sequence[str]) -> bool:
+    return all(name in kept.measurements or name in kept.failed for name in names)
+
+
+def _networks(choice: MeasureChoice) -> dict[str, Any]:
+    """Which networks were asked for: with others the scores would be others."""
+    return {
+        "weights": dict(choice.weights),
+        "flow": choice.flow,
+        "brought": dict(choice.brought),
+        "dtype": choice.dtype,
+    }
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
