@@ -150,7 +150,8 @@ def to_float32(state: State) -> None:
 
 def cast(state: State) -> None:
     require(not state.cast and not state.lora and state.offloaded is None)
-    denoiser_of(state.pipe).enable_layerwise_casting(storage_dtype=torch.bfloat16, compute_dtype=torch.float32)
+    denoiser: Any = denoiser_of(state.pipe)
+    denoiser.enable_layerwise_casting(storage_dtype=torch.bfloat16, compute_dtype=denoiser.dtype)
     state.cast = True
 
 
