@@ -1,5 +1,6 @@
 """Fixtures for every test."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -11,6 +12,9 @@ from hypothesis import settings
 
 from bytheway.clips.frames import Frames
 from tests.toys import tiny
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # the other cores have workers of their own
 
 # For tests that look for it, by hand: `pytest --hypothesis-profile=thorough`.
 settings.register_profile("thorough")

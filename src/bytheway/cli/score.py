@@ -45,8 +45,8 @@ def command(
         from bytheway.cli.measuring import complain, load_measures, measure_choice, score_all
         from bytheway.cli.tables import note, print_table
         from bytheway.evaluation.clip_files import find_clips
-        from bytheway.evaluation.report.words import SCORE_HEADS, number, score_rows
-        from bytheway.evaluation.scores import names_of, scores_json, values_of
+        from bytheway.evaluation.report.words import SCORE_HEADS, clip_rows, score_rows
+        from bytheway.evaluation.scores import names_of, scores_json
         from bytheway.evaluation.vbench_files import write_vbench_files
         from bytheway.files import check_file, write_text
 
@@ -57,13 +57,8 @@ def command(
                 check_file(path)
         scores, failures = score_all(found, load_measures(choice))
         if scores:
-            measured = names_of(scores)
             if 1 < len(scores) <= MOST_ROWS:
-                columns = [values_of(scores, name) for name in measured]
-                print_table(
-                    ("clip", *measured),
-                    [(one.clip.name, *(number(c[row]) for c in columns)) for row, one in enumerate(scores)],
-                )
+                print_table(("clip", *names_of(scores)), clip_rows(scores))
             print_table(SCORE_HEADS, score_rows(scores))
             if output is not None:
                 write_text(output, json.dumps(scores_json(scores), indent=1) + "\n")

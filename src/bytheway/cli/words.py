@@ -10,6 +10,7 @@ from bytheway.errors import ByTheWayError
 # By the name of the setting in Python, as in `ByTheWayError.setting` and `KnownModel.start`.
 OPTIONS: Final[Mapping[str, str]] = {
     "batch_size": "--batch-size",
+    "brought": "--bring",
     "controlnet": "--controlnet",
     "dtype": "--dtype",
     "format": "--format",
@@ -20,6 +21,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "lora": "--lora",
     "model": "--model",
     "motion_adapter": "--motion-adapter",
+    "names": "--measures",
     "negative_prompt": "--negative-prompt",
     "num_frames": "--frames",
     "num_videos": "--num-videos",
@@ -33,6 +35,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "strength": "--strength",
     "tokenizer": "bytheway convert videocrafter2 --tokenizer",
     "video": "--video",
+    "weights": "--weights",
     "width": "--size",
 }
 

@@ -75,6 +75,7 @@ def measures(place: Placement, dino: Dino, clip_b: Clip, clip_l: Clip) -> dict[s
 @needs_goldens
 def test_every_measure_tells_all_of_its_numbers(measures: dict[str, Measure], frames: Frames) -> None:
     found = [one for measure in measures.values() for one in measure(frames, 8, "a red square")]
+    assert [one.name for one in found] == [name for measure in measures.values() for name in measure.names]
     assert {one.name.removesuffix("_dino_small").removesuffix("_clip_small") for one in found} == set(KINDS)
     for one in found:
         assert len(one.values) == len(one.at)

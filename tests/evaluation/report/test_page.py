@@ -136,6 +136,10 @@ def test_several_arms_stand_beside_the_baseline(comparison: Callable[..., Compar
     assert len(found.of_class("strip")) == 9
     assert [attributes["aria-label"] for attributes in found.of_class("strip")[:3]] == ["A", "B", "C"]
     assert '<option value="1:change">change, C</option>' in text
+    ids = {attributes["id"] for _, attributes in found.found if "id" in attributes}
+    links = [attributes["href"] for tag, attributes in found.found if tag == "a"]
+    assert {"#against-2", "#clips", "#how", "#pair-1"} <= set(links)
+    assert {str(link)[1:] for link in links} <= ids
 
 
 def test_a_strip_holds_every_frame_in_order(tmp_path: Path) -> None:

@@ -22,10 +22,9 @@ def aesthetic_scores(embeddings: Tensor, weight: Tensor, bias: Tensor) -> Tensor
 class AestheticQuality:
     """The measure, with CLIP's image tower and the head."""
 
-    names = ("aesthetic_quality",)
-
     def __init__(self, clip: Clip, head: Head) -> None:
         self._clip, self._head = clip, head
+        self.names = (named("aesthetic_quality", (clip.backbone, head.backbone))[0],)
 
     def __call__(self, frames: Frames, fps: float, prompt: str | None = None) -> tuple[Measurement, ...]:
         check_clip(frames, "aesthetic quality")

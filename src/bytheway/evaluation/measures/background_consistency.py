@@ -8,17 +8,16 @@ from bytheway.clips.frames import Frames
 from bytheway.evaluation.measures.backbones.clip import Clip
 from bytheway.evaluation.measures.checks import check_clip
 from bytheway.evaluation.measures.consistency import consistency_measurement
-from bytheway.evaluation.measures.measure import Measurement
+from bytheway.evaluation.measures.measure import Measurement, named
 from bytheway.evaluation.measures.prepare import for_clip
 
 
 class BackgroundConsistency:
     """The measure, with CLIP's image tower."""
 
-    names = ("background_consistency",)
-
     def __init__(self, clip: Clip) -> None:
         self._clip = clip
+        self.names = (named("background_consistency", (clip.backbone,))[0],)
 
     def __call__(self, frames: Frames, fps: float, prompt: str | None = None) -> tuple[Measurement, ...]:
         check_clip(frames, "background consistency", fewest=2)

@@ -70,7 +70,7 @@ def load_measures(
     offline = offline or constants.HF_HUB_OFFLINE
     for backbone in local:
         if not any(backbone in kind.backbones for kind in KINDS.values()):
-            raise ByTheWayError(f"There is no backbone {backbone!r} whose weights could be given.", setting="weights")
+            raise ByTheWayError(f"There is no backbone {backbone!r} whose weights could be given.")
     loaded: list[Measure] = []
     of_flow = tuple(name for name in FLOW_MEASURES if name in names and name not in own)
     for group in dict.fromkeys(of_flow if name in of_flow else (name,) for name in names):
@@ -98,17 +98,16 @@ def _measure(name: str, place: Placement, local: Mapping[str, Any], offline: boo
     if name in KINDS:
         raise ByTheWayError(
             f"{name} is measured by a network that you bring, since none may come with bytheway; give a callable or a "
-            "TorchScript file.",
-            setting="brought",
+            "TorchScript file."
         )
     close = difflib.get_close_matches(name, KINDS, n=1)
     hint = f"did you mean {close[0]}?" if close else f"give {', '.join(KINDS)}, or bring a network for it."
-    raise ByTheWayError(f"There is no measure {name!r}; {hint}", setting="names")
+    raise ByTheWayError(f"There is no measure {name!r}; {hint}")
 
 
 def _with_brought(name: str, brought: Brought, place: Placement) -> Measure:
     if name in KINDS and name not in _BROUGHT:
-        raise ByTheWayError(f"{name} has its own backbone; bring a network under a name of its own.", setting="brought")
+        raise ByTheWayError(f"{name} has its own backbone; bring a network under a name of its own.")
     network = BroughtNetwork(brought, place)
     match name:
         case "motion_smoothness":

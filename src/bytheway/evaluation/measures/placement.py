@@ -64,7 +64,7 @@ def placement(device: str | torch.device | None, dtype: str | torch.dtype | None
         ByTheWayError: the device is not there, the dtype is none to compute in, or the batch size is none.
     """
     if batch_size < 1:
-        raise ByTheWayError(f"The batch size is {batch_size}; give 1 or more.", setting="batch_size")
+        raise ByTheWayError(f"The batch size is {batch_size}; give 1 or more.")
     target = resolve_device(device)
     return Placement(target, resolve_dtype(dtype or torch.float32, target), batch_size)
 

@@ -8,17 +8,16 @@ from bytheway.clips.frames import Frames
 from bytheway.evaluation.measures.backbones.dino import Dino
 from bytheway.evaluation.measures.checks import check_clip
 from bytheway.evaluation.measures.consistency import consistency_measurement
-from bytheway.evaluation.measures.measure import Measurement
+from bytheway.evaluation.measures.measure import Measurement, named
 from bytheway.evaluation.measures.prepare import for_dino
 
 
 class SubjectConsistency:
     """The measure, with DINO."""
 
-    names = ("subject_consistency",)
-
     def __init__(self, dino: Dino) -> None:
         self._dino = dino
+        self.names = (named("subject_consistency", (dino.backbone,))[0],)
 
     def __call__(self, frames: Frames, fps: float, prompt: str | None = None) -> tuple[Measurement, ...]:
         check_clip(frames, "subject consistency", fewest=2)

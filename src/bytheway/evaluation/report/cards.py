@@ -13,7 +13,7 @@ import numpy as np
 from bytheway.evaluation.comparison import Comparison
 from bytheway.evaluation.report.plots import curves
 from bytheway.evaluation.report.strips import strip_of
-from bytheway.evaluation.report.words import number
+from bytheway.evaluation.report.words import said
 from bytheway.evaluation.scores import ClipScores, json_ready
 
 MOST_SHOWN: Final = 30
@@ -99,7 +99,7 @@ def data_of(comparisons: Sequence[Comparison], shown: Sequence[Card]) -> dict[st
         },
         "values": {
             card.id: {
-                arm: {name: _said(one.value) for name, one in clip.measurements.items()}
+                arm: {name: said(one.value) for name, one in clip.measurements.items()}
                 for arm, clip in card.clips.items()
             }
             for card in shown
@@ -131,7 +131,7 @@ def pairs_section(
             f'<div class="clips">{"".join(figures)}</div>{_values(comparisons, arms, card)}</article>'
         )
     some = f" The {len(shown)} worst and best of {total} are shown." if len(shown) < total else ""
-    return f"""<section>
+    return f"""<section id="clips">
 <h2>The clips, in step</h2>
 <p class="quiet">Same prompt and seed side by side.{some}</p>
 <div class="controls" hidden>
@@ -171,7 +171,7 @@ def _values(comparisons: Sequence[Comparison], arms: Sequence[str], card: Card) 
     rows = []
     for name in names:
         found = {arm: clip.measurements.get(name) for arm, clip in sorted(card.clips.items())}
-        cells = "".join(f"<td>{_said(one.value) if one is not None else '–'}</td>" for one in found.values())
+        cells = "".join(f"<td>{said(one.value) if one is not None else '–'}</td>" for one in found.values())
         series = [(f"line-{arm % 6}", one.at, one.values) for arm, one in found.items() if one is not None]
         rows.append(
             f"<tr><th scope='row'>{escape(name)}</th>{cells}<td>{curves(series, card.baseline.num_frames)}</td></tr>"
@@ -180,9 +180,3 @@ def _values(comparisons: Sequence[Comparison], arms: Sequence[str], card: Card) 
         f'<details><summary>numbers</summary><div class="wide"><table class="values"><thead><tr><th></th>{heads}'
         f"<th>frame by frame</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div></details>"
     )
-
-
-def _said(value: float | bool) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return number(value)

@@ -52,6 +52,7 @@ def comparison_page(
 <header>
 <h1>{escape(title)}</h1>
 {f"<p>{escape(subtitle)}</p>" if subtitle else ""}
+<nav>{_links(comparisons)}</nav>
 </header>
 <main>
 {_overview(comparisons) if len(comparisons) > 1 else ""}
@@ -75,6 +76,13 @@ def _colours(first: int, second: int) -> str:
     return f"--first:var(--arm-{first % 6});--second:var(--arm-{second % 6})"
 
 
+def _links(comparisons: Sequence[Comparison]) -> str:
+    """To the parts of the page."""
+    figures = [(f"#against-{c + 1}", one.names[1]) for c, one in enumerate(comparisons)] if len(comparisons) > 1 else []
+    links = [*figures, ("#clips", "the clips"), ("#how", "how to read this")]
+    return "".join(f'<a href="{target}">{escape(name)}</a>' for target, name in links)
+
+
 def _section(c: int, comparison: Comparison, cards: Sequence[Card], on_page: set[str]) -> str:
     """The figures of one comparison."""
     first, second = map(escape, comparison.names)
@@ -88,7 +96,7 @@ def _section(c: int, comparison: Comparison, cards: Sequence[Card], on_page: set
     clips, prompts = len(comparison.pairs), comparison.prompts
     counted = f"{clips} pair{'s' * (clips != 1)} of clips, {prompts} prompt{'s' * (prompts != 1)}"
     warned = "".join(f"<li>{escape(sentence)}</li>" for sentence in cautions(comparison))
-    return f"""<section style="{_colours(0, c + 1)}">
+    return f"""<section id="against-{c + 1}" style="{_colours(0, c + 1)}">
 <h2><span class="name first">{first}</span> against <span class="name second">{second}</span></h2>
 <p class="lead">{_summary(comparison)} <span class="quiet">{counted}.</span></p>
 <table class="measures">
@@ -204,7 +212,7 @@ def _notes(comparisons: Sequence[Comparison]) -> str:
         "for better or worse. p is that of an exact two-sided sign test over pairs. "
         f"Made by bytheway {escape(bytheway.__version__)}.</p>"
     )
-    return f'<section class="notes"><h2>How to read this</h2>{"".join(parts)}</section>'
+    return f'<section class="notes" id="how"><h2>How to read this</h2>{"".join(parts)}</section>'
 
 
 def _list(sentences: Sequence[str]) -> str:

@@ -19,6 +19,13 @@ def number(value: float, *, signed: bool = False) -> str:
     return text.replace("-", "−")
 
 
+def said(value: float | bool) -> str:
+    """A clip's value: a number, or yes or no."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return number(value)
+
+
 def interval(estimate: Estimate, *, signed: bool = False) -> str:
     """Both ends of the 95 % interval; a dash where there is none."""
     if math.isnan(estimate.low):
@@ -46,6 +53,15 @@ def score_rows(scores: Sequence[ClipScores]) -> list[tuple[str, ...]]:
             (with_unit(name, example.unit), number(found.value), interval(found), f"{len(there)}", f"{found.n}", *shown)
         )
     return rows
+
+
+def clip_rows(scores: Sequence[ClipScores]) -> list[tuple[str, ...]]:
+    """A row for each clip: its name, and what each of `names_of` says of it."""
+    found = [[one.measurements.get(name) for name in names_of(scores)] for one in scores]
+    return [
+        (one.clip.name, *("–" if measured is None else said(measured.value) for measured in its))
+        for one, its in zip(scores, found, strict=True)
+    ]
 
 
 SCORE_HEADS = ("measure", "mean", "95 % interval", "clips", "prompts", "lowest", "highest")

@@ -1,4 +1,8 @@
-"""Lists of prompts that ship with the package, by name."""
+"""Lists of prompts that ship with the package, by name.
+
+`diorama.txt` is of the packaged model's world. `vbench.json` has prompts and dimensions of VBench's suite
+(Vchitect/VBench, Apache-2.0, by its authors), those of six of its dimensions.
+"""
 
 from __future__ import annotations
 
