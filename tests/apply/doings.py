@@ -149,7 +149,7 @@ def to_float32(state: State) -> None:
 
 
 def cast(state: State) -> None:
-    require(not state.cast and not state.lora and state.offloaded is None)
+    require(state.offloaded is None and not (state.cast or state.lora or state.ip_adapter))
     denoiser: Any = denoiser_of(state.pipe)
     denoiser.enable_layerwise_casting(storage_dtype=torch.bfloat16, compute_dtype=denoiser.dtype)
     state.cast = True
