@@ -212,7 +212,7 @@ def test_without_scipy_there_is_a_sentence(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.split(" ", 1) == [
         "2",
-        "Error: Figures with their uncertainty need scipy; install it with the extra bytheway[eval].\n\n",
+        "Error: Figures with their uncertainty need scipy; install it (pip install scipy).\n\n",
     ]
 
 

@@ -14,9 +14,7 @@ from bytheway.errors import ByTheWayError
 try:
     from scipy.stats import binom, binomtest, bootstrap, rankdata
 except ImportError as error:
-    raise ByTheWayError(
-        "Figures with their uncertainty need scipy; install it with the extra bytheway[eval]."
-    ) from error
+    raise ByTheWayError("Figures with their uncertainty need scipy; install it (pip install scipy).") from error
 
 Values: TypeAlias = NDArray[Any]
 
