@@ -24,6 +24,7 @@ CAPTION_DROPOUT = 0.1
 SHORT_CLIPS = 0.65
 NOISIEST = 0.3
 TARGET_ENERGY = 0.16
+"""Of maps over all frames. Over every second frame a map that looks as far in time has twice the energy."""
 ENERGY_WEIGHT = 0.3
 
 
@@ -58,6 +59,8 @@ class Denoising(nn.Module):
             context = self.text_encoder(token_ids).last_hidden_state
             if latents.ndim == 5:
                 context = context.repeat_interleave(latents.shape[2], dim=0)
+            if self.cap is not None:
+                self.cap.target = stride * TARGET_ENERGY
             with self.cap or nullcontext():
                 predicted = self.unet(noisy, timesteps, context).sample
         error = F.mse_loss(predicted.float(), velocity, reduction="none").flatten(1).mean(1)

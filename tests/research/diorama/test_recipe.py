@@ -127,7 +127,10 @@ def test_denoising_trains_images_and_clips(corpus: Corpus) -> None:
         assert isinstance(tensors[0], Tensor)
         assert tensors[0].shape[2] == architecture.NUM_FRAMES // stride
         strides.append(stride)
-        assert torch.isfinite(Denoising(text_encoder, video, scheduler)(*tensors, stride))
+        objective = Denoising(text_encoder, video, scheduler)
+        assert torch.isfinite(objective(*tensors, stride))
+        assert objective.cap is not None
+        assert objective.cap.target == {1: 0.16, 2: 0.32}[stride], "maps of half the frames have twice the energy"
     assert set(strides[:3]) == {1, 2}
     assert strides[3] == 1
 
