@@ -26,6 +26,7 @@ from research.diorama.captions import WORDED
 from research.diorama.denoiser import ENERGY_WEIGHT, TARGET_ENERGY
 from research.diorama.journal import summary
 from research.diorama.measures import NAMES, STATIC_PIXELS
+from research.diorama.outlines import LEAST_OVERLAP
 from research.markdown import quantity, table
 
 PICTURES = Path(__file__).parents[2] / "docs" / "diorama"
@@ -86,7 +87,7 @@ as a judge reads them: a small classifier trained on renders alone. Of fresh ren
 
 *Broken*: in more than 2 of 16 frames the judge is less than half sure of the subject it sees in the clip as a whole.
 *Misshapen*: in more than 2 of 16 frames what another network takes for the subject has no outline that the renderer
-draws (the best overlap is below that of 99.5 % of the renders' frames).
+draws (the best overlap is below {overlap}).
 *Motion range*: the largest distance between two positions of the subject's centre; *near-static*: below {static} px;
 *path*: the way travelled; *jerk*: the mean third difference of the track, which flicker raises.
 
@@ -173,6 +174,7 @@ def card(report: dict[str, Any], out: Path, shipped: Path, pictures: Path) -> st
         judge=", ".join(f"{name} {quantity(value, '%')}" for name, value in report["judge_accuracy"].items()),
         table=_table(report, ("all", "train", "unseen"), ("renders", "vanilla")),
         static=f"{STATIC_PIXELS:g}",
+        overlap=LEAST_OVERLAP,
         clips=len(list((out / "corpus").glob("scenes-*.json"))) * 128,
         stages=", ".join(f"{name} {_steps(out / name)} steps" for name in ("autoencoder", "spatial", "motion")),
         target=TARGET_ENERGY,

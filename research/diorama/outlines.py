@@ -28,9 +28,10 @@ TEMPLATE_CLIPS = 160
 BATCH = 16
 WINDOW = 24
 """Side of an outline in cells of the mask; no subject is larger."""
-PASSING = 0.995
-"""Share of the frames of renders whose overlap counts as whole."""
-CALIBRATION_CLIPS = 512
+LEAST_OVERLAP = 0.9
+"""Of a whole subject. Of 64 renders that went through the autoencoder all frames stay above 0.95; of the same with the
+left half cut off and moved by 20 pixels, 95 % of the frames stay below 0.82.
+"""
 
 
 class Masks(nn.Module):
@@ -59,13 +60,12 @@ class Masks(nn.Module):
 
 
 class Outlines(nn.Module):
-    """The outlines that the renderer draws of each subject, and the overlap below which a frame shows none of them.
+    """The outlines that the renderer draws of each subject.
 
     The overlap of two masks a and b is Dice's for soft ones, 2 ab / (aa + bb): 1 where they are equal.
     """
 
     shapes: Tensor
-    least: Tensor
 
     def __init__(self, clips: int = TEMPLATE_CLIPS) -> None:
         """`clips`: how many renders of a subject give their outlines, all of their frames."""
@@ -74,18 +74,14 @@ class Outlines(nn.Module):
         # A byte is fine enough, and keeps the file small.
         shape = (len(SUBJECTS), clips * NUM_FRAMES, WINDOW * WINDOW)
         self.register_buffer("shapes", torch.zeros(shape, dtype=torch.uint8))
-        self.register_buffer("least", torch.zeros(()))
 
     @torch.no_grad()
     def collect(self, seed: int = 0) -> None:
-        """Render the outlines, and find what overlap 99.5 % of the frames of other renders have."""
+        """Render the outlines."""
         generator = torch.Generator().manual_seed(seed)
         clips = self.shapes.shape[1] // NUM_FRAMES
         drawn = torch.stack([_drawn(subject, clips, generator) for subject in SUBJECTS])
         self.shapes.copy_((255 * drawn).round().byte())
-        scenes = sample_scenes(CALIBRATION_CLIPS, generator, "all")
-        fresh = degrade(2 * render(scenes, generator).frames - 1, generator)
-        self.least.fill_(self.overlap(fresh.to(self.shapes.device)).flatten().quantile(1 - PASSING))
 
     @torch.no_grad()
     def overlap(self, clips: Tensor) -> Tensor:
@@ -102,7 +98,7 @@ class Outlines(nn.Module):
 
     def misshapen(self, clips: Tensor) -> Tensor:
         """1 where more than 2 frames of a clip (n, F, 3, H, W) show no true outline, else 0: (n,)."""
-        return ((self.overlap(clips) < self.least).sum(1) > BROKEN_FRAMES).float()
+        return ((self.overlap(clips) < LEAST_OVERLAP).sum(1) > BROKEN_FRAMES).float()
 
 
 class _MaskLoss(nn.Module):

@@ -32,7 +32,6 @@ def outlines() -> Outlines:
     outlines = Outlines(clips=20)
     outlines.collect()
     outlines.masks = Given()
-    outlines.least.fill_(0.9)
     return outlines
 
 
