@@ -5,6 +5,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideo15Transformer3DModel, LTX2VideoTransformer3DModel
 
 from bytheway import ByTheWayError, enhanced
+from bytheway.families import wan
 from bytheway.families.known import family_of, preset_for
 from bytheway.families.tokens import joint_attentions
 from tests.apply.joint_checks import ALWAYS, TOKENS, Watch, first_layer, generate, tiny
@@ -32,6 +33,19 @@ def coords(*clips):
 def test_the_video_among_packed_clips(clips, video):
     where = joint_attentions(family_of(FACTORIES["ltx"]()[0].transformer))
     assert where.video_tokens(None, {"video_coords": coords(*clips)}) == video
+
+
+def test_a_run_waits_once_for_what_its_control_says(monkeypatch):
+    """VACE hands over one control in every step, and counting its references waits for the device."""
+    counted = []
+    count = wan._count_references
+    monkeypatch.setattr(wan, "_count_references", lambda *args: counted.append(args) or count(*args))
+    pipe, call = FACTORIES["wan_vace"]()
+    with enhanced(pipe, ALWAYS):
+        first = generate(pipe, call)
+        assert len(counted) == 1
+        assert torch.equal(generate(pipe, call), first)
+    assert len(counted) == 2, "another run has another control"
 
 
 def ltx2(**changes):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bytheway.attention.layout import VideoTokens
 from bytheway.families.family import Family, Inputs, JointAttentions, MadeFor, MakersDefaults
-from bytheway.families.tokens import ATTN1, all_but_dc, longest_run, of_grid
+from bytheway.families.tokens import ATTN1, all_but_dc, longest_run, of_grid, once
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def _video_tokens(config: Any, inputs: Inputs) -> VideoTokens:
     """Packed already; the call tells the grid, or where each token is (keyframes then come beside the video)."""
     if inputs.get("video_coords") is not None:
-        return longest_run(inputs["video_coords"])
+        return once(inputs["video_coords"], longest_run)
     return of_grid(config, inputs)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bytheway.attention.layout import VideoTokens
 from bytheway.config import ByTheWayConfig
@@ -15,9 +15,11 @@ from bytheway.errors import ByTheWayError
 from bytheway.families.family import Family, Inputs, JointAttentions, Preset
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor, nn
+
+Found = TypeVar("Found")
 
 ATTN1: Final = re.compile(r"transformer_blocks\.\d+\.attn1")
 
@@ -88,6 +90,17 @@ def longest_run(video_coords: Tensor) -> VideoTokens:
     runs = [(stop - start, start) for start, stop in pairwise(starts)]
     frames, start = max(runs)
     return VideoTokens(start * per_frame, frames, per_frame)
+
+
+def once(tensor: Tensor, find: Callable[[Tensor], Found]) -> Found:
+    """What is found in a tensor that a pipeline hands over in every step, looked for in the first of them.
+
+    Finding waits for the device. The tensor itself keeps what was found, for as long as it lives.
+    """
+    if not hasattr(tensor, "_bytheway_found"):
+        tensor._bytheway_found = find(tensor)  # type: ignore[attr-defined]
+    found: Found = tensor._bytheway_found  # type: ignore[attr-defined]
+    return found
 
 
 def joint_attentions(family: Family) -> JointAttentions:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bytheway.attention.layout import VideoTokens
 from bytheway.families.family import Family, Inputs, JointAttentions, MadeFor, MakersDefaults
-from bytheway.families.tokens import after_frames, all_but_dc, of_latents
+from bytheway.families.tokens import after_frames, all_but_dc, of_latents, once
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,8 @@ _480_AND_720_LINES: Final = MadeFor(sizes=((1280, 720),))
 
 def _after_references(config: Any, inputs: Inputs) -> VideoTokens:
     """VACE's reference images are latent frames before those of the video, and no moments of it."""
-    return after_frames(of_latents(config, inputs), _count_references(config, inputs["control_hidden_states"]))
+    references = once(inputs["control_hidden_states"], lambda control: _count_references(config, control))
+    return after_frames(of_latents(config, inputs), references)
 
 
 def _count_references(config: Any, control: Tensor) -> int:
@@ -29,7 +30,7 @@ def _count_references(config: Any, control: Tensor) -> int:
 
     Nothing says it but the control itself, (batch, channels, F, height, width): what is to be kept, what is to be made
     anew, and the mask. The last two are exactly 0 for a reference, and for no frame of a video, whose encoded pixels
-    are never all 0. This waits for the device, a moment beside the seconds of a forward.
+    are never all 0.
     """
     blank = (control[:, config.in_channels :] == 0).flatten(3).all(3).all(1).all(0)
     count = int(blank.cumprod(0).sum())
