@@ -9,6 +9,7 @@ import typer
 
 from bytheway.cli.errors import reported
 from bytheway.cli.measuring import Brought, Device, FlowNetwork, Names, Weights
+from bytheway.cli.options import Quiet
 from bytheway.cli.tables import quiet as silence
 
 
@@ -32,7 +33,7 @@ def command(
     weights: Weights = None,
     flow: FlowNetwork = None,
     bring: Brought = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compare two folders of clips, pair by pair: which is ahead in what, and whether it is more than chance."""
     with reported(), silence(quiet):

@@ -9,9 +9,23 @@ import typer
 
 from bytheway.cli.errors import reported
 from bytheway.cli.measuring import Brought, Device, FlowNetwork, Names, Weights
+from bytheway.cli.options import (
+    BatchSize,
+    Dtype,
+    GuidanceScale,
+    Loras,
+    ModelDevice,
+    ModelName,
+    MotionAdapter,
+    NegativePrompt,
+    NumFrames,
+    Quiet,
+    Size,
+    Steps,
+)
 from bytheway.cli.tables import quiet as silence
 
-MODEL, CLIPS, RESULTS = "Model", "Clips", "Results"
+CLIPS, RESULTS = "Clips", "Results"
 
 
 def _suites() -> list[str]:
@@ -57,61 +71,17 @@ def command(
     ] = "vanilla,enhanced",
     seeds: Annotated[int, typer.Option(metavar="N", help="Clips for every prompt and arm.", rich_help_panel=CLIPS)] = 1,
     seed: Annotated[int, typer.Option(metavar="N", help="Of each prompt's first clip.", rich_help_panel=CLIPS)] = 0,
-    steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Denoising steps.", rich_help_panel=CLIPS, show_default="the model's"),
-    ] = None,
-    guidance_scale: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Of the prompt; 1 is none.", rich_help_panel=CLIPS, show_default="the model's"),
-    ] = None,
-    negative_prompt: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What the clips shall not show.", rich_help_panel=CLIPS)
-    ] = None,
-    frames: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Frames of a clip.", rich_help_panel=CLIPS, show_default="the model's"),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="In pixels.", rich_help_panel=CLIPS, show_default="the model's")
-    ] = None,
-    batch_size: Annotated[
-        int,
-        typer.Option(metavar="N", help="Clips made at once; each needs memory of its own.", rich_help_panel=CLIPS),
-    ] = 1,
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model",
-            "-m",
-            help="A name (see bytheway models), hub id, folder or checkpoint file.",
-            rich_help_panel=MODEL,
-        ),
-    ] = "diorama",
-    motion_adapter: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Motion modules for an image model: hub id, folder or file.", rich_help_panel=MODEL
-        ),
-    ] = None,
-    lora: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[=WEIGHT]", help="A LoRA: hub id, folder or file. Repeatable.", rich_help_panel=MODEL
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps. Default: the fastest one.", rich_help_panel=MODEL),
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="float32, float16 or bfloat16. Default: float16 on CUDA, float32 elsewhere.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
+    steps: Steps = None,
+    guidance_scale: GuidanceScale = None,
+    negative_prompt: NegativePrompt = None,
+    frames: NumFrames = None,
+    size: Size = None,
+    batch_size: BatchSize = 1,
+    model: ModelName = "diorama",
+    motion_adapter: MotionAdapter = None,
+    lora: Loras = None,
+    device: ModelDevice = None,
+    dtype: Dtype = None,
     table2: Annotated[
         bool,
         typer.Option(
@@ -123,9 +93,7 @@ def command(
     weights: Weights = None,
     flow: FlowNetwork = None,
     bring: Brought = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.", rich_help_panel=RESULTS)
-    ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make the same clips in several ways, measure them, and tell what is more than chance: a table and a page."""
     with reported(), silence(quiet):

@@ -10,9 +10,24 @@ from typing import Annotated, Literal
 import typer
 
 from bytheway.cli.errors import reported
+from bytheway.cli.options import (
+    SAMPLING,
+    BatchSize,
+    Dtype,
+    GuidanceScale,
+    Loras,
+    ModelDevice,
+    ModelName,
+    MotionAdapter,
+    NegativePrompt,
+    NumFrames,
+    Quiet,
+    Size,
+    Steps,
+)
 from bytheway.cli.tables import quiet as silence
 
-OUTPUT, MODEL, START, METHOD, SAMPLING = "Output", "Model", "Start", "Method", "Sampling"
+OUTPUT, START, METHOD = "Output", "Start", "Method"
 
 
 def _presets() -> list[str]:
@@ -83,10 +98,7 @@ def command(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.", rich_help_panel=OUTPUT),
-    ] = False,
+    quiet: Quiet = False,
     record: Annotated[
         Path | None,
         typer.Option(
@@ -103,39 +115,11 @@ def command(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model",
-            "-m",
-            help="A name (see bytheway models), hub id, folder or checkpoint file.",
-            rich_help_panel=MODEL,
-        ),
-    ] = "diorama",
-    motion_adapter: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Motion modules for an image model: hub id, folder or file.", rich_help_panel=MODEL
-        ),
-    ] = None,
-    lora: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[=WEIGHT]", help="A LoRA: hub id, folder or file. Repeatable.", rich_help_panel=MODEL
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps. Default: the fastest one.", rich_help_panel=MODEL),
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="float32, float16 or bfloat16. Default: float16 on CUDA, float32 elsewhere.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
+    model: ModelName = "diorama",
+    motion_adapter: MotionAdapter = None,
+    lora: Loras = None,
+    device: ModelDevice = None,
+    dtype: Dtype = None,
     image: Annotated[
         list[str] | None,
         typer.Option(
@@ -212,31 +196,12 @@ def command(
         ),
     ] = None,
     num_videos: Annotated[int, typer.Option(metavar="N", help="Clips for every prompt.", rich_help_panel=SAMPLING)] = 1,
-    batch_size: Annotated[
-        int,
-        typer.Option(metavar="N", help="Clips made at once; each needs memory of its own.", rich_help_panel=SAMPLING),
-    ] = 1,
-    steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Denoising steps.", rich_help_panel=SAMPLING, show_default="the model's"),
-    ] = None,
-    guidance_scale: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X", help="Of the prompt; 1 is none.", rich_help_panel=SAMPLING, show_default="the model's"
-        ),
-    ] = None,
-    negative_prompt: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What the clip shall not show.", rich_help_panel=SAMPLING)
-    ] = None,
-    frames: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Frames of a clip.", rich_help_panel=SAMPLING, show_default="the model's"),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="WxH", help="In pixels.", rich_help_panel=SAMPLING, show_default="the model's"),
-    ] = None,
+    batch_size: BatchSize = 1,
+    steps: Steps = None,
+    guidance_scale: GuidanceScale = None,
+    negative_prompt: NegativePrompt = None,
+    frames: NumFrames = None,
+    size: Size = None,
     free_init: Annotated[
         bool,
         typer.Option("--free-init", help="FreeInit with three iterations, for comparison.", rich_help_panel=SAMPLING),

@@ -9,6 +9,7 @@ import typer
 
 from bytheway.cli.errors import reported
 from bytheway.cli.measuring import Brought, Device, FlowNetwork, Names, Weights
+from bytheway.cli.options import Quiet
 from bytheway.cli.tables import quiet as silence
 
 
@@ -36,7 +37,7 @@ def command(
     weights: Weights = None,
     flow: FlowNetwork = None,
     bring: Brought = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure clips, anybody's: how steady, smooth, lively and beautiful they are, with intervals over prompts."""
     with reported(), silence(quiet):
