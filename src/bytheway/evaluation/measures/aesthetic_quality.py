@@ -10,6 +10,7 @@ from bytheway.clips.frames import Frames
 from bytheway.evaluation.measures.backbones.clip import Clip
 from bytheway.evaluation.measures.backbones.laion import Head
 from bytheway.evaluation.measures.checks import check_clip
+from bytheway.evaluation.measures.frame_scores import frame_measurement
 from bytheway.evaluation.measures.measure import Measurement, named
 from bytheway.evaluation.measures.prepare import for_clip
 
@@ -30,19 +31,5 @@ class AestheticQuality:
         check_clip(frames, "aesthetic quality")
         embeddings = torch.cat([self._clip(for_clip(chunk)) for chunk in self._clip.placement.chunks(frames)])
         scores = aesthetic_scores(embeddings.cpu(), self._head.weight, self._head.bias)
-        values = tuple((scores.double() / 10).tolist())
         backbones = (self._clip.backbone, self._head.backbone)
-        name, vbench = named("aesthetic_quality", backbones)
-        return (
-            Measurement(
-                name,
-                value=sum(values) / len(values),
-                values=values,
-                at=tuple(range(len(values))),
-                over="frame",
-                unit="",
-                direction="higher",
-                vbench=vbench,
-                backbones=backbones,
-            ),
-        )
+        return (frame_measurement("aesthetic_quality", scores.double() / 10, backbones),)

@@ -11,7 +11,7 @@ from bytheway.clips.frames import Frames
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.measures.backbones.brought import BroughtNetwork
 from bytheway.evaluation.measures.checks import check_clip
-from bytheway.evaluation.measures.measure import Direction, Measurement, named
+from bytheway.evaluation.measures.measure import Backbone, Direction, Measurement, named
 from bytheway.evaluation.measures.prepare import resized, within
 
 LONGEST = 512
@@ -26,6 +26,31 @@ def for_imaging_quality(frames: Tensor) -> Tensor:
 def untouched(frames: Tensor) -> Tensor:
     """Frames in [0, 1]."""
     return frames / 255
+
+
+def frame_measurement(
+    measure: str,
+    scores: Tensor,
+    backbones: tuple[Backbone, ...],
+    unit: str = "",
+    direction: Direction | None = "higher",
+    remarks: tuple[str, ...] = (),
+) -> Measurement:
+    """The measurement of a clip whose value is the mean of those of its frames, (frames,)."""
+    values = tuple(scores.double().tolist())
+    name, vbench = named(measure, backbones)
+    return Measurement(
+        name,
+        value=sum(values) / len(values),
+        values=values,
+        at=tuple(range(len(values))),
+        over="frame",
+        unit=unit,
+        direction=direction,
+        vbench=vbench,
+        backbones=backbones,
+        remarks=remarks,
+    )
 
 
 class FrameScores:
@@ -54,20 +79,10 @@ class FrameScores:
     def __call__(self, frames: Frames, fps: float, prompt: str | None = None) -> tuple[Measurement, ...]:
         check_clip(frames, self._measure)
         scores = torch.cat([self._scores(chunk) for chunk in self._network.placement.chunks(frames)])
-        values = tuple(scores.double().tolist())
-        name, vbench = named(self._measure, (self._network.backbone,))
+        backbones = (self._network.backbone,)
         return (
-            Measurement(
-                name,
-                value=sum(values) / len(values),
-                values=values,
-                at=tuple(range(len(values))),
-                over="frame",
-                unit=self._unit,
-                direction=self._direction,
-                vbench=vbench,
-                backbones=(self._network.backbone,),
-                remarks=self._remarks(frames),
+            frame_measurement(
+                self._measure, scores, backbones, self._unit, self._direction, remarks=self._remarks(frames)
             ),
         )
 
