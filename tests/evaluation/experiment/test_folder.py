@@ -8,7 +8,7 @@ import pytest
 
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.experiment.arms import parse_arms
-from bytheway.evaluation.experiment.folder import Experiment, check_same, read_facts, write_facts
+from bytheway.evaluation.experiment.folder import Experiment, check_same, open_experiment, read_facts, write_facts
 from bytheway.evaluation.measures.vbench import prompt_of
 
 FACTS: dict[str, Any] = {"model": {"model": "diorama", "weights": "abc"}, "sampling": {"seed": 0, "steps": None}}
@@ -73,3 +73,19 @@ def test_folders_of_others_are_kept(tmp_path: Path) -> None:
     (tmp_path / "experiment.json").write_text(json.dumps({**FACTS, "format": 99}))
     with pytest.raises(ByTheWayError, match="was written by another version"):
         read_facts(tmp_path)
+
+
+def test_an_experiment_is_opened_as_it_was_made(tmp_path: Path) -> None:
+    made = Experiment(tmp_path, parse_arms("vanilla,enhanced,alpha=0.4 beta=3"), ("a cat", "a dog"), 2)
+    arms = {arm.name: {"folder": arm.folder} for arm in made.arms}
+    write_facts(tmp_path, {**FACTS, "arms": arms, "seeds": [0, 1], "prompts": list(made.prompts)})
+    assert open_experiment(tmp_path) == made
+
+
+def test_a_folder_without_an_experiment_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(ByTheWayError, match=r"holds no experiment; make one with `bytheway evaluate`"):
+            open_experiment(folder)
+    write_facts(tmp_path, FACTS)
+    with pytest.raises(ByTheWayError, match=r"experiment.json is damaged"):
+        open_experiment(tmp_path)

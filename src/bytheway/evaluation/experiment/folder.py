@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bytheway.errors import ByTheWayError
-from bytheway.evaluation.experiment.arms import Arm
+from bytheway.evaluation.experiment.arms import Arm, parse_arms
 from bytheway.evaluation.scores import FORMAT
 from bytheway.files import write_text
 
@@ -92,6 +92,22 @@ def read_facts(folder: Path) -> dict[str, Any] | None:
     if not known:
         raise ByTheWayError(f"{path} was written by another version of bytheway; give another folder.")
     return dict(facts)
+
+
+def open_experiment(folder: Path) -> Experiment:
+    """The experiment in a folder, as `bytheway evaluate` has left it, its clips all there or not.
+
+    Raises:
+        ByTheWayError: there is none, or what says what it is is damaged.
+    """
+    facts = read_facts(folder) if folder.is_dir() else None
+    if facts is None:
+        raise ByTheWayError(f"{folder} holds no experiment; make one with `bytheway evaluate`.")
+    try:
+        arms = parse_arms(",".join(facts["arms"]))
+        return Experiment(folder, arms, tuple(facts["prompts"]), len(facts["seeds"]))
+    except (ByTheWayError, KeyError, TypeError):
+        raise ByTheWayError(f"{folder / EXPERIMENT} is damaged; make the experiment anew in another folder.") from None
 
 
 def check_same(folder: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
