@@ -13,6 +13,7 @@ from research.diorama.architecture import NUM_FRAMES
 from research.diorama.measures import STATIC_PIXELS
 from research.markdown import table
 from research.study import figures, tables
+from research.study.agreement import Measuring, agreement
 from research.study.attention import Attention, analyse
 from research.study.curves import curves
 from research.study.history import runs
@@ -71,6 +72,34 @@ def swaps(results: Results, to: Path) -> str:
         f"it, over all pairs. Grey: the {active} steps in which the method acts.",
         "![Share of clips that show the first prompt, by steps before the swap](swap.png)",
         *_by_model(found, lambda model: tables.swaps(found[model], active)),
+    )
+
+
+def agreements(measuring: Measuring, models: Mapping[str, str], count: int) -> str:
+    """A page on which measures agree with what is known of the first `count` prompts' clips.
+
+    Args:
+        measuring: the measures, with the results that they are held against.
+        models: where each is loaded from, by its name.
+        count: of prompts.
+    """
+    found = {model: agreement(measuring, model, source, count) for model, source in models.items()}
+    left_out = "\n".join(f"- {name}: {reason}" for name, reason in measuring.left_out.items())
+    return "\n\n".join(
+        filter(
+            None,
+            [
+                "# What measures are worth where the truth is known",
+                "Written by `python -m research.study agreement`. The measures are those of `bytheway score`, on "
+                "diorama's clips; the truth is what the judge and the outlines read of them, which know the world. "
+                "ρ is Spearman's, with its bootstrap 95 % interval, in bold where that leaves out zero: *over clips*, "
+                "whether a measure tells a better clip from a worse one; *over changes*, whether it tells in which "
+                "clips of a prompt and seed the preset made things better or worse. A measure of structure should "
+                "rise with confidence and fall with misshapen; one of motion should rise with the motion range.",
+                *(f"## {model}, {one.n} clips\n\n{tables.agreement(one)}" for model, one in found.items() if one),
+                f"Left out, since there was no network for them:\n\n{left_out}" if left_out else "",
+            ],
+        )
     )
 
 

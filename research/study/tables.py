@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bytheway.evaluation.statistics import Estimate
 from research.markdown import number, quantity, table
+from research.study.agreement import TRUTHS, Agreement
 from research.study.attention import MOTION, Attention
 from research.study.curves import Curve
 from research.study.results import MEASURES, Choice, Comparison
@@ -101,6 +102,18 @@ def guidance(attention: Attention) -> str:
         for block, found in attention.guidance.items()
     ]
     return table(["block", "as made", "guided", "guided less as made", "as used", "beta at its least"], lines)
+
+
+def agreement(found: Agreement) -> str:
+    """Correlations of measures with truths, over vanilla clips and over what the preset changes."""
+    kinds = {"over clips": found.clips, "over changes": found.changes}
+    truths = [(kind, correlations, truth) for kind, correlations in kinds.items() if correlations for truth in TRUTHS]
+    lines = [
+        [name, figure(value, ""), *(figure(by[name][truth], "", bold=True) for _, by, truth in truths)]
+        for name, value in found.values.items()
+    ]
+    heads = [f"ρ with {MEASURES[truth][0]}, {kind}" for kind, _, truth in truths]
+    return table(["measure", "mean", *heads], lines)
 
 
 def beta(attention: Attention) -> str:
