@@ -44,6 +44,7 @@ def write(results: Results, models: Mapping[str, str], to: Path) -> None:
         models: the models by name, for the contact sheets; of others there are none.
     """
     compared = _each(results, lambda model: results.compare(model, cells(model), MEASURES))
+    attention = _each(results, lambda model: analyse(results, model))
     sections = [
         _heading(results),
         _claim(compared),
@@ -51,7 +52,8 @@ def write(results: Results, models: Mapping[str, str], to: Path) -> None:
         _sheets(results, models, to),
         swaps(results, to),
         _sweeps(_each(results, lambda model: _swept(results, model)), _each(results, results.best), to),
-        _attention(_each(results, lambda model: analyse(results, model)), to),
+        _regime(attention, compared),
+        _attention(attention, to),
         _bands(_each(results, lambda model: results.compare(model, BANDS, MEASURES))),
     ]
     write_text(to / "results.md", "\n\n".join(filter(None, sections)) + "\n")
@@ -226,6 +228,18 @@ def _sweeps(found: dict[str, dict[Axis, Comparison]], best: dict[str, Choice], t
             for model, sweeps in found.items()
             for axis, comparison in sweeps.items()
         ),
+    )
+
+
+def _regime(found: dict[str, Attention], compared: dict[str, Comparison]) -> str:
+    if not found:
+        return ""
+    return _section(
+        "Are these models that the method is for?",
+        "What the paper shows of AnimateDiff (read off its Figure 2) and what is found of vanilla clips here, energies "
+        "over the active steps. ρ is Spearman's, over clips; the good half are the clips in which the judge is more "
+        "confident of the subject.",
+        tables.regime(found, compared),
     )
 
 
