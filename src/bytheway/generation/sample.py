@@ -39,6 +39,7 @@ class Step:
         active: how many of them, from the first on, the method acts in.
         iteration: number of the denoising run of these clips, from 0; FreeInit and FramePack make several.
         iterations: how many there are.
+        latents: as they are after the step, on their device; None before the first.
     """
 
     clips: tuple[PlannedClip, ...]
@@ -48,6 +49,7 @@ class Step:
     active: int
     iteration: int
     iterations: int
+    latents: Any = None
 
 
 # Tokenizers keep how they pad from one call to the next, and pipelines that are at work at once may share one.
@@ -126,9 +128,9 @@ class Sampler:
         variant: Variant = "enhanced" if config else "vanilla"
         iteration, iterations = -1, self.job.iterations
 
-        def tell(done: int, steps: int) -> None:
+        def tell(done: int, steps: int, latents: Any = None) -> None:
             active = count_active(config.active_steps, steps) if config else 0
-            self.on_step(Step(self.clips, variant, done, steps, active, max(iteration, 0), iterations))
+            self.on_step(Step(self.clips, variant, done, steps, active, max(iteration, 0), iterations, latents))
 
         def on_step_end(pipe: VideoPipeline, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             nonlocal iteration
@@ -136,12 +138,12 @@ class Sampler:
             iteration += index == 0
             calls, order = pipe.num_timesteps, pipe.scheduler.order
             steps = math.ceil(calls / order)
-            tell(steps if index == calls - 1 else (index + 1) // order, steps)
+            tell(steps if index == calls - 1 else (index + 1) // order, steps, tensors.get("latents"))
             return tensors
 
         def on_step(step: int, timestep: Any, latents: Any) -> None:
             prepared()
-            tell(step + 1, self.job.steps_run)
+            tell(step + 1, self.job.steps_run, latents)
 
         tell(0, self.job.steps_run)
         return {"on_step_end": on_step_end, "on_step": on_step}
