@@ -29,14 +29,6 @@ CONDITIONAL: Final = 0  # what ComfyUI calls the conditional part in cond_or_unc
 class MotionEnhancement(Enhancement):
     """The whole method for a model with AnimateDiff-Evolved's motion modules."""
 
-    def __init__(self, config: ByTheWayConfig, recorder: Recorder | None = None) -> None:
-        super().__init__(config)
-        self.recorder = recorder
-
-    def begin(self, options: dict[str, Any], step: int) -> None:
-        if self.recorder is not None:
-            self.recorder.begin(options, step)
-
     def run(self, executor: Any, step: int, /, *args: Any, **kwargs: Any) -> Any:
         if self.config.alpha == self.config.beta - 1 == 0 and self.recorder is None:
             return executor(*args, **kwargs)

@@ -57,7 +57,7 @@ class ByTheWayAnimateDiff(io.ComfyNode):  # type: ignore[misc]  # ComfyUI has no
             ],
             outputs=[
                 io.Model.Output(id="model", display_name="MODEL", tooltip="The same model, enhanced while it samples."),
-                Recorded.Output(id="recorded", display_name="RECORD", tooltip="What was measured, where 'record' is on."),
+                Recorded.Output(id="recorded", display_name="RECORD", tooltip="What was measured, if 'record' is on."),
             ],
         )
 

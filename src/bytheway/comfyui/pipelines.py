@@ -129,7 +129,7 @@ class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
                 io.Image.Output(id="frames", display_name="IMAGE", tooltip="The frames of the clip."),
                 io.Float.Output(id="fps", display_name="fps", tooltip="Frames a second, for Create Video."),
                 io.String.Output(id="settings", display_name="settings", tooltip="What makes the clip again, as JSON."),
-                Recorded.Output(id="recorded", display_name="RECORD", tooltip="What was measured, where 'record' is on."),
+                Recorded.Output(id="recorded", display_name="RECORD", tooltip="What was measured, if 'record' is on."),
             ],
         )
 

@@ -6,29 +6,35 @@ from abc import ABC, abstractmethod
 from typing import Any, Final
 
 from bytheway.apply.steps import count_active
+from bytheway.comfyui.recorder import Recorder
 from bytheway.comfyui.steps import step_of
 from bytheway.config import ByTheWayConfig
 
 KEY: Final = "bytheway"  # of the wrapper; a model has one at most
-CONTEXT, OPTIONS: Final = 3, 5  # where text and transformer_options are among the arguments of every forward
+# Where text and transformer_options are among the arguments of every forward.
+CONTEXT: Final = 3
+OPTIONS: Final = 5
 
 
 class Enhancement(ABC):
-    """The method for one model, as ComfyUI calls it in place of each forward (an APPLY_MODEL wrapper)."""
+    """The method for one model, as ComfyUI calls it in place of each forward (an APPLY_MODEL wrapper).
 
-    def __init__(self, config: ByTheWayConfig) -> None:
+    Args:
+        recorder: hears of every forward, whether its step is active or not.
+    """
+
+    def __init__(self, config: ByTheWayConfig, recorder: Recorder | None = None) -> None:
         self.config = config
+        self.recorder = recorder
 
     def __call__(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
         """The forward of the denoiser, enhanced in the active steps; in the others what it would be without."""
         step, steps = step_of(args[OPTIONS])
-        self.begin(args[OPTIONS], step)
+        if self.recorder is not None:
+            self.recorder.begin(args[OPTIONS], step)
         if step >= count_active(self.config.active_steps, steps):
             return executor(*args, **kwargs)
         return self.run(executor, step, *args, **kwargs)
-
-    def begin(self, options: dict[str, Any], step: int) -> None:
-        """Hears of every forward, whether its step is active or not."""
 
     @abstractmethod
     def run(self, executor: Any, step: int, /, *args: Any, **kwargs: Any) -> Any:
