@@ -30,6 +30,7 @@ ARROWS: Mapping[str, set[str]] = {
     "models": {"families"},
     "generation": {"models", "apply", "clips"},
     "evaluation": {"generation", "record"},
+    "comfyui": {"evaluation"},
     "cli": {"evaluation"},
     "__main__": {"cli"},
 }

@@ -85,5 +85,5 @@ def sample_video(name: str, model: Any, frames: int = 5, text: int = 8, **settin
     texts = [toys.conditioning(text, 64, seed, 64) for seed in (1, 2)]
     if name in ("ltxv", "mochi"):
         for one in texts:
-            one[0][1]["attention_mask"] = torch.ones(1, text)
+            one[0][1]["attention_mask"] = torch.ones(1, text, dtype=torch.long)
     return sample(model, torch.zeros(1, toys.CHANNELS[name], frames, 8, 8), texts, **settings)

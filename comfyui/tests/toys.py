@@ -180,7 +180,8 @@ def video_model(name: str, seed: int = 2) -> Any:
             "GenmoMochi",
             {
                 "image_model": "mochi_preview", "depth": 2, "patch_size": 2, "num_heads": 2, "hidden_size_x": 128,
-                "hidden_size_y": 64, "mlp_ratio_x": 2.0, "mlp_ratio_y": 2.0, "learn_sigma": False, "in_channels": 12,
+                "hidden_size_y": 64, "mlp_ratio_x": 96.0, "mlp_ratio_y": 2.0, "learn_sigma": False, "in_channels": 12,
+                "use_t5": True,
                 "qk_norm": True, "qkv_bias": False, "out_bias": True, "patch_embed_bias": True,
                 "timestep_mlp_bias": True,
                 "timestep_scale": 1000.0, "t5_feat_dim": 64, "t5_token_length": 8, "rope_theta": 10000.0,

@@ -247,7 +247,7 @@ class TestRecord:
 
         with watched(see):
             rows = self.recorded([{}]).record.rows()
-        assert [row.energy for row in rows] == pytest.approx(energies, abs=1e-6)
+        assert [row.energy for row in rows] == pytest.approx(energies, abs=1e-5)
         assert {row.block: row.disparity is None for row in rows} == {
             "up_blocks.1": True,
             "up_blocks.2": False,

@@ -34,7 +34,8 @@ class ByTheWayAnimateDiff(io.ComfyNode):  # type: ignore[misc]  # ComfyUI has no
             "AnimateDiff-Evolved's loaders (Apply AnimateDiff Model, Use Evolved Sampling) and the sampler. Several "
             "motion models, context windows, view options, FreeInit, keyframed scales and effects are supported. "
             "Not supported, and said when it is met: an effect of 0 for the anchor block alone while later blocks "
-            "have one (give self_guidance 0). A second sampler that continues a first one counts its own steps: "
+            "have one (give self_guidance 0). With per-block settings put it before Use Evolved Sampling, since "
+            "AnimateDiff-Evolved forgets them in later clones of the model. A second sampler that continues a first one counts its own steps: "
             "give it the model without ByTheWay.",
             search_aliases=["animatediff", "more motion", "motion enhancement", "self-guidance", "FreeInit"],
             inputs=[

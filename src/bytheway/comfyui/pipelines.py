@@ -57,9 +57,9 @@ class ByTheWayLoad(io.ComfyNode):  # type: ignore[misc]
     def execute(cls, model: str, folder: str) -> Any:
         from comfy.model_management import get_torch_device
 
-        import bytheway
+        from bytheway.models.loading import load
 
-        return io.NodeOutput(bytheway.load(folder if model == _FOLDER else model, device=get_torch_device()))
+        return io.NodeOutput(load(folder if model == _FOLDER else model, device=get_torch_device()))
 
 
 class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
