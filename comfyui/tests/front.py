@@ -48,10 +48,11 @@ class Page:
             await asyncio.sleep(0.5)
         raise TimeoutError(code)
 
-    async def picture(self, path: Path) -> None:
-        """What the page shows, as a JPEG or PNG."""
+    async def picture(self, path: Path, size: list[float] | None = None) -> None:
+        """What the page shows, as a JPEG or PNG; with a size only so much of the graph, from its upper left corner."""
         form = "jpeg" if path.suffix == ".jpg" else "png"
-        said = await self.call("Page.captureScreenshot", format=form)
+        clip = {} if size is None else {"clip": dict(zip(("x", "y", "width", "height", "scale"), size, strict=True))}
+        said = await self.call("Page.captureScreenshot", format=form, **clip)
         path.write_bytes(base64.b64decode(said["data"]))
 
 
@@ -61,7 +62,7 @@ async def page(address: str, chromium: str, port: int = 9333) -> AsyncIterator[P
     profile = tempfile.mkdtemp()
     process = await asyncio.create_subprocess_exec(
         chromium, "--headless=new", "--no-sandbox", "--disable-gpu", f"--remote-debugging-port={port}",
-        f"--user-data-dir={profile}", "--window-size=1600,1000", "about:blank",
+        f"--user-data-dir={profile}", "--window-size=2300,1300", "about:blank",
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -90,27 +91,41 @@ async def save_workflow(shown: Page, graph: dict[str, Any], path: Path) -> None:
     """A graph of the API as the front end saves it, with its picture beside it."""
     await shown.evaluate(f"window.app.loadApiJson({json.dumps(graph)}, {json.dumps(path.stem)})")
     await asyncio.sleep(2)
-    await shown.evaluate("window.app.graph.arrange && window.app.graph.arrange()")
-    await shown.evaluate("window.app.canvas.ds.reset()")
-    await shown.evaluate("document.dispatchEvent(new KeyboardEvent('keydown', {key: '.'}))")
+    await shown.evaluate("window.app.graph._nodes.forEach(n => n.setSize([Math.max(n.size[0], 250), n.size[1]]))")
+    await shown.evaluate("window.app.graph.arrange()")
     saved = await shown.evaluate("JSON.stringify(window.app.graph.serialize())")
     path.write_text(json.dumps(json.loads(saved), indent=1, ensure_ascii=False) + "\n")
-    await fit(shown)
-    await shown.picture(path.with_suffix(".jpg"))
+    await shown.picture(path.with_suffix(".jpg"), await fit(shown))
 
 
-async def fit(shown: Page) -> None:
-    """All nodes in view."""
+async def show_help(shown: Page, node: str, path: Path) -> str:
+    """A picture of a node's help page in the panel at the side; what the panel says."""
     await shown.evaluate(
+        f"""(() => {{
+        const stores = document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s;
+        window.app.canvas.selectNode(window.app.graph._nodes.find(n => n.type === {json.dumps(node)}));
+        stores.get('rightSidePanel').openPanel('info');
+        }})()"""
+    )
+    await asyncio.sleep(5)
+    await shown.picture(path)
+    return str(await shown.evaluate("document.body.innerText"))
+
+
+async def fit(shown: Page) -> list[float]:
+    """All nodes in view; where on the screen they are, and how much a picture of them is enlarged."""
+    size: list[float] = await shown.evaluate(
         """(() => {
         const nodes = window.app.graph._nodes, canvas = window.app.canvas;
         const left = Math.min(...nodes.map(n => n.pos[0])), top = Math.min(...nodes.map(n => n.pos[1]));
         const right = Math.max(...nodes.map(n => n.pos[0] + n.size[0]));
         const bottom = Math.max(...nodes.map(n => n.pos[1] + n.size[1]));
-        const scale = Math.min(1500 / (right - left + 60), 880 / (bottom - top + 120), 1);
+        const scale = Math.min(2100 / (right - left), 900 / (bottom - top), 1);
         canvas.ds.scale = scale;
-        canvas.ds.offset = [40 / scale - left, 70 / scale - top + 30];
+        canvas.ds.offset = [100 / scale - left, 130 / scale - top];
         canvas.setDirty(true, true);
+        return [85, 85, (right - left) * scale + 30, (bottom - top + 40) * scale + 30, 1];
         })()"""
     )
     await asyncio.sleep(2)
+    return size

@@ -26,7 +26,7 @@ FILES = {
 
 
 def _node(kind: str, title: str | None = None, **inputs: Any) -> dict[str, Any]:
-    return {"class_type": kind, "inputs": inputs, "_meta": {"title": title or kind}}
+    return {"class_type": kind, "inputs": inputs, **({"_meta": {"title": title}} if title else {})}
 
 
 def _saved(frames: list[Any], fps: Any, name: str) -> list[dict[str, Any]]:

@@ -18,6 +18,12 @@ from urllib.request import Request, urlopen
 from graphs import FILES, Graph
 
 HERE = Path(__file__).parent
+# Of the front end: no greeting, and letters however small they are.
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Minimap.Visible": False,
+    "LiteGraph.Canvas.MinFontSizeForLOD": 0,
+}
 
 
 class Server:
@@ -104,6 +110,8 @@ def running(comfyui: Path, base: Path, port: int, *arguments: str) -> Iterator[S
                         raise RuntimeError((base / "server.log").read_text()[-3000:]) from error
                     time.sleep(0.5)
             server.boot_seconds = time.monotonic() - begun
+            for setting, value in SETTINGS.items():
+                server.post(f"/settings/{setting}", value)
             yield server
         finally:
             process.terminate()

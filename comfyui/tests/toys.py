@@ -5,7 +5,6 @@ Weights are random, drawn from a seed. Nothing is loaded from files.
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import torch
@@ -205,8 +204,3 @@ def conditioning(tokens: int, channels: int, seed: int, pooled: int = 0) -> list
     text = torch.randn(1, tokens, channels, generator=generator)
     extra = {"pooled_output": torch.randn(1, pooled, generator=generator)} if pooled else {}
     return [[text, extra]]
-
-
-def quiet() -> None:
-    """Only what is wrong."""
-    logging.disable(logging.INFO)

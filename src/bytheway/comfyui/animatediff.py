@@ -149,12 +149,14 @@ class Forward:
                 "here (an effect of 0 by a keyframe or by per-block settings); give that block an effect, or set "
                 "self_guidance to 0."
             )
-        split = (one.unflatten(-1, (heads, -1)).transpose(1, 2) for one in (query, key, value))
+        query, key, value = (one.unflatten(-1, (heads, -1)).transpose(1, 2) for one in (query, key, value))
         output, kept, measures = attend(
-            *split,
+            query,
+            key,
+            value,
             Layout(self.parts, self.conditional, self._sizes[site.transformer]),
             config,
-            scale=(query.shape[-1] // heads) ** -0.5,
+            scale=query.shape[-1] ** -0.5,
             anchor=anchor,
             keep_map=is_anchor and (config.alpha > 0 or self.recorder is not None),
             measure=self.recorder is not None,

@@ -35,8 +35,8 @@ class ByTheWayAnimateDiff(io.ComfyNode):  # type: ignore[misc]  # ComfyUI has no
             "motion models, context windows, view options, FreeInit, keyframed scales and effects are supported. "
             "Not supported, and said when it is met: an effect of 0 for the anchor block alone while later blocks "
             "have one (give self_guidance 0). With per-block settings put it before Use Evolved Sampling, since "
-            "AnimateDiff-Evolved forgets them in later clones of the model. A second sampler that continues a first one counts its own steps: "
-            "give it the model without ByTheWay.",
+            "AnimateDiff-Evolved forgets them in later clones of the model. A second sampler that continues a first "
+            "one counts its own steps: give it the model without ByTheWay.",
             search_aliases=["animatediff", "more motion", "motion enhancement", "self-guidance", "FreeInit"],
             inputs=[
                 io.Model.Input("model", tooltip="A model with AnimateDiff-Evolved's motion modules."),

@@ -67,7 +67,7 @@ def tables(record: Record) -> str:
         ByTheWayError: nothing was recorded.
     """
     rows = _rows(record)
-    lines = [("run", "step", "block", "energy", "enhanced", "disparity", "beta")]
+    lines: list[tuple[str, ...]] = [("run", "step", "block", "energy", "enhanced", "disparity", "beta")]
     for run, step, block in dict.fromkeys((row.run, row.step, row.block) for row in rows):
         here = [row for row in rows if (row.run, row.step, row.block) == (run, step, block)]
         away = [row.disparity for row in here if row.disparity is not None]
@@ -110,7 +110,7 @@ def _panel(title: str, lines: Sequence[Line], moments: Sequence[Point]) -> Image
     values = [value for line in lines for value in line.values.values()]
     low, high = min(values), max(values)
     margin = (high - low or abs(high) or 1.0) * 0.08
-    low, high = low - margin, high + margin
+    low, high = max(low - margin, 0.0), high + margin  # none of these numbers is below 0
 
     def place(moment: Point, value: float) -> tuple[float, float]:
         across = (moments.index(moment) + 0.5) / len(moments)

@@ -37,7 +37,7 @@ class Progress:
 
     @torch.no_grad()
     def _middle_frame(self, latents: Any) -> Image.Image | None:
-        vae = getattr(self.pipe, "vae", None)
+        vae: Any = getattr(self.pipe, "vae", None)
         if type(vae).__name__ != "AutoencoderKL" or latents is None or latents.ndim != 5:
             return None
         middle = latents[:1, :, latents.shape[2] // 2].to(vae.dtype) / vae.config.scaling_factor
