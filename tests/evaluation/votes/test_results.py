@@ -6,11 +6,13 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bytheway.evaluation.statistics import sign_test_power
 from bytheway.evaluation.votes.agreement import krippendorff_alpha
 from bytheway.evaluation.votes.exclusions import Conduct, reason_against
 from bytheway.evaluation.votes.order import Item, items_of
@@ -211,3 +213,12 @@ def test_strengths_of_three_arms() -> None:
     assert math.isnan(preferred_to_first(ballots, study, "motion_consistency")["b"].value)
     always = preferred_to_first(ballots_of({(0, 1): (0, 9), (0, 2): (3, 3)}, study, 3), study, "video_quality")
     assert np.isnan([one.value for one in always.values()]).all(), "b was never second"
+
+
+def test_the_table_of_power_in_the_docs() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    table = page.partition("| votes | 60 % | 65 % | 70 % |\n|---|---|---|---|\n")[2].partition("\n\n")[0]
+    rows = [[float(cell) for cell in line.strip("| ").split("|")] for line in table.splitlines()]
+    assert [row[0] for row in rows] == [30, 100, 200, 400]
+    for votes, *powers in rows:
+        assert powers == [round(sign_test_power(int(votes), true_share), 2) for true_share in (0.6, 0.65, 0.7)]
