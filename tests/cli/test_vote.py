@@ -74,9 +74,9 @@ def test_the_address_is_printed_and_opened(vote: Command, calls: dict[str, list[
     assert calls["opened"] == [address]
     said = result.stderr.splitlines()
     assert said[0] == "Preparing the clips"
-    assert said[1] == "Everybody is shown 6 pairs, of 6: 4 to compare, 1 attention checks, 1 repeats."
+    assert said[1] == "Everybody is shown 6 pairs: 4 of 6 to compare; attention checks: 1; repeats: 1."
     assert sum(line.startswith("A person is left out by the rule") for line in said) == 3, "fixed beforehand"
-    assert said[-1] == "Ended; 0 votes are stored."
+    assert said[-1] == "Ended. Votes stored: 0."
     again = vote("--no-browser")
     assert again.stdout.strip() == address, "the port of the last time, which open pages know"
     assert len(calls["opened"]) == 1
@@ -163,6 +163,7 @@ def test_results(vote: Command) -> None:
     told = json.loads(Path("run/votes/results.json").read_text())
     assert [cell["ahead"] for cell in told["cells"]] == ["enhanced"] * 3
     assert told["left_out"] == {}
+    assert [rule.partition(":")[0] for rule in told["rules"]] == ["checks", "one side", "contradicts"]
 
 
 def test_results_of_three_arms(bytheway: Command, vote: Command) -> None:

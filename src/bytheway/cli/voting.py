@@ -45,8 +45,8 @@ def serve_study(run: Path, wanted: Wanted, *, port: int, share: bool, browser: b
             store.remember_port(number)
             address = f"http://{own_address() if share else LOOPBACK}:{number}/" + (f"{secret}/" if secret else "")
             note(
-                f"Everybody is shown {study.items_each} pairs, of {len(study.pairs)}: {study.pairs_each} to compare, "
-                f"{len(study.checks)} attention checks, {study.repeats_each} repeats."
+                f"Everybody is shown {study.items_each} pairs: {study.pairs_each} of {len(study.pairs)} to compare; "
+                f"attention checks: {len(study.checks)}; repeats: {study.repeats_each}."
             )
             for rule in study.rules.sentences(bool(study.checks)):
                 note(f"A person is left out by the rule {rule}.")
@@ -58,7 +58,7 @@ def serve_study(run: Path, wanted: Wanted, *, port: int, share: bool, browser: b
                 webbrowser.open(address)
             with suppress(KeyboardInterrupt):  # which is how it is meant to end
                 serve(app_of(store, study, secret), listener)
-            note(f"Ended; {len(store.ballots())} votes are stored.")
+            note(f"Ended. Votes stored: {len(store.ballots())}.")
 
 
 def show_results(run: Path, wanted: Wanted) -> None:
@@ -81,7 +81,8 @@ def show_results(run: Path, wanted: Wanted) -> None:
     for sentence in (*verdicts(results), *conduct_sentences(results, study)):
         typer.echo(printable(sentence))
     place = run / FOLDER / RESULTS
-    write_text(place, json.dumps(results.to_dict(), indent=1, ensure_ascii=False) + "\n")
+    told = {"rules": study.rules.sentences(bool(study.checks)), **results.to_dict()}
+    write_text(place, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     note(f"{place} has all of it.")
 
 

@@ -151,18 +151,18 @@ def test_people_are_left_out_by_the_rules(store: Store, study: Study, vote_throu
         ({"checks": 4, "right": 2}, None),
         ({"checks": 4, "right": 1}, "checks"),
         ({"checks": 0, "right": 0}, "checks"),
-        ({"left": 9, "right_side": 0}, None),
-        ({"left": 10, "right_side": 0}, "one side"),
-        ({"left": 0, "right_side": 10}, "one side"),
-        ({"left": 10, "right_side": 1}, None),
-        ({"left": 0, "right_side": 0}, None),
+        ({"on_left": 9, "on_right": 0}, None),
+        ({"on_left": 10, "on_right": 0}, "one side"),
+        ({"on_left": 0, "on_right": 10}, "one side"),
+        ({"on_left": 10, "on_right": 1}, None),
+        ({"on_left": 0, "on_right": 0}, None),
         ({"repeats": 2, "contradicted": 2}, None),
         ({"repeats": 3, "contradicted": 2}, None),
         ({"repeats": 3, "contradicted": 3}, "contradicts"),
     ],
 )
 def test_each_rule_at_its_edge(study: Study, changes: dict[str, int], reason: str | None) -> None:
-    conduct = replace(Conduct(checks=2, right=2, repeats=3, contradicted=0, left=6, right_side=6), **changes)
+    conduct = replace(Conduct(checks=2, right=2, repeats=3, contradicted=0, on_left=6, on_right=6), **changes)
     assert reason_against(conduct, study) == reason
     without = replace(study, checks=())
     assert reason_against(conduct, without) == (None if reason == "checks" else reason)

@@ -107,7 +107,7 @@ def test_an_acknowledged_vote_outlives_kill_9(run: Path) -> None:
         assert client.get("api/next", headers=headers).json()["pair"] == pair | {"answers": {"video_quality": "tie"}}
         assert client.post("api/votes", json=vote | {"item": pair["item"]}, headers=headers).status_code == 200
         code, said = again.end()
-    assert (code, said.splitlines()[-1]) == (0, "Ended; 1 votes are stored.")
+    assert (code, said.splitlines()[-1]) == (0, "Ended. Votes stored: 1.")
     assert len(on_disk(run)) == 1
 
 

@@ -21,16 +21,16 @@ class Conduct:
         right: how many of them with the clip that nothing was done to.
         repeats: how many answers on repeated pairs chose a clip both times.
         contradicted: how many of these chose the other one.
-        left: how many votes chose the left clip.
-        right_side: how many chose the right clip.
+        on_left: how many votes chose the left clip.
+        on_right: how many chose the right one.
     """
 
     checks: int
     right: int
     repeats: int
     contradicted: int
-    left: int
-    right_side: int
+    on_left: int
+    on_right: int
 
 
 def conduct_of(ballots: Sequence[Ballot], study: Study) -> Conduct:
@@ -49,8 +49,8 @@ def conduct_of(ballots: Sequence[Ballot], study: Study) -> Conduct:
         right=sum(one.choice == "first" for one in checks),
         repeats=len(decided),
         contradicted=sum(first != again for first, again in decided),
-        left=answers.count("left"),
-        right_side=answers.count("right"),
+        on_left=answers.count("left"),
+        on_right=answers.count("right"),
     )
 
 
@@ -59,8 +59,8 @@ def reason_against(conduct: Conduct, study: Study) -> str | None:
     rules = study.rules
     if study.checks and (not conduct.checks or conduct.right < rules.checks_right * conduct.checks):
         return "checks"
-    decided = conduct.left + conduct.right_side
-    if decided >= rules.one_side and decided in (conduct.left, conduct.right_side):
+    decided = conduct.on_left + conduct.on_right
+    if decided >= rules.one_side and decided in (conduct.on_left, conduct.on_right):
         return "one side"
     if conduct.repeats >= rules.repeats and conduct.contradicted > rules.contradicted * conduct.repeats:
         return "contradicts"

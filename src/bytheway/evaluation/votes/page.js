@@ -2,7 +2,7 @@
 import { Player, prepare } from "./player.js";
 
 const byId = (id) => document.getElementById(id);
-const KEY = "bytheway-person";
+const KEY = `bytheway-person${location.pathname}`; // one for each study
 const KEYS = { ArrowLeft: "left", ArrowRight: "right", t: "tie", b: "bad" };
 const RETRY = 2000; // milliseconds
 const SECTIONS = ["consent", "explanation", "vote", "thanks", "gone"];
@@ -55,6 +55,7 @@ function failed(error) {
     show("consent");
   }
   say(error.message);
+  if (error.status === 409 && person) resume(); // another window was faster: go on where that is
 }
 
 const fetchClip = (clip) => ask("GET", `clips/${clip}.mp4`, undefined, "blob");

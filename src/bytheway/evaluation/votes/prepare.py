@@ -56,7 +56,7 @@ class Wanted:
 
     def check_same(self, study: Study) -> None:
         """Raise ByTheWayError where the study that is there is another one: it was fixed before the first vote."""
-        there = {"pairs": study.pairs_each, "questions": set(study.questions), "checks": study.share}
+        there = {"pairs": study.pairs_each, "questions": set(study.questions), "checks": study.checks_share}
         wanted = {
             "pairs": self.pairs if self.pairs is None else min(self.pairs, len(study.pairs)),
             "questions": None if self.questions is None else set(self.questions),

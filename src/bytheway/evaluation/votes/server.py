@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
 import socket
 import sqlite3
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -248,7 +249,8 @@ def listen(port: int, last_port: int, *, share: bool) -> socket.socket:
     """
     for attempt in dict.fromkeys((port or last_port, port)):
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere two could then have one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((EVERYWHERE if share else LOOPBACK, attempt))
             listener.listen()  # from here on browsers are kept waiting rather than refused

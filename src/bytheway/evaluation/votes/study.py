@@ -88,7 +88,7 @@ class Study:
         checks: the attention checks; everybody gets all of them.
         pairs_each: how many pairs one person is shown, checks and repeats not counted.
         repeats_each: how many of these come again, with sides swapped.
-        share: of the checks, as it was asked for.
+        checks_share: the checks as a share of the pairs, as it was asked for.
         rules: by which people are left out.
     """
 
@@ -98,7 +98,7 @@ class Study:
     checks: tuple[Pair, ...]
     pairs_each: int
     repeats_each: int
-    share: float
+    checks_share: float
     rules: Rules = Rules()
 
     @property
