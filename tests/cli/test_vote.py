@@ -152,7 +152,7 @@ def test_results(vote: Command) -> None:
         "36",
         "0",
         "0",
-        "100.0% [90.4% to 100.0%]",
+        "100.0% [90.4 to 100.0]",
         "100.0% to 100.0%",
         "2.9e-11",
         "enhanced",
@@ -160,6 +160,7 @@ def test_results(vote: Command) -> None:
     ]
     assert "6 people take part; 6 have voted, 6 of them to the end; 0 withdrew. 108 votes are counted." in result.stdout
     assert "Attention checks answered right: 100.0%" in result.stdout
+    assert "Intervals from fewer than 10 people or prompts are narrower than they should be." in result.stdout
     told = json.loads(Path("run/votes/results.json").read_text())
     assert [cell["ahead"] for cell in told["cells"]] == ["enhanced"] * 3
     assert told["left_out"] == {}

@@ -109,6 +109,9 @@ def test_nobody_has_voted(store: Store, study: Study) -> None:
     assert verdicts(results)[0] == "video_quality: nobody has preferred either yet."
     assert rows(results, ("vanilla", "enhanced"))[0] == ("video_quality", "0", "0", "0", "0", "–", "–", "1", "–", "–")
     assert len(heads(("vanilla", "enhanced"))) == 10
+    assert conduct_sentences(results, study)[-1].endswith(
+        "fewer than 6 people or prompts have preferences, nobody is called ahead."
+    )
     json.dumps(results.to_dict(), allow_nan=False)
 
 

@@ -140,6 +140,17 @@ def _named(pair: Pair, first: str, second: str) -> Pair:
     return Pair(pair.prompt, pair.seed, pair.arms, (first, second), pair.frames, pair.fps, pair.size, pair.altered)
 
 
+def _plainness(clips: Sequence[Path], rng: np.random.Generator) -> dict[Altered, dict[Path, float]]:
+    """How much each clip differs from its frozen and from a shuffled version, in mean change of a pixel."""
+    plain: dict[Altered, dict[Path, float]] = {kind: {} for kind in _KINDS}
+    for path in clips:
+        frames, _ = load_video(path)
+        moves = change(frames)
+        plain["frozen"][path] = moves
+        plain["shuffled"][path] = change(alter(frames, "shuffled", rng)) - moves
+    return plain
+
+
 def _checks(
     found: Sequence[tuple[Pair, tuple[Path, Path]]],
     count: int,
@@ -150,12 +161,7 @@ def _checks(
     """Attention checks, shuffled and frozen in turn, of the clips whose alteration is plainest to see."""
     owners = {path: (pair, side) for pair, files in found for side, path in enumerate(files)}
     looked_at = [list(owners)[k] for k in rng.permutation(len(owners))[: max(_LOOKED_AT, 2 * count)]]
-    plain: dict[Altered, dict[Path, float]] = {kind: {} for kind in _KINDS}
-    for path in looked_at:
-        frames, _ = load_video(path)
-        moves = change(frames)
-        plain["frozen"][path] = moves
-        plain["shuffled"][path] = change(alter(frames, "shuffled", rng)) - moves
+    plain = _plainness(looked_at, rng)
     checks: list[Pair] = []
     for k in range(count):
         choices = [

@@ -16,7 +16,7 @@ def percent(estimate: Estimate) -> str:
         return "–"
     if math.isnan(estimate.low):
         return f"{estimate.value:.1%}"
-    return f"{estimate.value:.1%} [{estimate.low:.1%} to {estimate.high:.1%}]"
+    return f"{estimate.value:.1%} [{100 * estimate.low:.1f} to {100 * estimate.high:.1f}]"
 
 
 def heads(arms: tuple[str, str]) -> tuple[str, ...]:
@@ -109,6 +109,8 @@ def conduct_sentences(results: Results, study: Study) -> list[str]:
             f"{results.repeated.n} answers that chose a clip both times."
         )
     few = min((min(cell.people, cell.prompts) for cell in results.cells), default=0)
-    if FEWEST_PROMPTS <= few < FEW_PROMPTS:
+    if few < FEWEST_PROMPTS:
+        said.append(f"Where fewer than {FEWEST_PROMPTS} people or prompts have preferences, nobody is called ahead.")
+    elif few < FEW_PROMPTS:
         said.append(f"Intervals from fewer than {FEW_PROMPTS} people or prompts are narrower than they should be.")
     return said
