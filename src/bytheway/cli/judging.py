@@ -70,8 +70,7 @@ def run_judge(
     max_cost: float | None,
 ) -> None:
     """Ask what was not answered yet, and say and write what the judge says."""
-    endpoint = Endpoint(url, max_tokens=choice.max_tokens)
-    with alone(folder):
+    with Endpoint(url, max_tokens=choice.max_tokens) as endpoint, alone(folder):
         store = Store(folder / CALLS)
         budget = Budget(prices, max_cost, choice.max_tokens, store.lines)
         with CountProgress("asking", 2 * len(choice.questions) * len(pairs)) as progress:
@@ -85,12 +84,11 @@ def run_judge(
             _report(folder, choice, endpoint.url, asked, found, ever, missing)
     failures = [*missing, *asked.left_out]
     if asked.stopped is not None:
-        failures.append(f"{asked.stopped.rstrip('.')}; the same command goes on where this one stopped.")
+        failures.append(asked.stopped)
     elif asked.unanswered:
-        failures.append(
-            f"{len(asked.unanswered)} calls got no answer, the last since {asked.unanswered[-1].rstrip('.')}; the same "
-            "command makes them again."
-        )
+        how_many = len(asked.unanswered)
+        said = "One call got no answer" if how_many == 1 else f"{how_many} calls got no answer, the last"
+        failures.append(f"{said} since {asked.unanswered[-1].rstrip('.')}; the same command asks again.")
     complain(failures, "The rest is judged")
 
 

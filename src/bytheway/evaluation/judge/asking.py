@@ -13,7 +13,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -76,7 +75,6 @@ class Shown:
     clip: ClipShape
 
 
-@lru_cache(maxsize=8)  # the baseline's clip is shown beside that of every other arm
 def show(path: Path, frames: int, detail: Detail) -> Shown:
     """Up to `frames` frames of a clip, evenly from the first to the last; large ones are made smaller.
 

@@ -116,7 +116,8 @@ class Budget:
     def sentence(self, amount: float) -> str:
         """Why a call is not made."""
         return (
-            f"{self.spent:.4g} is spent, and the next call could cost up to {amount:.2g}: the limit is {self.most:g}."
+            f"{self.spent:.4g} is spent and the next call could cost up to {amount:.2g}; raise the limit of "
+            f"{self.most:g} to go on."
         )
 
     def _count(self, line: Mapping[str, Any]) -> None:

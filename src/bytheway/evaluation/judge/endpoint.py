@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from bytheway.errors import ByTheWayError
@@ -50,19 +50,17 @@ class Reply:
 
 
 class Endpoint:
-    """One server and the key for it, which comes from the environment and goes nowhere else.
+    """One server, and the key for it, which comes from the environment and goes nowhere else. A context manager.
 
     Args:
         url: up to and with "/v1"; None: OpenAI's.
         max_tokens: the longest reply.
-        timeout: seconds that one try may take.
-        retries: further tries of one call.
 
     Raises:
         ByTheWayError: the client is not installed, the URL is none, or OpenAI's server is to be asked without a key.
     """
 
-    def __init__(self, url: str | None, *, max_tokens: int, timeout: float = TIMEOUT, retries: int = RETRIES) -> None:
+    def __init__(self, url: str | None, *, max_tokens: int) -> None:
         try:
             from openai import OpenAI
         except ImportError:
@@ -78,9 +76,15 @@ class Endpoint:
         if not (self._key.isascii() and self._key.isprintable()) or " " in self._key:
             raise ByTheWayError(f"{KEY} holds characters that no key has; set it anew.")
         self.max_tokens = max_tokens
-        self._timeout = timeout
         self._refused: set[str] = set()
-        self._client = OpenAI(base_url=url or OPENAI, api_key=self._key or "none", timeout=timeout, max_retries=retries)
+        self._client = OpenAI(base_url=url or OPENAI, api_key=self._key or "none", timeout=TIMEOUT, max_retries=RETRIES)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        """Close the connections."""
+        self._client.close()
 
     def ask(self, request: Request, images: Mapping[str, str]) -> Reply:
         """Send one request; settings that the server refuses by name are left out of it, and of all later ones.
@@ -96,7 +100,7 @@ class Endpoint:
             try:
                 found = self._client.chat.completions.create(**sent, max_completion_tokens=self.max_tokens)
             except openai.APITimeoutError:
-                raise NoAnswerError(f"{self.url} did not answer within {self._timeout:g} seconds.") from None
+                raise NoAnswerError(f"{self.url} did not answer within {TIMEOUT:g} seconds.") from None
             except openai.APIConnectionError as error:
                 why = self._said(error.__cause__ or error)
                 raise NoAnswerError(
@@ -118,15 +122,17 @@ class Endpoint:
 
     def _reply(self, found: Any, with_schema: bool) -> Reply:
         """The parts of a completion that are looked at; servers leave out some, and the client checks none."""
-        choices: Any = getattr(found, "choices", None) or [None]
-        message = getattr(choices[0], "message", None)
+        choices = getattr(found, "choices", None)
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        message = getattr(choice, "message", None)
         if message is None:
-            raise NoAnswerError(f"{self.url} sent a reply that is no chat completion.")
-        usage = getattr(found, "usage", None)
+            said = self._said(getattr(found, "error", None) or "it has no choices")
+            raise NoAnswerError(f"{self.url} sent a reply that is no chat completion ({said}).")
+        content, usage = getattr(message, "content", None), getattr(found, "usage", None)
         return Reply(
-            text=message.content if isinstance(message.content, str) else "",
-            model=str(found.model),
-            finish_reason=str(choices[0].finish_reason),
+            text=content if isinstance(content, str) else "",
+            model=str(getattr(found, "model", "")),
+            finish_reason=str(getattr(choice, "finish_reason", "")),
             tokens_in=_count(usage, "prompt_tokens"),
             tokens_out=_count(usage, "completion_tokens"),
             with_schema=with_schema,

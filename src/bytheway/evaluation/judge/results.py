@@ -115,7 +115,7 @@ def write_results(
         found: every judgement.
         comparisons: the verdicts as measures, each arm against the baseline.
         figures: by arm and question.
-        all_spent: on these judgements, at any time.
+        all_spent: in this folder, at any time and by any model.
         on_strip: hears how far the page is.
     """
     content = {
@@ -187,7 +187,7 @@ def _trust(choice: Choice, figures: ByQuestion) -> str:
     asked = "".join(f"<li><b>{escape(one.title)}</b>: {escape(one.text)}</li>" for one in choice.questions)
     return (
         f"<section><h2>The judge</h2>{''.join(tables)}<p class='quiet'>Each pair was shown in both orders. The "
-        "measures above are 1 for the better clip and 0 for the other where both answers name the same clip, and 0.5 for both "
-        "otherwise. First place: how often the clip that came first was preferred, which is 0.5 of a judge without a "
-        f"bias for places.</p><ul class='cautions'>{asked}</ul></section>"
+        "measures above are 1 for the better clip and 0 for the other where both answers name the same clip, and 0.5 "
+        "for both otherwise. First place: how often the clip that came first was preferred, which is 0.5 of a judge "
+        f"without a bias for places.</p><ul class='cautions'>{asked}</ul></section>"
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -137,23 +138,26 @@ def pairs_of(experiment: Experiment, arms: Sequence[Arm], number: int | None) ->
     baseline = experiment.arms[0]
     places = [(prompt, k) for prompt in experiment.prompts for k in range(experiment.seeds)]
     drawn = sorted(range(len(places)), key=lambda index: hashlib.sha256(repr(places[index]).encode()).digest())
-    pairs, missing = [], []
-    for arm in arms:
-        both = list(zip(experiment.clips(baseline), experiment.clips(arm), strict=True))
-        for index in sorted(drawn[:number]):
-            gone = [str(path) for path in both[index] if not path.is_file()]
+    clips = {arm.name: experiment.clips(arm) for arm in experiment.arms}
+    pairs: list[Pair] = []
+    missing: dict[str, None] = {}
+    for index in sorted(drawn[:number]):
+        for arm in arms:
+            paths = clips[baseline.name][index], clips[arm.name][index]
+            gone = [f"{path} is missing." for path in paths if not path.is_file()]
             if gone:
-                missing.append(f"{' and '.join(gone)} {'is' if len(gone) == 1 else 'are'} missing.")
+                missing |= dict.fromkeys(gone)
             else:
-                pairs.append(Pair(*places[index], (baseline.name, arm.name), both[index]))
-    return pairs, missing
+                pairs.append(Pair(*places[index], (baseline.name, arm.name), paths))
+    return pairs, list(missing)
 
 
 def calls_of(pairs: Sequence[Pair], choice: Choice, asked: Asked) -> Iterator[tuple[Call, Shown, Shown]]:
     """Every question about every pair in both orders, with the clips that are A and B; `asked` notes all of them."""
+    shown = lru_cache(maxsize=2)(show)  # the baseline's clip is there again for every arm
     for pair in pairs:
         try:
-            first, second = (show(path, choice.frames, choice.detail) for path in pair.paths)
+            second, first = (shown(path, choice.frames, choice.detail) for path in reversed(pair.paths))
             if first.clip != second.clip:
                 raise ByTheWayError(
                     f"{pair.paths[0]} has {first.clip}, and {pair.paths[1]} {second.clip}: they cannot be compared."
@@ -255,8 +259,11 @@ class Run:
             except NoAnswerError as error:
                 self._asked.unanswered.append(str(error))
                 self._in_a_row += 1
-                if error.final or self._in_a_row >= PATIENCE:
+                if error.final:
                     self._asked.stopped = self._asked.stopped or str(error)
+                elif self._in_a_row >= PATIENCE:
+                    said = f"{self._in_a_row} calls in a row got no answer, the last since {error}"
+                    self._asked.stopped = self._asked.stopped or said
             else:
                 self._in_a_row = 0
             self._on_call()
