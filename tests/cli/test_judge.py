@@ -153,6 +153,8 @@ def test_prose_only(judge: Command, server: ChatServer) -> None:
     assert result.exit_code == 0, (result.output, result.exception)
     assert rows(result.stdout)[-1][-2:] == ["2", "0"]
     assert len(server.sent) == 8
+    assert not Path("trial/judge.html").exists(), "there is nothing to order clips by"
+    assert len(json.loads(Path("trial/judge.json").read_text())["judgements"]) == 2
 
 
 def test_an_endpoint_that_is_down(judge: Command, bytheway: Command, server: ChatServer, monkeypatch: Any) -> None:
@@ -211,7 +213,7 @@ def process(folder: Path, server: ChatServer) -> subprocess.Popen[bytes]:
 def test_an_answer_is_never_paid_for_twice(
     server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: signal.Signals
 ) -> None:
-    """Ended after five of twelve answers, with four calls on their way, which are lost to a kill and to nothing else."""
+    """Ended after five of twelve answers, with four calls on their way, which only a kill loses."""
     monkeypatch.chdir(tmp_path)
     write_experiment(Path("trial"))
     more = Event()

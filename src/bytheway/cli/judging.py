@@ -19,7 +19,8 @@ from bytheway.evaluation.judge.results import (
     agreement_rows,
     rows,
     spent,
-    write_results,
+    write_figures,
+    write_page,
 )
 from bytheway.evaluation.judge.run import Asked, Choice, Pair, Run, calls_of, left_to_ask
 from bytheway.evaluation.judge.store import CALLS, Store, alone
@@ -56,7 +57,7 @@ def count_calls(
     note(
         "Tokens are reckoned as GPT-4o counts them; a call is made twice where a model does not answer in JSON at once."
     )
-    complain([*missing, *asked.left_out], "The rest is counted")
+    complain(list(dict.fromkeys([*missing, *asked.left_out])), "The rest is counted")
 
 
 def run_judge(
@@ -82,7 +83,7 @@ def run_judge(
             note(f"In all {_said(ever)}.")
         if any(one.answered for one in found):
             _report(folder, choice, endpoint.url, asked, found, ever, missing)
-    failures = [*missing, *asked.left_out]
+    failures = list(dict.fromkeys([*missing, *asked.left_out]))
     if asked.stopped is not None:
         failures.append(asked.stopped)
     elif asked.unanswered:
@@ -123,6 +124,8 @@ def _report(
         print_table(AGREEMENT_HEADS, agreed)
     for sentence in dict.fromkeys(sentence for one in made for sentence in cautions(one)):
         note(sentence)
-    with CountProgress("writing the page", 0) as progress:
-        write_results(folder, choice, endpoint, found, made, by_question, ever, progress.reach)
-    note(f"{folder / PAGE} shows it.")
+    write_figures(folder, choice, endpoint, found, made, by_question, ever)
+    if any(one.contrasts for one in made):
+        with CountProgress("writing the page", 0) as progress:
+            write_page(folder, choice, found, made, by_question, progress.reach)
+        note(f"{folder / PAGE} shows it.")

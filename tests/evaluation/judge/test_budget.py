@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 from starlette.responses import JSONResponse
 
+from bytheway.clips.write import save_video
 from bytheway.errors import ByTheWayError
-from bytheway.evaluation.judge.budget import Budget, Prices
+from bytheway.evaluation.judge.asking import Detail, requests, show
+from bytheway.evaluation.judge.budget import Budget, Prices, estimated_tokens
 from bytheway.evaluation.judge.results import spent
 from bytheway.evaluation.judge.run import Asked
 from bytheway.evaluation.judge.store import Store
 from bytheway.evaluation.judge.summary import Judgement
+from bytheway.evaluation.questions import QUESTIONS
 from tests.toys.chat_server import ChatServer, Sent, answer, completion
 from tests.toys.grey_experiments import PROMPTS, write_experiment
 
@@ -100,6 +104,17 @@ def test_what_calls_cost_that_got_no_answer(ask: Ask, server: ChatServer, tmp_pa
     server.respond = respond
     asked, _ = ask(write_experiment(tmp_path / "trial"), prices=PRICES, most=1.2 * FIRST)
     assert (asked.stopped, len(asked.unanswered), len(server.sent)) == (None, 2, 4)
+
+
+def test_tokens_are_estimated_as_gpt_4o_counts_them(tmp_path: Path) -> None:
+    """85 an image at low detail, and at high detail 765 for a square one."""
+    clip = save_video(np.zeros((2, 256, 256, 3), np.uint8), tmp_path / "a.mp4")
+    each = []
+    for detail in get_args(Detail)[:2]:
+        shown = show(clip, 2, detail)
+        request, _ = requests("m", "p", QUESTIONS[0], shown, shown, detail)
+        each.append((estimated_tokens(request, shown, shown, detail)[0] - request.text_bytes // 4) / 4)
+    assert each == [85, 765]
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from typing import Any, Final
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.judge.asking import Detail, Request, Shown
 
-# Tokens that an image may count, where no reply has told yet. The most that is known: GPT-4o mini, which counts 2,833
-# at low detail and 5,667 more for each 512 pixels squared at high detail; most models count a few hundred.
+# Tokens that an image may count, where no reply has told yet: a little more than GPT-4o mini, which is known to count
+# the most: 2,833 at low detail, and 5,667 for each square of 512 pixels at high detail. Others count some hundred.
 _MOST_AN_IMAGE: Final = 3000
 _MOST_A_TILE: Final = 6000
 # GPT-4o, for estimates.
-_AN_IMAGE, _A_TILE, _TILE = 85, 170, 512
+_AN_IMAGE, _A_TILE, _TILE, _SHORTER_SIDE = 85, 170, 512, 768
 _BYTES_A_TOKEN: Final = 4
 _TOKENS_OUT: Final = 40
 
@@ -45,7 +45,8 @@ def estimated_tokens(request: Request, first: Shown, second: Shown, detail: Deta
 
 
 def _tiles(size: tuple[int, int]) -> int:
-    return math.prod(math.ceil(side / _TILE) for side in size)
+    """Squares that cover an image at high detail, for which its shorter side is made 768 pixels long first."""
+    return math.prod(math.ceil(side * _SHORTER_SIDE / min(size) / _TILE) for side in size)
 
 
 class Budget:

@@ -96,7 +96,7 @@ def _with_interval(estimate: Estimate) -> str:
     return f"{number(estimate.value)} [{interval(estimate)}]"
 
 
-def write_results(
+def write_figures(
     folder: Path,
     choice: Choice,
     endpoint: str,
@@ -104,9 +104,8 @@ def write_results(
     comparisons: Sequence[Comparison],
     figures: ByQuestion,
     all_spent: Spent,
-    on_strip: Callable[[int, int], None],
 ) -> None:
-    """Write `judge.json` and `judge.html`.
+    """Write `judge.json`.
 
     Args:
         folder: of the experiment.
@@ -116,7 +115,6 @@ def write_results(
         comparisons: the verdicts as measures, each arm against the baseline.
         figures: by arm and question.
         all_spent: in this folder, at any time and by any model.
-        on_strip: hears how far the page is.
     """
     content = {
         "format": FORMAT,
@@ -139,6 +137,17 @@ def write_results(
         "judgements": [_judgement(one) for one in found],
     }
     write_text(folder / FIGURES, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_page(
+    folder: Path,
+    choice: Choice,
+    found: Sequence[Judgement],
+    comparisons: Sequence[Comparison],
+    figures: ByQuestion,
+    on_strip: Callable[[int, int], None],
+) -> None:
+    """Write `judge.html`; `on_strip` hears how far it is, the rest is as for `write_figures`."""
     page = comparison_page(
         comparisons,
         title=" · ".join([comparisons[0].names[0], *(one.names[1] for one in comparisons)]),
