@@ -97,11 +97,12 @@ def test_verdicts_are_told_and_written(judge: Command, server: ChatServer) -> No
     assert page.count('class="card"') == 7
     assert page.count('class="strip"') == 21
     assert "judged by judge-1, which saw 4 frames of each clip" in page
-    said = "Video quality (enhanced against vanilla): enhanced. vanilla shown first: B It is better.; shown second: A"
-    assert page.count(said) == 7
-    assert "<b>" not in page.partition("</header>")[2].replace(
-        "<b>", "", page.count("<b>") - page.count("prompt 0 <b>")
+    said = (
+        "Video quality, enhanced against vanilla: enhanced; with vanilla as A: B, “It is better.”; with enhanced as A"
     )
+    assert page.count(said) == 7
+    assert "prompt 0 &lt;b&gt;" in page
+    assert "prompt 0 <b>" not in page
 
 
 def test_some_arms_and_questions(judge: Command, server: ChatServer) -> None:
@@ -110,6 +111,17 @@ def test_some_arms_and_questions(judge: Command, server: ChatServer) -> None:
     assert result.exit_code == 0, result.output
     assert len(server.sent) == 4
     assert {tuple(row[:2]) for row in rows(result.stdout)[3:]} == {("video_quality", "freeinit")}
+
+
+def test_the_environment_names_the_endpoint_and_the_key(
+    bytheway: Command, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-mine")
+    write_experiment(Path("trial"), PROMPTS[:1])
+    assert bytheway("judge", "trial", "--model", "judge-1", *QUALITY).exit_code == 0
+    assert [sent.headers["authorization"] for sent in server.sent] == ["Bearer sk-of-mine"] * 2
+    assert not [path for path in Path("trial").rglob("*") if path.is_file() and b"sk-of-mine" in path.read_bytes()]
 
 
 def test_a_dry_run_counts_and_spends_nothing(judge: Command, server: ChatServer) -> None:
@@ -182,7 +194,7 @@ def test_calls_without_an_answer_are_named(judge: Command, server: ChatServer) -
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--max-cost", 1], "requires the prices of a million tokens (--price-in, --price-out)."),
+        (["--max-cost", 1], "requires the prices of a million tokens (--price-in)."),
         (["--price-in", 1], "Give both prices, --price-in and --price-out, or none."),
         (["--questions", "beauty"], "There is no question 'beauty'"),
         (["--arm", "vanilla"], "There is no arm 'vanilla' to set against vanilla; there are enhanced."),

@@ -29,7 +29,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "num_videos": "--num-videos",
     "output": "--output",
     "overwrite": "--overwrite",
-    "prices": "--price-in, --price-out",
+    "prices": "--price-in",
     "record": "--record",
     "scale": "--scale",
     "size": "--size",

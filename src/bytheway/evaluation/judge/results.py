@@ -173,17 +173,17 @@ def _judgement(one: Judgement) -> dict[str, Any]:
 
 
 def _remarks(found: Sequence[Judgement]) -> dict[Path, list[str]]:
-    """What stands beside the clips of a pair, by the baseline's clip."""
+    """What stands beside the clips of a pair, by the baseline's clip: verdicts, and what the judge said for them."""
     remarks: dict[Path, list[str]] = {}
     for one in found:
-        verdict = {"a": one.pair.arms[0], "b": one.pair.arms[1], "tie": "tie", None: "no verdict"}[one.verdict]
-        against = f" ({one.pair.arms[1]} against {one.pair.arms[0]})"
+        baseline, other = one.pair.arms
+        verdict = {"a": baseline, "b": other, "tie": "tie", None: "no verdict"}[one.verdict]
         said = [
-            f"shown {place}: {answer.answer or '–'} {answer.reason}"
-            for place, answer in zip(("first", "second"), one.said, strict=True)
+            f"with {arm} as A: {its.answer or 'no answer'}{f', “{its.reason}”' if its.reason else ''}"
+            for arm, its in zip(one.pair.arms, one.said, strict=True)
         ]
         remarks.setdefault(one.pair.paths[0], []).append(
-            f"{one.question.title}{against}: {verdict}. {one.pair.arms[0]} {'; '.join(said)}"
+            f"{one.question.title}, {other} against {baseline}: {verdict}; {'; '.join(said)}"
         )
     return remarks
 
