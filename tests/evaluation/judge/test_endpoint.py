@@ -179,6 +179,14 @@ def test_a_cut_reply_is_asked_for_again_only_with_more_room(ask: Ask, server: Ch
     assert len(server.sent) == 6
 
 
+def test_an_answer_without_a_schema_is_enough(ask: Ask, server: ChatServer, one: Experiment) -> None:
+    """Also where the reply by the schema was cut, and longer ones are allowed later."""
+    server.respond = lambda sent: completion(VALID[:9] if "response_format" in sent.body else VALID, None, "length")
+    ask(one)
+    _, found = ask(one, max_tokens=500)
+    assert (found[0].answered, found[0].verdict, len(server.sent)) == (True, "tie", 4)
+
+
 def test_settings_that_a_server_refuses_are_left_out(
     ask: Ask, server: ChatServer, one: Experiment, tmp_path: Path
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -179,15 +179,21 @@ def left_to_ask(call: Call, store: Store, max_tokens: int) -> Request | None:
 
     A reply that was cut and answers nothing counts only until longer ones are allowed.
     """
+    if answer_to(call, store) is not None:
+        return None
     for request in call.requests:
         line = store.get(request.key)
-        if line is None:
+        if line is None or (line["finish_reason"] == "length" and line["max_tokens"] < max_tokens):
             return request
-        if line["answer"] is None and line["finish_reason"] == "length" and line["max_tokens"] < max_tokens:
-            return request
-        if line["answer"] is not None or not line["with_schema"]:
+        if not line["with_schema"]:
             return None
     return None
+
+
+def answer_to(call: Call, store: Store) -> Mapping[str, Any] | None:
+    """The line with the answer to a call; None where there is none yet, or no reply could be read."""
+    lines = (store.get(request.key) for request in call.requests)
+    return next((line for line in lines if line is not None and line["answer"] is not None), None)
 
 
 class OutOfBudgetError(Exception):

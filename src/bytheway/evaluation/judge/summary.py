@@ -12,7 +12,7 @@ import numpy as np
 from bytheway.evaluation.clip_files import ClipFile
 from bytheway.evaluation.comparison import Comparison, compare
 from bytheway.evaluation.judge.asking import Answer, ClipShape
-from bytheway.evaluation.judge.run import Asked, Call, Pair, left_to_ask
+from bytheway.evaluation.judge.run import Asked, Call, Pair, answer_to, left_to_ask
 from bytheway.evaluation.judge.store import Store
 from bytheway.evaluation.measures.measure import Measurement
 from bytheway.evaluation.questions import Question
@@ -128,11 +128,10 @@ def judgements(asked: Asked, store: Store, max_tokens: int) -> list[Judgement]:
 
 
 def _said(call: Call, store: Store, max_tokens: int) -> Said:
-    answered = left_to_ask(call, store, max_tokens) is None
-    for line in map(store.get, (request.key for request in call.requests)):
-        if line is not None and line["answer"] is not None:
-            return Said(answered, line["answer"], line["reason"])
-    return Said(answered, None, "")
+    line = answer_to(call, store)
+    if line is not None:
+        return Said(True, line["answer"], line["reason"])
+    return Said(left_to_ask(call, store, max_tokens) is None, None, "")
 
 
 def figures(found: Sequence[Judgement], votes: Votes | None = None) -> Figures:
