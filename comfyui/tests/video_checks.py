@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,22 @@ class Compared:
         room.Values._filter = self._own  # type: ignore[method-assign]
 
 
+def start_of(name: str) -> int:
+    """Number of tokens before the video; HunyuanVideo had its text last before its blocks lost a switch for that."""
+    from comfy.ldm.flux.layers import DoubleStreamBlock
+
+    switched = "flipped_img_txt" in signature(DoubleStreamBlock.__init__).parameters
+    return 0 if name == "hunyuanvideo" and switched else FIRST[name]
+
+
 def check_model(name: str) -> str:
+    import comfy.supported_models
+
+    if name == "cogvideox" and not hasattr(comfy.supported_models, "CogVideoX_T2V"):
+        return "not in this ComfyUI"
     model = toys.video_model(name)
     vanilla = sample_video(name, model)
-    with Compared(FIRST[name], 64 if name == "ltxv" else PER_FRAME) as seen:
+    with Compared(start_of(name), 64 if name == "ltxv" else PER_FRAME) as seen:
         enhanced = sample_video(name, install(model, ValueEnhancement(CONFIG)))
     assert seen.calls
     assert seen.largest < 1e-5, seen.largest
