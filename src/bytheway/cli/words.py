@@ -11,6 +11,7 @@ from bytheway.errors import ByTheWayError
 OPTIONS: Final[Mapping[str, str]] = {
     "batch_size": "--batch-size",
     "brought": "--bring",
+    "checks": "--checks",
     "controlnet": "--controlnet",
     "dtype": "--dtype",
     "endpoint": "--endpoint",
@@ -29,7 +30,10 @@ OPTIONS: Final[Mapping[str, str]] = {
     "num_videos": "--num-videos",
     "output": "--output",
     "overwrite": "--overwrite",
+    "pairs": "--pairs",
+    "port": "--port",
     "prices": "--price-in",
+    "questions": "--questions",
     "record": "--record",
     "scale": "--scale",
     "size": "--size",
