@@ -7,7 +7,6 @@ whoever is lost is replaced by the driver.
 
 from __future__ import annotations
 
-import math
 import os
 from itertools import count
 from typing import Any, Final
@@ -21,6 +20,7 @@ from bytheway.models.choice import ModelChoice
 
 _TOLD: Final = ("AWS_", "FSSPEC_")  # begin the names of variables that workers need to reach an object store
 _OWN: Final = "bytheway"  # namespace
+_OBJECTS: Final = 100 * 2**20  # bytes of memory for what goes through Ray: nothing large does
 
 
 class RayPool:
@@ -67,7 +67,6 @@ class RayPool:
         self._actors: dict[int, Any] = {}
         self._hired: dict[Any, int] = {}  # by the call that tells that a worker is ready
         self._calls: dict[Any, tuple[int, Batch]] = {}  # by call
-        self._recalled: set[Any] = set()
 
     def hire(self) -> None:
         worker = next(self._numbers)
@@ -76,7 +75,7 @@ class RayPool:
         )(_Worker)
         actor = kind.remote(self._choice, self._place, self._cpus)
         self._actors[worker] = actor
-        self._hired[actor.facts.remote()] = worker
+        self._hired[actor.load.remote()] = worker
 
     def send(self, worker: int, batch: Batch) -> None:
         self._calls[self._actors[worker].make.remote(batch)] = worker, batch
@@ -85,7 +84,6 @@ class RayPool:
         """The first call is at work; Ray ends those that are not begun."""
         for call in [call for call, (its, _) in self._calls.items() if its == worker][1:]:
             self._ray.cancel(call)
-            self._recalled.add(call)
 
     def drop(self, worker: int) -> None:
         actor = self._actors.pop(worker, None)
@@ -101,40 +99,48 @@ class RayPool:
         done, rest = self._ray.wait(calls, num_returns=1, timeout=seconds)
         if done and rest:
             done += self._ray.wait(rest, num_returns=len(rest), timeout=0)[0]
-        events: list[Event] = []
-        gone: dict[int, Lost] = {}
-        for call in done:
-            worker = self._hired.get(call, self._calls.get(call, (-1, None))[0])
-            try:
-                answer = self._ray.get(call)
-            except self._ray.exceptions.TaskCancelledError:
-                events.append(Recalled(worker, self._calls.pop(call)[1]))
-            except self._ray.exceptions.RayError as error:
-                gone[worker] = _lost(worker, error)
-            else:
-                events.append(self._heard(call, worker, answer))
-        for worker in gone:
+        return [event for call in done if (event := self._heard(call)) is not None]
+
+    def _heard(self, call: Any) -> Event | None:
+        """What a call has come to; nothing where its worker is known to be gone."""
+        if call in self._hired:
+            worker, batch = self._hired[call], None
+        elif call in self._calls:
+            worker, batch = self._calls[call]
+        else:
+            return None
+        try:
+            answer = self._ray.get(call)
+        except self._ray.exceptions.TaskCancelledError:
+            assert batch is not None
+            del self._calls[call]
+            return Recalled(worker, batch)
+        except self._ray.exceptions.RayError as error:
             self.drop(worker)
-        return events + list(gone.values())
+            return Lost(worker, _first_line(error))
+        if batch is not None:
+            del self._calls[call]
+            return Answered(worker, batch, answer)
+        if isinstance(answer, Failure):
+            self.drop(worker)
+            return Lost(worker, answer.said, answer.is_final)
+        del self._hired[call]
+        return Ready(worker, answer)
 
     def close(self) -> None:
         self._ray.shutdown()
 
-    def _heard(self, call: Any, worker: int, answer: Facts | Made | Failure) -> Event:
-        if isinstance(answer, Facts):
-            del self._hired[call]
-            return Ready(worker, answer)
-        return Answered(worker, self._calls.pop(call)[1], answer)
-
     def _connect(self, address: str | None, workers: int | None, cpus: int) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         told = {name: value for name, value in os.environ.items() if name.startswith(_TOLD)}
-        own = {} if address is not None else {"num_cpus": max((workers or 1) * cpus, os.cpu_count() or 1)}
+        own: dict[str, Any] = {}
+        if address is None:
+            room = max((workers or 1) * cpus, os.cpu_count() or 1)
+            own = {"num_cpus": room, "include_dashboard": False, "object_store_memory": _OBJECTS}
         try:
             self._ray.init(
                 address=address or "local",
                 namespace=_OWN,
-                include_dashboard=None if address is not None else False,
                 log_to_driver=False,
                 logging_level="ERROR",
                 runtime_env={"env_vars": told},
@@ -146,29 +152,31 @@ class RayPool:
 
 
 class _Worker:
-    """What an actor is: a maker that begins by loading its model."""
+    """What an actor is: a maker, and what went wrong said as data, since an error need not fit through a pickle."""
 
     def __init__(self, choice: ModelChoice, place: str, threads: int) -> None:
-        import torch
+        self._choice, self._place, self._threads = choice, place, threads
 
-        torch.set_num_threads(threads)
-        self._maker = Maker(choice, open_store(place))
+    def load(self) -> Facts | Failure:
+        """Load the model; once, before anything else is called."""
+        try:
+            import torch
 
-    def facts(self) -> Facts:
-        return self._maker.facts()
+            torch.set_num_threads(self._threads)
+            self._maker = Maker(self._choice, open_store(self._place))
+            return self._maker.facts()
+        except ByTheWayError as error:
+            return Failure(str(error), is_final=True)
+        except Exception as error:
+            return Failure(f"The model cannot be loaded: {type(error).__name__}: {error}")
 
     def make(self, batch: Batch) -> Made | Failure:
         return self._maker.make(batch)
 
 
-def _lost(worker: int, error: Exception) -> Lost:
-    """What is known of a worker that is gone; its model that cannot be loaded is an error of its own."""
-    cause = error.__cause__ or error
-    for one in (error, cause, getattr(error, "cause", None)):
-        if isinstance(one, ByTheWayError):
-            return Lost(worker, str(one), is_final=True)
+def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return Lost(worker, lines[0] if lines else type(error).__name__)
+    return lines[0] if lines else type(error).__name__
 
 
 def _everywhere(place: str) -> str:

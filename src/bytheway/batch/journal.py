@@ -35,12 +35,15 @@ class Journal:
     Args:
         store: where the clips are.
         shard: of the plan that this driver works on; the failures of its earlier runs are removed.
+
+    Attributes:
+        has_manifest: whether there will be one; it needs pyarrow.
     """
 
     def __init__(self, store: Store, shard: Shard) -> None:
         self._store = store
         self._label = f"{shard.index}-of-{shard.count}"
-        self._has_manifest = manifest.is_installed()
+        self.has_manifest = manifest.is_installed()
         self._rows: list[dict[str, Any]] = []
         self._failures: list[str] = []
         self._files = 0
@@ -59,7 +62,7 @@ class Journal:
 
     def made(self, row: dict[str, Any]) -> None:
         """A clip is there."""
-        if self._has_manifest:
+        if self.has_manifest:
             self._rows.append(row)
             if len(self._rows) == _AT_ONCE:
                 self._write_rows()
@@ -73,7 +76,7 @@ class Journal:
 
     def lacking(self, names: Iterator[str]) -> Iterator[str]:
         """Those of some clips that are there which no manifest names: a killed driver has made them."""
-        if not self._has_manifest:
+        if not self.has_manifest:
             return
         named: set[str] = set()
         for part in list(self._store.names(MANIFEST)):

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from bytheway.batch.driver import Driver, Tally, first_worker
-from bytheway.batch.journal import FAILURES, MANIFEST, Journal
+from bytheway.batch.journal import FAILURES, Journal
 from bytheway.batch.local import LocalPool
 from bytheway.batch.plan import Plan, Shard, Survey, Sweep
 from bytheway.batch.pool import Pool
@@ -80,6 +80,8 @@ def run_batch(
             return 0
         tally = Tally(survey.clips, survey.there)
         with Journal(store, shard or Shard()) as journal:
+            if not journal.has_manifest:
+                note("There will be no manifest: it needs pyarrow.")
             journal.read_again(plan.there(survey), partial(_damaged, tally))
             with BatchProgress(tally) as progress, _interrupts() as is_stopped:
                 Driver(
@@ -118,7 +120,6 @@ def _print_end(tally: Tally, place: str, stopped: bool) -> int:
             "made": tally.made,
             "set aside": tally.failed,
             "output": place,
-            "manifest": f"{place}/{MANIFEST}",
         },
     )
     if tally.failed:
