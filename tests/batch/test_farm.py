@@ -56,7 +56,7 @@ def after_a_lost_worker(env: dict[str, str], tmp_path_factory: pytest.TempPathFa
 
 
 def test_a_killed_worker_is_replaced(after_a_lost_worker: tuple[int, str, str, Path]) -> None:
-    code, stdout, stderr, out = after_a_lost_worker
+    code, _, stderr, out = after_a_lost_worker
     assert code == 0, stderr
     assert len(digests(out)) == len(pandas.read_parquet(out / "manifest")) == CLIPS
     assert "A worker is lost" in stderr

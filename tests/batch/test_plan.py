@@ -110,8 +110,8 @@ def test_ids_are_those_of_earlier_runs() -> None:
 
 
 def test_ids_do_not_depend_on_the_process(plan_of: PlanOf) -> None:
-    told = "from tests.batch.test_plan import names, plan
-print(*names(plan(['a', 'b'], arms='vanilla,alpha=0.4 beta=3')))"
+    told = "from tests.batch.test_plan import names, plan\n"
+    told += "print(*names(plan(['a', 'b'], arms='vanilla,alpha=0.4 beta=3')))"
     run = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert run.stdout.split() == names(plan(["a", "b"], arms="vanilla,alpha=0.4 beta=3"))
 
