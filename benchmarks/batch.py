@@ -134,7 +134,9 @@ def clips(count: int, steps: int) -> None:
                 (clip,) = generate(pipe, Request((prompt,), seed=turn, steps=steps, config=config))
                 clip.save(Path(folder) / "plain.mp4")
             plain = time.process_time() - began
-            print(f"turn {turn}: {ours / count:.3f} and {plain / count:.3f} CPU s a clip, {(ours - plain) / count:+.3f}")
+            print(
+                f"turn {turn}: {ours / count:.3f} and {plain / count:.3f} CPU s a clip, {(ours - plain) / count:+.3f}"
+            )
 
 
 if __name__ == "__main__":

@@ -59,11 +59,16 @@ class Tally:
     began: float | None = None
 
     @property
+    def left(self) -> int:
+        """How many are neither there nor made nor set aside."""
+        return self.clips - self.there - self.made - self.failed
+
+    @property
     def seconds_left(self) -> float | None:
         """How long the rest takes at the speed so far; None while nothing is made."""
         if self.began is None or not self.made:
             return None
-        return (time.monotonic() - self.began) / self.made * (self.clips - self.there - self.made - self.failed)
+        return (time.monotonic() - self.began) / self.made * self.left
 
 
 @dataclass(eq=False)
@@ -139,8 +144,7 @@ class Driver:
         Raises:
             ByTheWayError: clips cannot be written, or no worker can be had.
         """
-        left = self._tally.clips - self._tally.there
-        for _ in range(1, min(self._pool.size, left)):
+        for _ in range(1, min(self._pool.size, self._tally.left)):
             self._hire()
         self._feed()
         while not self._is_finished():
@@ -259,8 +263,7 @@ class Driver:
 
     def _has_plenty(self) -> bool:
         """Whether there is more left than workers that may come and have nothing."""
-        tally = self._tally
-        return tally.clips - tally.there - tally.made - tally.failed - tally.at_work > self._hired
+        return self._tally.left - self._tally.at_work > self._hired
 
     def _pick(self, worker: int) -> _Case | None:
         """What a worker is given next: what was given back by another, else the next of the plan."""

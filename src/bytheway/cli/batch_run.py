@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from bytheway.batch.driver import Driver, Tally, first_worker
 from bytheway.batch.journal import FAILURES, Journal
 from bytheway.batch.local import LocalPool
 from bytheway.batch.plan import Plan, Shard, Survey, Sweep
-from bytheway.batch.pool import Pool
+from bytheway.batch.pool import Pool, Ready
 from bytheway.batch.rows import read_rows
 from bytheway.batch.store import open_store
 from bytheway.cli.errors import EXIT_SIGNALLED
@@ -70,25 +71,27 @@ def run_batch(
     rows = sum(1 for _ in read_rows(jobs))  # every row is checked before anything is started
     store = open_store(place)
     store.prepare()
-    with closing(crew.pool(choice, place)) as pool:
+    # What Ray prints of workers that die, also where it is asked not to, is no result.
+    with redirect_stdout(sys.stderr), closing(crew.pool(choice, place)) as pool:
         first = first_worker(pool, note)
         plan = Plan(partial(read_rows, jobs), sweep, first.facts, batch_size=batch_size, shard=shard)
         survey = plan.survey(plan.clips_in(store))
-        note(f"{survey.clips} clips of {rows} rows: {survey.there} are there, {survey.left.sum()} are to be made.")
-        if is_dry:
-            _print_plan(plan, survey, place)
-            return 0
         tally = Tally(survey.clips, survey.there)
-        with Journal(store, shard or Shard()) as journal:
-            if not journal.has_manifest:
-                note("There will be no manifest: it needs pyarrow.")
-            journal.read_again(plan.there(survey), partial(_damaged, tally))
-            with BatchProgress(tally) as progress, _interrupts() as is_stopped:
-                Driver(
-                    pool, first, plan.left(survey), tally, journal, attempts=attempts, note=note, on_turn=progress
-                ).run(is_stopped)
-                stopped = is_stopped()
-    return _print_end(tally, place, stopped)
+        note(f"{tally.clips} clips of {rows} rows: {tally.there} are there, {tally.left} are to be made.")
+        journal = Journal(store, shard or Shard())
+        stopped = not is_dry and _make(pool, first, plan, survey, tally, journal, attempts)
+    return _print_plan(tally, place) if is_dry else _print_end(tally, place, stopped)
+
+
+def _make(pool: Pool, first: Ready, plan: Plan, survey: Survey, tally: Tally, journal: Journal, attempts: int) -> bool:
+    """Have made what is left; gives whether it was stopped before its end."""
+    if not journal.has_manifest:
+        note("There will be no manifest: it needs pyarrow.")
+    with journal, BatchProgress(tally) as progress, _interrupts() as is_stopped:
+        journal.read_again(plan.there(survey), partial(_damaged, tally))
+        driver = Driver(pool, first, plan.left(survey), tally, journal, attempts=attempts, note=note, on_turn=progress)
+        driver.run(is_stopped)
+        return is_stopped() and tally.left > 0
 
 
 def _damaged(tally: Tally, said: str) -> None:
@@ -97,18 +100,9 @@ def _damaged(tally: Tally, said: str) -> None:
     warn(f"{said} Remove it, and the same command makes it again.")
 
 
-def _print_plan(plan: Plan, survey: Survey, place: str) -> None:
-    first = next(plan.left(survey), None)
-    print_settings(
-        "plan",
-        {
-            "clips": survey.clips,
-            "there": survey.there,
-            "to be made": int(survey.left.sum()),
-            "output": place,
-            "first": "-" if first is None else f"{first.tasks[0].arm}: {first.tasks[0].prompt}",
-        },
-    )
+def _print_plan(tally: Tally, place: str) -> int:
+    print_settings("plan", {"clips": tally.clips, "there": tally.there, "to be made": tally.left, "output": place})
+    return 0
 
 
 def _print_end(tally: Tally, place: str, stopped: bool) -> int:
@@ -124,7 +118,7 @@ def _print_end(tally: Tally, place: str, stopped: bool) -> int:
     )
     if tally.failed:
         warn(f"{tally.failed} clips were set aside; {place}/{FAILURES} says why. The same command tries them again.")
-    if stopped and tally.there + tally.made + tally.failed < tally.clips:
+    if stopped:
         note("Stopped; the same command goes on.")
         return EXIT_SIGNALLED + signal.SIGINT
     return EXIT_SOME_FAILED if tally.failed else 0

@@ -91,7 +91,7 @@ def clips_in(place: Path) -> list[tuple[Path, dict[str, Any]]]:
         for row in read_rows(file, ("path", "settings")):
             try:
                 found.setdefault(root / row["path"], dict(json.loads(row["settings"])))
-            except (TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError) as error:
                 raise ByTheWayError(f"{file} is no file of a manifest: a row of it names no clip.") from error
     return list(found.items())
 
