@@ -1,9 +1,11 @@
 """Plans: ids come from content, batches never change, shards and restarts cover everything once."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from bytheway.errors import ByTheWayError
 from bytheway.evaluation.experiment.arms import parse_arm
 from tests.batch.conftest import FACTS
 
+ROOT = Path(__file__).parents[2]
 PlanOf = Callable[..., Plan]
 PROMPTS = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f"]), min_size=1, max_size=8)
 
@@ -112,8 +115,18 @@ def test_ids_are_those_of_earlier_runs() -> None:
 def test_ids_do_not_depend_on_the_process(plan_of: PlanOf) -> None:
     told = "from tests.batch.test_plan import names, plan\n"
     told += "print(*names(plan(['a', 'b'], arms='vanilla,alpha=0.4 beta=3')))"
-    run = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    run = subprocess.run([sys.executable, "-c", told], env=env, capture_output=True, text=True, check=True)
     assert run.stdout.split() == names(plan(["a", "b"], arms="vanilla,alpha=0.4 beta=3"))
+
+
+def test_a_jobs_file_that_grows_is_said() -> None:
+    prompts = ["a"]
+    growing = Plan(lambda: [Row("here", one) for one in prompts], Sweep((parse_arm("enhanced"),)), FACTS)
+    survey = growing.survey([])
+    prompts.append("b")
+    with pytest.raises(ByTheWayError, match="has grown while it was read"):
+        list(growing.left(survey))
 
 
 def test_what_is_left_open_and_what_the_model_would_choose_are_one(plan_of: PlanOf) -> None:

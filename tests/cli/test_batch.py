@@ -20,6 +20,7 @@ from bytheway.clips.read import read_metadata
 from tests.cli.conftest import SMALL
 
 Command = Callable[..., Result]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -80,6 +81,14 @@ def test_rows_that_are_added_are_made_and_no_others(batch: Command, tmp_path: Pa
     assert "4 clips of 4 rows: 3 are there, 1 are to be made" in result.stderr
     assert len({path.name for path in tmp_path.glob("out/enhanced/*")} - before) == 1
     assert "made: 1" in result.stdout
+
+
+def test_a_row_that_is_there_twice_is_made_once(batch: Command, tmp_path: Path) -> None:
+    (tmp_path / "jobs.txt").write_text("a red ball\na red ball\na fish\n")
+    result = batch("--batch-size", 3)
+    assert "2 clips of 3 rows" in result.stderr
+    assert "made: 2" in result.stdout
+    assert len(pandas.read_parquet(tmp_path / "out" / "manifest")) == 2
 
 
 def test_a_batch_with_a_clip_missing_is_made_as_it_was_planned(batch: Command, tmp_path: Path) -> None:
@@ -247,5 +256,6 @@ def test_help_and_planning_import_neither_ray_nor_torch() -> None:
     """Only workers need torch, and only clusters Ray."""
     told = "import sys, bytheway.batch.driver, bytheway.batch.farm, bytheway.batch.rows, bytheway.batch.journal\n"
     told += "print(sorted({'ray', 'torch', 'fsspec', 'pyarrow'} & sys.modules.keys()))"
-    run = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    run = subprocess.run([sys.executable, "-c", told], env=env, capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"

@@ -89,7 +89,7 @@ class Maker:
             if all(self._store.has(task.name) for task in wanted):  # another driver was faster
                 return Made(tuple(row_at(self._store, task.name) for task in wanted), (False,) * len(wanted))
             clips = make_clips(self._pipe, _job(batch, self._profile))
-            put = [self._put(task, clip) for task, clip in zip(batch.tasks, clips, strict=True) if task in wanted]
+            put = [self._put(task, clip) for task, clip in batch.kept(zip(batch.tasks, clips, strict=True))]
             return Made(tuple(row for row, _ in put), tuple(is_first for _, is_first in put))
         except StoreError as error:
             return Failure(str(error), is_store=True)

@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ ENDING: Final = ".mp4"
 _NAME: Final = re.compile(r".*/[0-9a-f]{16}\.mp4")
 _DIGITS: Final = 16  # of an id, hexadecimal: two of 10^6 clips share one with a chance of 3e-8
 
+Item = TypeVar("Item")
 Rows: TypeAlias = Callable[[], Iterable[Row]]
 
 
@@ -111,11 +112,14 @@ class Batch:
     tasks: tuple[Task, ...]
     left: tuple[bool, ...] | None = None
 
+    def kept(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Of items that belong to the tasks, in their order, those whose task is to be kept."""
+        left = self.left or (True,) * len(self.tasks)
+        return (item for item, is_left in zip(items, left, strict=True) if is_left)
+
     def wanted(self) -> list[Task]:
-        """Those that are to be kept."""
-        return [
-            task for task, is_left in zip(self.tasks, self.left or (True,) * len(self.tasks), strict=True) if is_left
-        ]
+        """The tasks that are to be kept."""
+        return list(self.kept(self.tasks))
 
     def apart(self) -> list[Batch]:
         """Each that is to be kept by itself."""
@@ -236,6 +240,8 @@ class Plan:
         place = 0
         for batch in self.batches():
             left = tuple(survey.left[place : place + len(batch.tasks)].tolist())
+            if len(left) < len(batch.tasks):
+                raise ByTheWayError("The jobs file has grown while it was read; give the command again.")
             if any(left):
                 yield Batch(batch.tasks, left)
             place += len(left)
