@@ -3,6 +3,7 @@
 # reachable from nowhere else. Needs root and iproute2; leaves nothing behind. Run it in the environment of bytheway:
 #   examples/cluster/lose_a_node.sh
 set -euo pipefail
+clips=40
 out=$(mktemp -d /tmp/bytheway-out-XXXX) temp=$(mktemp -d /tmp/btw-XXXX)
 export HOME=$temp RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 link=btw$$ a=bytheway-a-$$ b=bytheway-b-$$
@@ -35,16 +36,17 @@ start=(ray start --num-cpus=1 --object-store-memory=100000000 --disable-usage-st
 on "$a" "${start[@]}" --head --node-ip-address=10.77.0.1 --port=6379 --include-dashboard=false --temp-dir="$temp/a"
 on "$b" "${start[@]}" --address=10.77.0.1:6379 --node-ip-address=10.77.0.2
 
-for number in 1 2 3 4 5 6 7 8; do echo "a red ball rolling to the right on grass $number"; done >"$out/jobs.txt"
-on "$a" bytheway batch "$out/jobs.txt" -o "$out/clips" --steps 2 --address 10.77.0.1:6379 --workers 2 &
+for number in $(seq $clips); do echo "a red ball rolling to the right on grass $number"; done >"$out/jobs.txt"
+on "$a" bytheway batch "$out/jobs.txt" -o "$out/clips" --steps 5 --address 10.77.0.1:6379 --workers 2 2> >(tee "$out/log") &
 driver=$!
-until [ "$(find "$out/clips" -name '*.mp4' 2>/dev/null | wc -l)" -ge 2 ]; do
+until grep -q "2 workers" "$out/log"; do
     kill -0 $driver
     sleep 0.2
 done
-echo "Host b is killed with $(find "$out/clips" -name '*.mp4' | wc -l) clips there."
+echo "Host b is killed with $(find "$out/clips" -name '*.mp4' | wc -l) of $clips clips there."
 ip netns pids "$b" | xargs kill -9
 wait $driver
+grep "A worker is lost" "$out/log"
 made=$(find "$out/clips" -name '*.mp4' | wc -l)
-echo "The run has ended well, with $made of 8 clips."
-[ "$made" -eq 8 ]
+echo "The run has ended well, with $made of $clips clips."
+[ "$made" -eq "$clips" ]
