@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 import bytheway
-from bytheway.cli import batch, compare, convert, evaluate, generate, inspect, judge, measures, models, score, show, vote
+from bytheway.cli import (
+    batch,
+    compare,
+    convert,
+    evaluate,
+    generate,
+    inspect,
+    judge,
+    measures,
+    models,
+    score,
+    show,
+    vote,
+)
 from bytheway.cli.errors import output_spared
 
 app = typer.Typer(
