@@ -30,7 +30,8 @@ ARROWS: Mapping[str, set[str]] = {
     "models": {"families"},
     "generation": {"models", "apply", "clips"},
     "evaluation": {"generation", "record"},
-    "cli": {"evaluation"},
+    "batch": {"evaluation"},
+    "cli": {"batch"},
     "__main__": {"cli"},
 }
 # The face of the package names what is public, wherever it is, and imports it when it is asked for.
