@@ -320,6 +320,11 @@ class TiledSite:
         return _memory(name, shape, self.dtype)
 
 
+def release_memory() -> None:
+    """Give back the scratch memory of the present thread, which is going to wait for others; it is made anew."""
+    _thread.__dict__.clear()
+
+
 def _memory(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Memory of a thread that all tiles of all sites use: fresh from the system it costs more than what is done in it.
 
