@@ -27,10 +27,12 @@ ARROWS: Mapping[str, set[str]] = {
     "families": {"attention"},
     "apply": {"families", "record"},
     "training": {"families"},
+    "diagnosis": {"families", "record"},
     "models": {"families"},
     "generation": {"models", "apply", "clips"},
     "evaluation": {"generation", "record"},
-    "cli": {"evaluation"},
+    "selection": {"evaluation", "diagnosis"},
+    "cli": {"selection"},
     "__main__": {"cli"},
 }
 # The face of the package names what is public, wherever it is, and imports it when it is asked for.

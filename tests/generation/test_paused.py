@@ -22,7 +22,7 @@ from bytheway.generation.job import Job, check
 from bytheway.generation.paused import PausedRun, check_can_wait
 from bytheway.generation.request import Request
 from bytheway.generation.run import generate
-from bytheway.generation.sample import Glimpse, Step, whole_process
+from bytheway.generation.sample import Glimpse, Step
 from tests.toys import animatediff, joint, temporal, tiny, videocrafter
 from tests.toys.parts import reading_prompts
 
@@ -116,11 +116,10 @@ def test_what_is_finished_is_the_clip_of_its_seed_alone(case: str) -> None:
     job = check(request, pipe)
     wanted = {seed: alone(pipe, request, seed) for seed in (7, 9)}
     state = torch.get_rng_state()
-    with whole_process(job):
-        first, second, third = runs_of(pipe, job)
-        seen = [run.start() for run in (first, second, third)]
-        second.stop()
-        made = {9: third.finish(), 7: first.finish()}
+    first, second, third = runs_of(pipe, job)
+    seen = [run.start() for run in (first, second, third)]
+    second.stop()
+    made = {9: third.finish(), 7: first.finish()}
     assert torch.equal(torch.get_rng_state(), state)
     for glimpse in seen:
         assert glimpse.done == glimpse.active > 0

@@ -27,8 +27,8 @@ from bytheway.families.known import denoisers_of
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.clip import Clip
 from bytheway.generation.job import Job, PlannedClip
-from bytheway.generation.run import OnStep, clips_made
-from bytheway.generation.sample import Glimpse, needs_whole_process
+from bytheway.generation.run import OnStep, at_work, clips_made
+from bytheway.generation.sample import Glimpse, needs_whole_process, whole_process
 
 _GO_ON: Final = True
 _STOP: Final = False
@@ -41,7 +41,7 @@ class _Stopped(BaseException):
 class PausedRun:
     """One clip of a job, by itself: it runs up to the end of its active steps, waits, and is finished or stopped.
 
-    Whoever has several of them lets one work at a time, and holds `sample.whole_process` of the job meanwhile.
+    Whoever has several of them, in one thread, lets one work at a time. While it waits the pipeline is free for others.
     """
 
     def __init__(self, pipe: VideoPipeline, job: Job, clip: PlannedClip, on_step: OnStep) -> None:
@@ -52,7 +52,7 @@ class PausedRun:
             clip: of the job.
             on_step: hears of every step, in the thread of the run.
         """
-        self._own = _own_pipeline(pipe)
+        self._pipe, self._own = pipe, _own_pipeline(pipe)
         self._job, self._clip, self._on_step = job, clip, on_step
         self._orders: SimpleQueue[bool] = SimpleQueue()
         self._reports: SimpleQueue[Glimpse | Clip | BaseException] = SimpleQueue()
@@ -67,9 +67,7 @@ class PausedRun:
         Raises:
             ByTheWayError: the run cannot be made, or never reaches the end of its active steps.
         """
-        # A model that is offloaded begins every run from where it waits, as if no other were under way.
-        self._own.maybe_free_model_hooks()
-        report = self._work(self._thread.start)
+        report = self._work(self._begin)
         if not isinstance(report, Glimpse):
             raise ByTheWayError(
                 f"This model ({self._job.profile.pipeline}) takes no step with its scheduler, so that its runs cannot "
@@ -92,13 +90,18 @@ class PausedRun:
 
     # -------------------------------------------------------------------------------------- of whoever has the runs
 
+    def _begin(self) -> None:
+        # A model that is offloaded begins every run from where it waits, as if no other were under way.
+        self._own.maybe_free_model_hooks()
+        self._thread.start()
+
     def _work(self, hand_over: Callable[[], None]) -> Glimpse | Clip:
         """Let the run work until it waits or ends."""
-        begun = time.perf_counter()
-        with self._own_generators():
+        with at_work(self._pipe), whole_process(self._job), self._own_generators():
+            begun = time.perf_counter()
             hand_over()
             report = self._reports.get()
-        self._seconds += time.perf_counter() - begun
+            self._seconds += time.perf_counter() - begun
         if isinstance(report, BaseException):
             raise report
         return report

@@ -56,6 +56,15 @@ def generate(
     >>> for clip in generate(pipe, "a red ball rolling to the right on grass", seed=1):  # doctest: +SKIP
     ...     clip.save("ball.mp4")
     """
+    return make_clips(pipe, job_of(pipe, request, **settings), on_step)
+
+
+def job_of(pipe: VideoPipeline, request: Request | str | Sequence[str], **settings: Any) -> Job:
+    """What `generate` makes of its arguments, checked; what is made otherwise than asked for is said in a warning.
+
+    Raises:
+        ByTheWayError: the request cannot be met.
+    """
     profile = profile_of(pipe)
     if not isinstance(request, Request):
         prompts = (request,) if isinstance(request, str) else tuple(request)
@@ -64,8 +73,8 @@ def generate(
         raise ByTheWayError(f"The request says everything; put {', '.join(settings)} into it.")
     job = check(request, profile)
     for change in [*other_frames(job), *beyond_training(job)]:
-        warnings.warn(change, ByTheWayWarning, stacklevel=2)
-    return make_clips(pipe, job, on_step)
+        warnings.warn(change, ByTheWayWarning, stacklevel=3)
+    return job
 
 
 def make_clips(pipe: VideoPipeline, job: Job, on_step: OnStep | None = None) -> Iterator[Clip]:
