@@ -46,8 +46,8 @@ def inspect_clips(
     size = job.width // profile.pixels_per_latent, job.height // profile.pixels_per_latent
     noise = active_noise(pipe.scheduler, clips[0].timesteps, size)
     findings = diagnose(clips, least_beta=config.beta, num_frames=frames, noise=noise, fit=fit)
-    rows = [(one.topic, "found" if one.found else "-", one.sentence, one.advice or "-") for one in findings]
-    print_table(("topic", "", "finding", "what to try"), rows)
+    rows = [(one.topic, "yes" if one.found else "no", one.sentence, one.advice or "-") for one in findings]
+    print_table(("topic", "found", "finding", "what to try"), rows)
     print_settings("where the limits come from", {one.topic: one.evidence for one in findings})
     if picture is not None:
         draw_curves(picture, clips, num_frames=frames, least_beta=config.beta)

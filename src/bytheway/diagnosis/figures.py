@@ -54,6 +54,8 @@ def draw_curves(path: Path, clips: Sequence[Curves], *, num_frames: int, least_b
             if not drawn:
                 panel.text(0.5, 0.5, "is the anchor", ha="center", va="center", transform=panel.transAxes, color="grey")
         line[0].set_ylabel(name)
+        if name == "beta":  # 1 changes nothing, and a beta that never rises should not look as if it trembled
+            line[0].set_ylim(bottom=0.95, top=1.1 * line[0].get_ylim()[1])
     for panel, block in zip(axes[0], blocks, strict=True):
         panel.set_title(f"{block}{' (anchor)' if block == first.anchor else ''}", fontsize=10)
     for panel in axes[-1]:

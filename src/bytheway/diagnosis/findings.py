@@ -104,7 +104,7 @@ def _anchor(clips: Sequence[Curves]) -> Finding:
     return Finding(
         "anchor",
         True,
-        f"The anchor is sharper than what it guides ({numbers}); its frames are copied, and motion is lost.",
+        f"The anchor is sharper than what it guides ({numbers}); what follows a few of its frames moves less.",
         evidence,
         'Guide less (alpha), take the edge off the anchor (head_rule "mean"), or choose another anchor_block.',
     )

@@ -130,8 +130,8 @@ class Fit:
 
 
 def _predictor(stored: Mapping[str, Any]) -> Predictor:
-    features = tuple(map(_text, stored["features"]))
-    numbers = {name: tuple(map(_number, stored[name])) for name in ("means", "scales", "coefficients")}
+    features = tuple(map(_text, _list(stored["features"])))
+    numbers = {name: tuple(map(_number, _list(stored[name]))) for name in ("means", "scales", "coefficients")}
     if len(features) > _MOST_FEATURES or {len(one) for one in numbers.values()} != {len(features)}:
         raise ValueError
     if min(numbers["scales"], default=1.0) <= 0 or stored["kind"] not in get_args(Kind):
@@ -155,6 +155,12 @@ def _number(value: Any) -> float:
 
 def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError
+    return value
+
+
+def _list(value: Any) -> list[Any] | tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
         raise ValueError
     return value
 
