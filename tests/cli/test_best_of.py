@@ -1,4 +1,4 @@
-"""`bytheway generate --best-of`: what it makes, what it says, what it refuses; and what a fit says while clips are made."""
+"""`bytheway generate --best-of`: what it makes, says and refuses; and what a fit says while clips are made."""
 
 import hashlib
 import json
