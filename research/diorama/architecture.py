@@ -20,6 +20,7 @@ from research.diorama.amplitudes import AMPLITUDES
 from research.diorama.world import all_scenes, caption
 
 NUM_FRAMES = 16
+FRAMES_PER_SECOND = 8
 IMAGE_SIZE = 64
 LATENT_CHANNELS = 8
 PROMPT_TOKENS = 24

@@ -14,7 +14,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from bytheway.files import write_text, written
 from research.diorama import world
-from research.diorama.architecture import IMAGE_SIZE, NUM_FRAMES
+from research.diorama.architecture import FRAMES_PER_SECOND, IMAGE_SIZE, NUM_FRAMES
 from research.diorama.sample import GUIDANCE, STEPS
 
 MODEL_INDEX = {
@@ -81,7 +81,7 @@ def world_facts() -> dict[str, object]:
             "size": [IMAGE_SIZE, IMAGE_SIZE],
             "steps": STEPS,
             "guidance_scale": GUIDANCE,
-            "fps": 8,
+            "fps": FRAMES_PER_SECOND,
         },
         "subjects": world.SUBJECTS,
         "colours": world.COLOURS,

@@ -1,7 +1,8 @@
 """``python -m research.study``: what ByTheWay does to diorama.
 
 ``run`` makes clips and reads them, and goes on where it was broken off, however that was; ``report`` writes tables and
-pictures from what there is; ``swap`` does both for one question alone: when layout and motion are decided.
+pictures from what there is; ``swap`` does both for one question alone: when layout and motion are decided;
+``agreement`` holds the measures of `bytheway score` against what is known of the world.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import typer
 from bytheway.cli.errors import reported
 from bytheway.errors import ByTheWayError
 from bytheway.files import check_file, write_text
+from research.study.agreement import Measuring
 from research.study.plan import Extent, Part, plan
 from research.study.reading import open_readers
-from research.study.report import swaps, write
+from research.study.report import agreements, swaps, write
 from research.study.results import Results
 from research.study.sampling import Sampling
 from research.study.store import check, count_unread
@@ -120,6 +122,25 @@ def swap_command(
     if found:
         write_text(to / "swap.md", found + "\n")
         print(found)
+
+
+@app.command("agreement")
+@reported()
+def agreement_command(
+    out: Out = RUNS,
+    judge: JudgeFolder = JUDGE,
+    models: Models = None,
+    clips: Annotated[int, typer.Option(min=1, help="Of vanilla, and of the preset.")] = 256,
+    to: To = EVIDENCE,
+) -> None:
+    """Whether the measures of `bytheway score` agree with what is known of the world; writes agreement.md."""
+    check_file(to / "agreement.md")
+    results, named = Results(out, open_readers(judge).name), _named(models)
+    named = {name: source for name, source in named.items() if name in results.models}
+    check(out, named)
+    page = agreements(Measuring(results), named, clips)
+    write_text(to / "agreement.md", page + "\n")
+    print(page)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,7 @@ class Attention:
         guidance: energies of these blocks; none where the paper's settings were not recorded.
         structure_by_step: Spearman correlation of disparity and confidence.
         energies: of the active steps, its mean.
+        spreads: of that energy, the 5th and the 95th percentile over clips.
         with_motion: Spearman correlation of that energy with each measure of motion.
         motion_by_step: that of energy and flow.
         disparity_by_step: means (good half, bad half, under the paper's settings in their active steps).
@@ -82,6 +83,7 @@ class Attention:
     guidance: dict[str, BlockGuidance]
     structure_by_step: dict[str, list[Estimate]]
     energies: dict[str, Estimate]
+    spreads: dict[str, tuple[float, float]]
     with_motion: dict[str, dict[str, Estimate]]
     motion_by_step: dict[str, list[Estimate]]
     disparity_by_step: dict[str, tuple[list[Estimate], list[Estimate], list[Estimate]]]
@@ -115,6 +117,7 @@ def analyse(results: Results, model: str) -> Attention | None:
             for block, values in disparity.items()
         },
         energies={block: mean(values[:, :active].mean(1)) for block, values in energy.items()},
+        spreads={block: _percentiles(values[:, :active].mean(1)) for block, values in energy.items()},
         with_motion={
             block: {name: spearman(values[:, :active].mean(1), vanilla[name]) for name in MOTION}
             for block, values in energy.items()
@@ -168,6 +171,11 @@ def _guidance(both: Arrays, block: str) -> BlockGuidance:
         values.mean((1, 2)) for values in (made, energy_before_amplification(used, beta), used, beta == PAPER.beta)
     )
     return BlockGuidance(mean(made), mean(guided), mean(guided - made), mean(used), mean(enough))
+
+
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(values, (5, 95))
+    return float(low), float(high)
 
 
 def _over_steps(values: np.ndarray | None) -> list[Estimate]:

@@ -13,6 +13,7 @@ from research.diorama.architecture import NUM_FRAMES
 from research.diorama.measures import STATIC_PIXELS
 from research.markdown import table
 from research.study import figures, tables
+from research.study.agreement import Measuring, agreement
 from research.study.attention import Attention, analyse
 from research.study.curves import curves
 from research.study.history import runs
@@ -43,6 +44,7 @@ def write(results: Results, models: Mapping[str, str], to: Path) -> None:
         models: the models by name, for the contact sheets; of others there are none.
     """
     compared = _each(results, lambda model: results.compare(model, cells(model), MEASURES))
+    attention = _each(results, lambda model: analyse(results, model))
     sections = [
         _heading(results),
         _claim(compared),
@@ -50,7 +52,8 @@ def write(results: Results, models: Mapping[str, str], to: Path) -> None:
         _sheets(results, models, to),
         swaps(results, to),
         _sweeps(_each(results, lambda model: _swept(results, model)), _each(results, results.best), to),
-        _attention(_each(results, lambda model: analyse(results, model)), to),
+        _regime(attention, compared),
+        _attention(attention, to),
         _bands(_each(results, lambda model: results.compare(model, BANDS, MEASURES))),
     ]
     write_text(to / "results.md", "\n\n".join(filter(None, sections)) + "\n")
@@ -71,6 +74,34 @@ def swaps(results: Results, to: Path) -> str:
         f"it, over all pairs. Grey: the {active} steps in which the method acts.",
         "![Share of clips that show the first prompt, by steps before the swap](swap.png)",
         *_by_model(found, lambda model: tables.swaps(found[model], active)),
+    )
+
+
+def agreements(measuring: Measuring, models: Mapping[str, str], count: int) -> str:
+    """A page on which measures agree with what is known of the first `count` prompts' clips.
+
+    Args:
+        measuring: the measures, with the results that they are held against.
+        models: where each is loaded from, by its name.
+        count: of prompts.
+    """
+    found = {model: agreement(measuring, model, source, count) for model, source in models.items()}
+    left_out = "\n".join(f"- {name}: {reason}" for name, reason in measuring.left_out.items())
+    return "\n\n".join(
+        filter(
+            None,
+            [
+                "# What measures are worth where the truth is known",
+                "Written by `python -m research.study agreement`. The measures are those of `bytheway score`, on "
+                "diorama's clips; the truth is what the judge and the outlines read of them, which know the world. "
+                "ρ is Spearman's, with its bootstrap 95 % interval, in bold where that leaves out zero: *over clips*, "
+                "whether a measure tells a better clip from a worse one; *over changes*, whether it tells in which "
+                "clips of a prompt and seed the preset made things better or worse. A measure of structure should "
+                "rise with confidence and fall with misshapen; one of motion should rise with the motion range.",
+                *(f"## {model}, {one.n} clips\n\n{tables.agreement(one)}" for model, one in found.items() if one),
+                f"Left out, since there was no network for them:\n\n{left_out}" if left_out else "",
+            ],
+        )
     )
 
 
@@ -197,6 +228,18 @@ def _sweeps(found: dict[str, dict[Axis, Comparison]], best: dict[str, Choice], t
             for model, sweeps in found.items()
             for axis, comparison in sweeps.items()
         ),
+    )
+
+
+def _regime(found: dict[str, Attention], compared: dict[str, Comparison]) -> str:
+    if not found:
+        return ""
+    return _section(
+        "Are these models that the method is for?",
+        "What the paper shows of AnimateDiff (read off its Figure 2) and what is found of vanilla clips here, energies "
+        "over the active steps. ρ is Spearman's, over clips; the good half are the clips in which the judge is more "
+        "confident of the subject.",
+        tables.regime(found, compared),
     )
 
 

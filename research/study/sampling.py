@@ -104,6 +104,11 @@ def decode(pipe: AnimateDiffPipeline, latents: Tensor) -> Tensor:
     return clips.transpose(1, 2).clamp(-1, 1).cpu()
 
 
+def pixels(clips: Tensor) -> np.ndarray:
+    """Frames (n, F, H, W, 3), uint8, of clips (n, F, 3, H, W) in [-1, 1]."""
+    return np.asarray((127.5 * (clips + 1)).round().byte().movedim(2, -1).numpy())
+
+
 def _half(pipe: AnimateDiffPipeline) -> torch.autocast:
     return torch.autocast(pipe.device.type, torch.bfloat16, enabled=pipe.device.type != "cpu")
 

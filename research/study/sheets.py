@@ -12,7 +12,7 @@ from bytheway.clips import contact_sheet
 from bytheway.files import written
 from research.diorama.measures import prompts
 from research.study.results import BASELINE, Results
-from research.study.sampling import decode, open_pipeline
+from research.study.sampling import decode, open_pipeline, pixels
 from research.study.store import Place, load_first
 from research.study.variants import BANDS, BOTH, VANILLA, Variant, preset_of
 
@@ -44,10 +44,10 @@ def _write_sheet(
         return False
     pipe = open_pipeline(source, torch.device("cpu"))
     clips = [decode(pipe, torch.from_numpy(some)) for some in latents]
-    pixels = [(127.5 * (some + 1)).round().byte().movedim(2, -1).numpy() for some in clips]
+    frames = [pixels(some) for some in clips]
     rows: list[tuple[str, np.ndarray]] = []
     for number, (_, text) in enumerate(prompts(count, results.sampling.seed)):
-        rows += [(f"{name}: {text}", some[number]) for name, some in zip(variants, pixels, strict=True)]
+        rows += [(f"{name}: {text}", some[number]) for name, some in zip(variants, frames, strict=True)]
     with written(path) as draft:
         contact_sheet(rows, height=96).save(draft, optimize=True)
     return True

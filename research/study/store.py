@@ -74,7 +74,7 @@ def load_records(place: Place) -> Arrays:
     """
     found: dict[tuple[int, int], Arrays] = {}
     sites = np.array([])
-    for numbers in _blocks(place, SAMPLES):
+    for numbers in sampled(place):
         with np.load(place.samples(*numbers), allow_pickle=False) as stored:
             if "sites" in stored:
                 sites = stored["sites"]
@@ -84,7 +84,7 @@ def load_records(place: Place) -> Arrays:
 
 def load_first(place: Place, count: int) -> np.ndarray | None:
     """Latents of the first prompts, (count, C, F, h, w); None where they are not all there."""
-    blocks = [numbers for numbers in _blocks(place, SAMPLES) if numbers[0] < count]
+    blocks = [numbers for numbers in sampled(place) if numbers[0] < count]
     found = _joined({numbers: load_arrays(place.samples(*numbers), ("latents",)) for numbers in blocks})
     if not found or not np.array_equal(found["number"][:count], np.arange(count)):
         return None
@@ -136,6 +136,11 @@ def sampling_of(out: Path) -> Sampling:
     if not noted:
         raise ByTheWayError(f"{out} holds no results; python -m research.study run makes them.")
     return Sampling(**{field.name: noted[field.name] for field in fields(Sampling)})
+
+
+def sampled(place: Place) -> list[tuple[int, int]]:
+    """First and stop of the blocks of prompts whose clips are there."""
+    return _blocks(place, SAMPLES)
 
 
 def _blocks(place: Place, ending: str) -> list[tuple[int, int]]:

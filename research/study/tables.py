@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from bytheway.evaluation.statistics import Estimate
 from research.markdown import number, quantity, table
+from research.study.agreement import TRUTHS, Agreement
 from research.study.attention import MOTION, Attention
 from research.study.curves import Curve
-from research.study.results import MEASURES, Choice, Comparison
+from research.study.results import BASELINE, MEASURES, Choice, Comparison
 
 SUMMARY = ("subject", "motion", "broken", "misshapen", "dynamic", "motion_range", "jerk")
 
@@ -50,6 +51,37 @@ def choice(chosen: Choice) -> str:
         for name, estimate in (("dynamic", chosen.dynamic), ("broken", chosen.broken))
     )
     return f"`{chosen.variant.key}`: {changes} over {chosen.dynamic.n} prompts."
+
+
+PAPER_FIGURE_2 = {"energy": "0.10 to 0.22", "ρ": "about 0.9", "disparity": "about 1.3", "near-static": "many"}
+"""What the paper's Figure 2 shows of AnimateDiff, by the first word of what is shown."""
+
+
+def regime(found: Mapping[str, Attention], compared: Mapping[str, Comparison]) -> str:
+    """What the paper shows of AnimateDiff beside the same of each model: is it one that the method is for?"""
+    columns = {model: _regime(attention, compared.get(model)) for model, attention in found.items()}
+    lines = [
+        [what, PAPER_FIGURE_2.get(what.split()[0], "–"), *(column.get(what, "–") for column in columns.values())]
+        for what in dict.fromkeys(what for column in columns.values() for what in column)
+    ]
+    return table(["", "the paper's AnimateDiff", *columns], lines)
+
+
+def _regime(attention: Attention, comparison: Comparison | None) -> dict[str, str]:
+    """What one model shows, by what it is."""
+    found = {
+        f"energy in {block}, 5th to 95th percentile of clips": f"{low:.2f} to {high:.2f}"
+        for block, (low, high) in attention.spreads.items()
+    }
+    for block, measures in attention.with_motion.items():
+        found[f"ρ of energy in {block} with flow"] = figure(measures["flow"], "", bold=True)
+    for block, (good, bad, _) in attention.disparity_by_step.items():
+        excess = bad[-1].value / good[-1].value if good[-1].value else math.nan
+        found[f"disparity in {block} at the last step, bad half over good"] = f"{excess:.2f}"
+    if comparison is not None:
+        vanilla = comparison.values[BASELINE]
+        found |= {MEASURES[name][0]: figure(vanilla[name], "%") for name in ("near_static", "broken")}
+    return found
 
 
 def disparity(attention: Attention) -> str:
@@ -101,6 +133,18 @@ def guidance(attention: Attention) -> str:
         for block, found in attention.guidance.items()
     ]
     return table(["block", "as made", "guided", "guided less as made", "as used", "beta at its least"], lines)
+
+
+def agreement(found: Agreement) -> str:
+    """Correlations of measures with truths, over vanilla clips and over what the preset changes."""
+    kinds = {"over clips": found.clips, "over changes": found.changes}
+    truths = [(kind, correlations, truth) for kind, correlations in kinds.items() if correlations for truth in TRUTHS]
+    lines = [
+        [name, figure(value, ""), *(figure(by[name][truth], "", bold=True) for _, by, truth in truths)]
+        for name, value in found.values.items()
+    ]
+    heads = [f"ρ with {MEASURES[truth][0]}, {kind}" for kind, _, truth in truths]
+    return table(["measure", "mean", *heads], lines)
 
 
 def beta(attention: Attention) -> str:

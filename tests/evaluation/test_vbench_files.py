@@ -101,13 +101,15 @@ def test_what_is_not_vbenchs_is_left_out(tmp_path: Path) -> None:
 def test_suites() -> None:
     assert {name: len(prompts_of(name)) for name in SUITES} == {
         "diorama": 32,
+        "vbench-background": 86,
+        "vbench-flickering": 75,
         "vbench": 165,
         "vbench-subject": 72,
         "vbench-aesthetic": 93,
     }
     for name in SUITES:
         assert len(set(prompts_of(name))) == len(prompts_of(name))
-    with pytest.raises(ByTheWayError, match="There is no suite 'vbnch'; the suites are diorama, vbench"):
+    with pytest.raises(ByTheWayError, match="There is no suite 'vbnch'; the suites are diorama, vbench-background"):
         prompts_of("vbnch")
 
 

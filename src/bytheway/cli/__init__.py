@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import bytheway
-from bytheway.cli import compare, convert, evaluate, generate, inspect, measures, models, score, show
+from bytheway.cli import compare, convert, evaluate, generate, inspect, judge, measures, models, score, show, vote
 from bytheway.cli.errors import output_spared
 
 app = typer.Typer(
@@ -46,6 +46,8 @@ app.command("inspect")(inspect.command)
 app.command("score")(score.command)
 app.command("compare")(compare.command)
 app.command("evaluate")(evaluate.command)
+app.command("judge")(judge.command)
+app.command("vote")(vote.command)
 app.command("measures")(measures.command)
 app.add_typer(convert.app, name="convert")
 

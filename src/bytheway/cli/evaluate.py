@@ -54,8 +54,8 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Prompts that ship with the package: diorama (32, for the packaged model), vbench (165), "
-            "vbench-subject (72) or vbench-aesthetic (93).",
+            help="Prompts that ship with the package: diorama (32, for the packaged model), vbench (165: "
+            "vbench-subject, 72, and vbench-aesthetic, 93), vbench-background (86) or vbench-flickering (75).",
             autocompletion=_suites,
             rich_help_panel=CLIPS,
         ),

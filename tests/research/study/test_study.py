@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from typer.testing import CliRunner
 
 from bytheway.errors import ByTheWayError
@@ -15,6 +16,7 @@ from research.diorama.measures import prompts
 from research.diorama.world import render
 from research.study import sheets, statistics
 from research.study.__main__ import app
+from research.study.agreement import TRUTHS, Measuring, agreement
 from research.study.curves import TRACK, curves
 from research.study.plan import SWEEPS_FROM, Extent, Part, Unit, plan
 from research.study.reading import FRAME_FEATURES, MOTION_FEATURES, open_readers, read
@@ -311,6 +313,14 @@ def test_the_report_holds_every_section(
     assert "mid_block" in text
     assert "sweeps-strength.png" not in text
     assert "guided less as made" in text
+    regime = text.partition("## Are these models that the method is for?")[2].partition("## ")[0]
+    assert "| energy in up_blocks.1, 5th to 95th percentile of clips | 0.10 to 0.22 | 0." in regime
+    assert "| near-static (prompts that move) | many |" in regime
+    for start in (
+        "| ρ of energy in up_blocks.1 with flow | about 0.9 |",
+        "| disparity in up_blocks.1 at the last step",
+    ):
+        assert start in regime
 
 
 def test_the_command_line(study: Study, model_folder: Path, tmp_path: Path) -> None:
@@ -329,3 +339,37 @@ def test_the_command_line(study: Study, model_folder: Path, tmp_path: Path) -> N
     text = (tmp_path / "docs" / "results.md").read_text()
     assert "python -m research.study run --part swap" in text
     assert str(tmp_path) not in text
+
+
+def test_measures_are_held_against_the_truth(copy: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the prompts that were asked for, clip by clip; the correlations are those of scipy."""
+    results = Results(copy.out, open_readers(copy.judge).name)
+    rng = np.random.default_rng(0)
+    truth = {name: rng.normal(size=30) for name in TRUTHS} | {"number": np.arange(30)}
+    found = {"temporal_flickering": truth["jerk"] + rng.normal(size=30)}
+    monkeypatch.setattr(Results, "clips", lambda self, model, variant: truth)
+    monkeypatch.setattr(Measuring, "of", lambda *_: found | {"number": np.arange(30)})
+    measuring = Measuring(results)
+    monkeypatch.setattr(measuring, "names", list(found))
+    told = agreement(measuring, "diorama", copy.models["diorama"], 20)
+    assert told is not None
+    assert told.n == 20
+    expected = spearmanr(found["temporal_flickering"][:20], truth["jerk"][:20]).statistic
+    assert told.clips["temporal_flickering"]["jerk"].value == pytest.approx(expected)
+
+
+def test_the_page_of_agreement(copy: Study, tmp_path: Path) -> None:
+    folder, judge = copy.models["diorama"], str(copy.judge)
+    command = ["agreement", "--out", str(copy.out), "--judge", judge, "--model", folder, "--to", str(tmp_path / "page")]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "page" / "agreement.md").read_text()
+    assert "## diorama, 2 clips" in page
+    assert "| temporal_flickering | 0." in page
+    assert "subject_consistency: " in page, "what could not be measured is named"
+    kept = sorted(copy.out.glob("diorama/*/*.measures-*.npz"))
+    assert {path.parent.name for path in kept} == {"vanilla", preset_of("diorama").key}
+    times = [path.stat().st_mtime_ns for path in kept]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert [path.stat().st_mtime_ns for path in kept] == times
+    assert (tmp_path / "page" / "agreement.md").read_text() == page

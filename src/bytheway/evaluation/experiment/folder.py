@@ -19,10 +19,10 @@ from typing import Any, Final
 
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.experiment.arms import Arm, parse_arms
-from bytheway.evaluation.scores import FORMAT
 from bytheway.files import write_text
 
 EXPERIMENT: Final = "experiment.json"
+FORMAT: Final = 1
 _LONGEST_NAME: Final = 200  # bytes; file systems take 255, number and ending included
 
 

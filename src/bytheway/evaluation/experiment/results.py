@@ -11,7 +11,7 @@ from typing import Final
 
 from bytheway.evaluation.comparison import Comparison
 from bytheway.evaluation.experiment.folder import Experiment
-from bytheway.evaluation.report.page import comparison_page
+from bytheway.evaluation.report.page import comparison_page, wide_table
 from bytheway.evaluation.report.words import interval, number, with_unit
 from bytheway.evaluation.scores import ClipScores, example_of, names_of, scores_json, summary_of
 from bytheway.files import write_text
@@ -105,13 +105,6 @@ def _table(scores: Mapping[str, Sequence[ClipScores]], comparisons: Sequence[Com
 
 
 def _paper_table(heads: Sequence[str], rows: Sequence[Sequence[str]], remarks: Sequence[str]) -> str:
-    head = "".join(f"<th>{escape(one)}</th>" for one in heads)
-    body = "".join(
-        f"<tr><th scope='row'>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>"
-        for row in rows
-    )
     said = "".join(f"<li>{escape(one)}</li>" for one in remarks)
-    return (
-        "<section><h2>Beside the paper's Table 2</h2><div class='wide'><table class='paper'>"
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div><ul class='cautions'>{said}</ul></section>"
-    )
+    table = wide_table(heads, rows)
+    return f"<section><h2>Beside the paper's Table 2</h2>{table}<ul class='cautions'>{said}</ul></section>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -21,6 +21,10 @@ MOST_SHOWN: Final = 30
 
 OnStrip: TypeAlias = Callable[[int, int], None]
 """Hears of each clip that is put on a page: how many are, and of how many."""
+
+
+Remarks: TypeAlias = Mapping[Path, Sequence[str]]
+"""What is said of a pair in sentences, by the path of the baseline's clip."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,12 @@ def data_of(comparisons: Sequence[Comparison], shown: Sequence[Card]) -> dict[st
 
 
 def pairs_section(
-    comparisons: Sequence[Comparison], arms: Sequence[str], shown: Sequence[Card], total: int, on_strip: OnStrip
+    comparisons: Sequence[Comparison],
+    arms: Sequence[str],
+    shown: Sequence[Card],
+    total: int,
+    remarks: Remarks,
+    on_strip: OnStrip,
 ) -> str:
     """The clips side by side, and how to order and play them."""
     several = len(comparisons) > 1
@@ -126,9 +135,11 @@ def pairs_section(
             figures.append(_figure(arms[arm], arm, card.clips[arm]))
             done += 1
             on_strip(done, strips)
+        sentences = "".join(f"<li>{escape(one)}</li>" for one in remarks.get(card.baseline.clip.path, ()))
+        beside = f'<ul class="cautions">{sentences}</ul>' if sentences else ""
         cards.append(
             f'<article id="{card.id}" class="card" style="--arms:{len(figures)}"><h3>{escape(card.title)}</h3>'
-            f'<div class="clips">{"".join(figures)}</div>{_values(comparisons, arms, card)}</article>'
+            f'<div class="clips">{"".join(figures)}</div>{beside}{_values(comparisons, arms, card)}</article>'
         )
     some = f" The {len(shown)} worst and best of {total} are shown." if len(shown) < total else ""
     return f"""<section id="clips">

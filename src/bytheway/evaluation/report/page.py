@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
+from types import MappingProxyType
 
 import bytheway
 from bytheway.evaluation.comparison import Comparison, Contrast
 from bytheway.evaluation.measures.measure import KINDS
-from bytheway.evaluation.report.cards import Card, OnStrip, cards_of, data_of, pairs_section, worst_and_best
+from bytheway.evaluation.report.cards import Card, OnStrip, Remarks, cards_of, data_of, pairs_section, worst_and_best
 from bytheway.evaluation.report.plots import differences, outcome_bar
 from bytheway.evaluation.report.words import cautions, interval, number
 
@@ -21,6 +22,7 @@ def comparison_page(
     title: str,
     subtitle: str = "",
     extra: str = "",
+    remarks: Remarks = MappingProxyType({}),
     on_strip: OnStrip = lambda done, total: None,
 ) -> str:
     """The page of one or more comparisons that share their first set, the baseline.
@@ -30,6 +32,7 @@ def comparison_page(
         title: of the page.
         subtitle: a sentence under it, such as the model.
         extra: more HTML, before the clips.
+        remarks: sentences that stand under the clips of a pair, by the path of the baseline's clip.
         on_strip: hears of each clip that is put in, and of how many.
     """
     arms = [comparisons[0].names[0], *(one.names[1] for one in comparisons)]
@@ -37,7 +40,7 @@ def comparison_page(
     shown = worst_and_best(comparisons, cards)
     on_page = {card.id for card in shown}
     sections = "".join(_section(number, one, cards, on_page) for number, one in enumerate(comparisons))
-    pairs = pairs_section(comparisons, arms, shown, len(cards), on_strip)
+    pairs = pairs_section(comparisons, arms, shown, len(cards), remarks, on_strip)
     data = data_of(comparisons, shown)
     payload = json.dumps(data).replace("</", "<\\/")
     return f"""<!doctype html>
@@ -66,6 +69,16 @@ def comparison_page(
 </body>
 </html>
 """
+
+
+def wide_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of texts that scrolls by itself where it is wider than the page."""
+    head = "".join(f"<th>{escape(one)}</th>" for one in heads)
+    body = "".join(
+        f"<tr><th scope='row'>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>"
+        for row in rows
+    )
+    return f"<div class='wide'><table class='paper'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def _asset(name: str) -> str:

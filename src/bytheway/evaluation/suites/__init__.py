@@ -1,7 +1,8 @@
 """Lists of prompts that ship with the package, by name.
 
 `diorama.txt` is of the packaged model's world. `vbench.json` has prompts and dimensions of VBench's suite
-(Vchitect/VBench, Apache-2.0, by its authors), those of six of its dimensions.
+(Vchitect/VBench, Apache-2.0, by its authors), those of six of its dimensions; `vbench-background.txt` and
+`vbench-flickering.txt` are its prompts for two more.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from bytheway.errors import ByTheWayError
 # VBench's prompts by the dimension they are scored for: the 72 of subject consistency, motion smoothness and dynamic
 # degree, and the 93 of aesthetic quality, imaging quality and overall consistency.
 _VBENCH: Final = {"vbench": None, "vbench-subject": "subject_consistency", "vbench-aesthetic": "aesthetic_quality"}
-_LISTS: Final = ("diorama",)
+_LISTS: Final = ("diorama", "vbench-background", "vbench-flickering")
 
 SUITES: Final = (*_LISTS, *_VBENCH)
 """Their names."""
