@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 
 from bytheway.cli.best_of import BestOf
 from bytheway.cli.progress import CountProgress
@@ -17,15 +17,20 @@ from bytheway.generation.sample import Step
 from bytheway.selection.best import Choice, check_choice, make_best, steps_before_choice
 
 
-def best_clips(pipe: VideoPipeline, job: Job, best: BestOf, fit: Fit | None, model: str) -> Iterator[Clip]:
-    """The clips that are kept, prompt by prompt; the choice among the seeds of each is printed as a table."""
+def best_clips(pipe: VideoPipeline, job: Job, best: BestOf, fit: Fit | None, model: str) -> Generator[tuple[int, Clip]]:
+    """The clips that are kept, numbered prompt by prompt; the choice among the seeds of each is printed as a table."""
     check_choice(pipe, job, best.keep, best.aim)
     before = steps_before_choice(job)
     each = best.seeds * before + best.keep * (job.steps_run - before)
-    with _Steps(each * len(job.request.prompts)).shown() as steps:
-        yield from make_best(
-            pipe, job, best.keep, best.aim, fit, steps.take, lambda choice: _print_choice(choice, before, fit, model)
-        )
+
+    def say(choice: Choice) -> None:
+        _print_choice(choice, before, fit, model)
+
+    with (
+        _Steps(each * len(job.request.prompts)).shown() as steps,
+        closing(make_best(pipe, job, best.keep, best.aim, fit, steps.take, say)) as clips,
+    ):
+        yield from enumerate(clips)
 
 
 class _Steps:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bytheway.cli.best_of import BestOf
 from bytheway.cli.destination import Destination
-from bytheway.cli.forecast import Forecast, fit_at_hand, job_with_forecast
 from bytheway.cli.progress import RunProgress
 from bytheway.cli.tables import note, print_settings, print_table, warn
 from bytheway.config import ByTheWayConfig
@@ -65,6 +64,8 @@ def run(
         best: how to choose among the seeds of each prompt; None: all clips are made.
     """
     pipe = choice.load()
+    from bytheway.cli.forecast import fit_at_hand  # imports torch, as loading a model does
+
     profile = profile_of(pipe)
     job = check(replace(request, config=settings_for(profile)), profile)
     destination.check(job.fps, shown_size(job))
@@ -74,14 +75,16 @@ def run(
     fit = fit_at_hand(choice.model, pipe, job)
     made: list[Made] = []
     try:
-        clips = _all_clips(pipe, job, choice, destination, fit)
-        if best is not None:
+        if best is None:
+            making = _all_clips(pipe, job, choice, destination, fit)
+        else:
             from bytheway.cli.choosing import best_clips
 
-            clips = enumerate(best_clips(pipe, job, best, fit, choice.model))
-        for index, clip in clips:
-            path = destination.save(replace(clip, settings=choice.settings() | clip.settings), index)
-            made.append(Made(path, clip.settings, clip.seconds, clip.frames.shape))
+            making = best_clips(pipe, job, best, fit, choice.model)
+        with closing(making) as clips:
+            for index, clip in clips:
+                path = destination.save(replace(clip, settings=choice.settings() | clip.settings), index)
+                made.append(Made(path, clip.settings, clip.seconds, clip.frames.shape))
     finally:  # the clips that were finished before an interruption are there to be seen
         if made:
             _print_summary(made, choice.model)
@@ -89,8 +92,10 @@ def run(
 
 def _all_clips(
     pipe: VideoPipeline, job: Job, choice: ModelChoice, destination: Destination, fit: Fit | None
-) -> Iterator[tuple[int, Clip]]:
+) -> Generator[tuple[int, Clip]]:
     """The clips that are not there yet, by their number; where a fit tells, what they are likely to be is said."""
+    from bytheway.cli.forecast import Forecast, job_with_forecast
+
     job = replace(job_with_forecast(job, fit), clips=_left_to_make(pipe, job, choice, destination))
     forecast = None if fit is None else Forecast(fit, destination.count)
     with RunProgress(job, destination.count) as progress:

@@ -9,7 +9,7 @@ kept is bit for bit the one that its seed gives alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, TypeAlias
@@ -148,7 +148,7 @@ def make_best(
     fit: Fit | None = None,
     on_step: OnStep | None = None,
     on_choice: OnChoice | None = None,
-) -> Iterator[Clip]:
+) -> Generator[Clip]:
     """Begin all clips of a job that `check_choice` has passed, and finish `keep` of each prompt; see `best_of`."""
     if job.profile.has_temporal_maps:
         job = replace(job, request=replace(job.request, record=True))
