@@ -27,11 +27,14 @@ ARROWS: Mapping[str, set[str]] = {
     "families": {"attention"},
     "apply": {"families", "record"},
     "training": {"families"},
+    "diagnosis": {"families", "record"},
     "models": {"families"},
     "generation": {"models", "apply", "clips"},
     "evaluation": {"generation", "record"},
+    "batch": {"evaluation"},
+    "selection": {"evaluation", "diagnosis"},
     "comfyui": {"evaluation"},
-    "cli": {"evaluation"},
+    "cli": {"selection", "batch"},
     "__main__": {"cli"},
 }
 # The face of the package names what is public, wherever it is, and imports it when it is asked for.
