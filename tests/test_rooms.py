@@ -31,8 +31,9 @@ ARROWS: Mapping[str, set[str]] = {
     "models": {"families"},
     "generation": {"models", "apply", "clips"},
     "evaluation": {"generation", "record"},
+    "batch": {"evaluation"},
     "selection": {"evaluation", "diagnosis"},
-    "cli": {"selection"},
+    "cli": {"selection", "batch"},
     "__main__": {"cli"},
 }
 # The face of the package names what is public, wherever it is, and imports it when it is asked for.

@@ -28,7 +28,7 @@ def generate(
 ) -> Callable[..., Result]:
     """Runs `bytheway generate` with these arguments on the tiny pipeline, for small clips, nothing unusual."""
     monkeypatch.setattr("bytheway.cli.run.beyond_training", lambda job: [])
-    monkeypatch.setattr("bytheway.cli.run.load", lambda model, **choice: tiny_pipeline)
+    monkeypatch.setattr("bytheway.models.choice.load", lambda model, **choice: tiny_pipeline)
     return lambda *arguments: bytheway("generate", *SMALL, *arguments)
 
 

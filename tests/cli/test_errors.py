@@ -87,7 +87,7 @@ def test_known_before_a_model_is_loaded(
     def load(model: str, **choice: Any) -> Any:
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr("bytheway.cli.run.load", load)
+    monkeypatch.setattr("bytheway.models.choice.load", load)
     Path("folder.csv").mkdir()
     Path("folder-2.csv").mkdir()
     Path("wrong.toml").write_text("gamma = 1\n")

@@ -98,7 +98,7 @@ def test_one_start_for_all_prompts(
         loads.append(model)
         return tiny_pipeline
 
-    monkeypatch.setattr("bytheway.cli.run.load", load)
+    monkeypatch.setattr("bytheway.models.choice.load", load)
     (tmp_path / "list.txt").write_text("a ball\n\na star\n")
     small = ["--steps", 1, "--frames", 2, "--size", "16x16"]
     assert bytheway("generate", "--prompts-file", "list.txt", "--num-videos", 2, *small).exit_code == 0
@@ -124,7 +124,7 @@ def test_warnings_of_loading_are_lines_without_a_place_in_the_code(
         warnings.warn("Of the LoRA x 1 of 2 layers find no place.", ByTheWayWarning, stacklevel=1)
         return tiny_pipeline
 
-    monkeypatch.setattr("bytheway.cli.run.load", load)
+    monkeypatch.setattr("bytheway.models.choice.load", load)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         result = bytheway("generate", "a red ball", "--frames", "4", "--size", "16x16", "--steps", "2")
@@ -176,7 +176,7 @@ def test_choices_reach_the_loader(bytheway: Command, tiny_pipeline: Any, monkeyp
         seen.update(model=model, **choice)
         return tiny_pipeline
 
-    monkeypatch.setattr("bytheway.cli.run.load", load)
+    monkeypatch.setattr("bytheway.models.choice.load", load)
     options = ["--motion-adapter", "m", "--lora", "x=0.5", "--lora", "y", "--device", "cpu", "--dtype", "float32"]
     small = ["--steps", 1, "--frames", 2, "--negative-prompt", "snow", "--guidance-scale", 1.5, "--free-init"]
     assert bytheway("generate", "a ball", "-m", "base", *options, *small, "-o", "a").exit_code == 0

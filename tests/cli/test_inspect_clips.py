@@ -74,7 +74,7 @@ def test_a_picture_of_no_kind_is_refused_before_the_model_is_loaded(bytheway: Co
 
 
 def test_models_without_maps(bytheway: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bytheway.cli.run.load", lambda model, **choice: joint.wan()[0])
+    monkeypatch.setattr("bytheway.models.choice.load", lambda model, **choice: joint.wan()[0])
     result = bytheway("inspect", "wan", "--clips", 2)
     assert result.exit_code == 2
     assert "has no temporal attention maps to record; leave --clips" in result.stderr

@@ -37,7 +37,7 @@ def rows_and_settings(lines):
 )
 def test_lists_of_blocks_instead_of_layers(bytheway, monkeypatch, name, architecture, rows, tokens):
     pipe, _ = FACTORIES[name]()
-    monkeypatch.setattr("bytheway.cli.run.load", lambda model, **choice: pipe)
+    monkeypatch.setattr("bytheway.models.choice.load", lambda model, **choice: pipe)
     result = bytheway("inspect", "some/model")
     assert result.exit_code == 0, result.output
     found, settings = rows_and_settings(result.stdout.splitlines())

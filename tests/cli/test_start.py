@@ -34,7 +34,7 @@ def start(
         seen.update(choice)
         return pipes[choice["start"]]
 
-    monkeypatch.setattr("bytheway.cli.run.load", load)
+    monkeypatch.setattr("bytheway.models.choice.load", load)
     Image.fromarray(np.full((20, 40, 3), 90, np.uint8)).save("cat.png")
     save_video(np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8), "in", 5, {})
 

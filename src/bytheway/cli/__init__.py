@@ -1,6 +1,6 @@
 """The command line: thin, parse, call, show, and say which option mends an error.
 
-Nothing heavy is imported before a command asks for it. Public: `main`, the console script. May import `evaluation` and
+Nothing heavy is imported before a command asks for it. Public: `main`, the console script. May import `batch` and
 below.
 """
 
@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 import bytheway
-from bytheway.cli import compare, convert, evaluate, generate, inspect, judge, measures, models, score, show, vote
+from bytheway.cli import (
+    batch,
+    compare,
+    convert,
+    evaluate,
+    generate,
+    inspect,
+    judge,
+    measures,
+    models,
+    score,
+    show,
+    vote,
+)
 from bytheway.cli.errors import output_spared
 
 app = typer.Typer(
@@ -40,6 +53,7 @@ def _options(
 
 
 app.command("generate")(generate.command)
+app.command("batch")(batch.command)
 app.command("show")(show.command)
 app.command("models")(models.command)
 app.command("inspect")(inspect.command)

@@ -11,6 +11,7 @@ from bytheway.cli.tables import is_quiet, note, printable
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn, TaskID
 
+    from bytheway.batch.driver import Tally
     from bytheway.generation.job import Job, PlannedClip
     from bytheway.generation.sample import Step
     from bytheway.models.videocrafter.convert import Written
@@ -211,6 +212,38 @@ class MakingProgress(_Progress):
     def finish(self, steps: int) -> None:
         """All clips in work are there, which took so many steps."""
         self._finished += steps
+
+
+class BatchProgress(_Progress):
+    """Shows how far all workers of a batch run are, after each of its driver's turns.
+
+    Args:
+        tally: at the beginning.
+    """
+
+    def __init__(self, tally: Tally) -> None:
+        from rich.progress import MofNCompleteColumn, TextColumn
+
+        super().__init__(
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[workers]}", style="cyan"),
+            TextColumn("{task.fields[left]}", style="dim"),
+        )
+        self._task = self._bars.add_task("clips", total=tally.clips, completed=tally.there, workers="", left="")
+        self._said = time.monotonic()
+
+    def __call__(self, tally: Tally) -> None:
+        """One more turn."""
+        left, now = tally.seconds_left, time.monotonic()
+        told = f"{_duration(left)} left" if left is not None else ""
+        workers = f"{tally.workers} worker{'' if tally.workers == 1 else 's'}, {tally.at_work} at work"
+        if tally.failed:
+            workers += f", {tally.failed} set aside"
+        done = tally.there + tally.made + tally.failed
+        self._bars.update(self._task, completed=done, workers=workers, left=told)
+        if not self._drawn and now - self._said >= SILENCE:
+            self._said = now
+            note(f"clips: {done}/{tally.clips}, {workers}{told and ', '}{told}")
 
 
 def _duration(seconds: float) -> str:

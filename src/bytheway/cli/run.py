@@ -25,48 +25,19 @@ from bytheway.generation.job import Job, PlannedClip, beyond_training, changes_t
 from bytheway.generation.request import Request
 from bytheway.generation.run import make_clips, settings_of, shown_size
 from bytheway.generation.sample import Step
-from bytheway.models import load
+from bytheway.models.choice import ModelChoice as _ModelChoice
 from bytheway.models.profile import Profile, profile_of
 
 
-@dataclass(frozen=True)
-class ModelChoice:
-    """The model of a run, as `bytheway.models.load` takes it."""
-
-    model: str
-    motion_adapter: str | None
-    lora: tuple[str, ...]
-    device: str | None
-    dtype: str | None
-    start: Start | None = None
-    controlnet: str | None = None
+class ModelChoice(_ModelChoice):
+    """The model of a run, whose loading is said."""
 
     def load(self) -> VideoPipeline:
         """The pipeline, on its device, without progress bars of its own."""
         note(f"Loading {self.model}")
         with _kept_to_the_end():
             quieten_libraries()
-            pipe = load(
-                self.model,
-                motion_adapter=self.motion_adapter,
-                lora=self.lora,
-                start=self.start,
-                controlnet=self.controlnet,
-                device=self.device,
-                dtype=self.dtype,
-            )
-        pipe.set_progress_bar_config(disable=True)
-        return pipe
-
-    def settings(self) -> dict[str, Any]:
-        """What a clip says about its model."""
-        return {
-            "model": self.model,
-            "motion_adapter": self.motion_adapter,
-            "lora": list(self.lora),
-            "start": self.start,
-            "controlnet": self.controlnet,
-        }
+            return super().load()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from bytheway.clips.read import read_metadata
 from bytheway.errors import ByTheWayError
+from bytheway.evaluation.manifest import clips_in, is_manifest
 from bytheway.evaluation.measures.vbench import prompt_of
 
 VIDEOS: Final = frozenset({".mp4", ".gif", ".webp", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
@@ -52,15 +53,19 @@ def find_clips(places: Iterable[str | os.PathLike[str]]) -> list[ClipFile]:
     """The clips that files, folders and patterns such as "out/*.mp4" name, each once, in natural order in a folder.
 
     A folder stands for the videos in it, and for folders of pictures in it; a folder that holds pictures alone is one
-    clip itself.
+    clip itself. The manifest of a batch run, its folder or a file of it, stands for the clips that it names.
 
     Raises:
         ByTheWayError: there is no such file, or a folder holds no clip.
     """
     found: dict[str, ClipFile] = {}
     for place in places:
-        for path in _named(place):
-            found.setdefault(os.path.realpath(path), _clip_file(path))
+        if is_manifest(Path(place)):
+            named = [ClipFile(path, settings) for path, settings in clips_in(Path(place))]
+        else:
+            named = [_clip_file(path) for path in _named(place)]
+        for clip in named:
+            found.setdefault(os.path.realpath(clip.path), clip)
     if not found:
         raise ByTheWayError("No clips are named; give files, folders or patterns.")
     return list(found.values())

@@ -50,7 +50,7 @@ def parse_arms(text: str) -> tuple[Arm, ...]:
     Raises:
         ByTheWayError: an arm is unknown or there twice, or there are fewer than two.
     """
-    arms = [_arm(part.strip()) for part in text.split(",") if part.strip()]
+    arms = [parse_arm(part.strip()) for part in text.split(",") if part.strip()]
     for number, one in enumerate(arms):
         if one.folder in {other.folder for other in arms[:number]}:
             raise ByTheWayError(f"The arm {one.name!r} is there twice; name each once.")
@@ -59,7 +59,12 @@ def parse_arms(text: str) -> tuple[Arm, ...]:
     return tuple(arms)
 
 
-def _arm(name: str) -> Arm:
+def parse_arm(name: str) -> Arm:
+    """One arm by its name, as `parse_arms` reads it.
+
+    Raises:
+        ByTheWayError: there is no such arm.
+    """
     words = name.split()
     if words == [VANILLA]:
         return Arm(VANILLA)
@@ -67,7 +72,7 @@ def _arm(name: str) -> Arm:
     for word in words:
         key, sign, value = word.partition("=")
         if sign:
-            settings[key] = _value(value)
+            settings[key] = parse_value(value)
         elif word not in (ENHANCED, FREE_INIT):
             raise ByTheWayError(
                 f"There is no arm {name!r}; name {VANILLA}, {ENHANCED}, {FREE_INIT}, or settings such as "
@@ -77,9 +82,9 @@ def _arm(name: str) -> Arm:
     return Arm(" ".join(words), bool(settings) or ENHANCED in words, settings, FREE_INIT in words)
 
 
-def _value(text: str) -> Any:
-    """A number, a list or such, as TOML has it; else the text itself."""
+def parse_value(text: str) -> Any:
+    """What a text says: a number, a list or such, as TOML has it; else the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
