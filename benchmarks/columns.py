@@ -15,6 +15,8 @@ VANILLA: Final = "vanilla"
 OURS: Final = "ours"
 # Ours again, outside the active steps: the hooks are there and have nothing to do.
 IDLE: Final = "ours, idle"
+# Ours again, with energies, disparity and beta kept, by which seeds are chosen.
+RECORDED: Final = "ours, recorded"
 PLAIN: Final = "plain"
 FREE_INIT: Final = "FreeInit"
 
@@ -25,6 +27,7 @@ COLUMNS: Final[Mapping[str, Column]] = {
     VANILLA: lambda pipe, steps: nullcontext(),
     OURS: lambda pipe, steps: enhanced(pipe, record=False),
     IDLE: lambda pipe, steps: enhanced(pipe, record=False, active_steps=0.0),
+    RECORDED: lambda pipe, steps: enhanced(pipe),
     PLAIN: lambda pipe, steps: plainly(pipe, preset_for(pipe).config, steps),
     FREE_INIT: lambda pipe, steps: free_init(pipe),
 }

@@ -27,11 +27,13 @@ ARROWS: Mapping[str, set[str]] = {
     "families": {"attention"},
     "apply": {"families", "record"},
     "training": {"families"},
+    "diagnosis": {"families", "record"},
     "models": {"families"},
     "generation": {"models", "apply", "clips"},
     "evaluation": {"generation", "record"},
     "batch": {"evaluation"},
-    "cli": {"batch"},
+    "selection": {"evaluation", "diagnosis"},
+    "cli": {"selection", "batch"},
     "__main__": {"cli"},
 }
 # The face of the package names what is public, wherever it is, and imports it when it is asked for.

@@ -21,6 +21,7 @@ from bytheway.apply.foreign import (
     is_compiled,
     is_compiled_in_part,
     is_running_compiled,
+    keeps_state_of_run,
     may_skip,
     objects_within,
 )
@@ -130,3 +131,18 @@ def test_hooks_of_diffusers_that_may_skip():
     HookRegistry.check_if_exists_or_initialize(model[0]).register_hook(FeedForwardSkipHook(1.0), "skip")
     assert may_skip(model, "0.0")
     assert not may_skip(model, "1")
+
+
+def test_hooks_of_diffusers_that_keep_the_state_of_a_run():
+    model = nn.Sequential(nn.Sequential(nn.Linear(1, 1)), nn.Linear(1, 1))
+    HookRegistry.check_if_exists_or_initialize(model[1]).register_hook(ModelHook(), "any")
+    assert not keeps_state_of_run(model)
+
+    class Remembering(ModelHook):
+        _is_stateful = True
+
+        def reset_state(self, module):
+            return module
+
+    HookRegistry.check_if_exists_or_initialize(model[0][0]).register_hook(Remembering(), "cache")
+    assert keeps_state_of_run(model)

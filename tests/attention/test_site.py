@@ -371,3 +371,17 @@ def test_what_does_not_move_stays_as_it_is_in_half_precision():
     still = rows_of(GUIDANCE, 2, frames=1).expand(-1, 16, -1).to(torch.bfloat16)
     output = enhanced_attention(module, still, GUIDANCE, config).output
     torch.testing.assert_close(output, module(still), rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6])
+def test_what_is_measured_and_kept_does_not_change_a_bit_of_the_output(alpha):
+    """Seeds that are chosen among are recorded, and their clips are to be the ones that they give alone."""
+    module, config = make_attention(), ByTheWayConfig(alpha=alpha, beta=2.0, tau=3)
+    hidden_states, anchor = rows_of(GUIDANCE, 2), random_anchor(GUIDANCE, 2)
+    wanted = enhanced_attention(module, hidden_states, GUIDANCE, config, anchor=anchor if alpha else None).output
+    measured = enhanced_attention(module, hidden_states, GUIDANCE, config, anchor=anchor, measure=True)
+    assert torch.equal(measured.output, wanted)
+    if not alpha:
+        kept = enhanced_attention(module, hidden_states, GUIDANCE, config, keep_map=True, measure=True)
+        assert kept.anchor is not None
+        assert torch.equal(kept.output, wanted)

@@ -162,3 +162,13 @@ def test_another_default_device_is_not_asked_for_memory():
     finally:
         torch.set_default_device(None)
     torch.testing.assert_close(output, as_paper(module, hidden_states, GUIDANCE, config, anchor))
+
+
+def test_scratch_memory_is_given_back():
+    query = torch.randn(6, 4, 8, 16, generator=torch.Generator().manual_seed(0))
+    layout, config = Layout(2, 1, (1, 3)), ByTheWayConfig()
+    before = attention.attend(query, query, query, layout, config, scale=0.25).output
+    assert tiles._thread.__dict__
+    tiles.release_memory()
+    assert not tiles._thread.__dict__
+    assert torch.equal(attention.attend(query, query, query, layout, config, scale=0.25).output, before)

@@ -17,6 +17,9 @@ import pytest
 from starlette.responses import JSONResponse
 from typer.testing import Result
 
+from bytheway.evaluation.votes.prepare import Wanted, prepare
+from bytheway.evaluation.votes.store import opened
+from bytheway.evaluation.votes.vote import Vote
 from tests.toys.chat_server import ChatServer, Sent, always_a, chat_server, completion, prefers_brighter
 from tests.toys.grey_experiments import PROMPTS, write_experiment
 
@@ -156,6 +159,33 @@ def test_the_limit_ends_a_run_with_a_sentence(judge: Command, server: ChatServer
     assert [row[-2:] for row in rows(result.stdout)[3:]] == [["0", "1"]], "what is there is told; one pair is missing"
     assert judge(*QUALITY, *prices, "--max-cost", 1).exit_code == 0
     assert len(server.sent) == 4
+
+
+def test_people_are_set_beside_the_judge(judge: Command, server: ChatServer) -> None:
+    """They prefer what is darker on one of two pairs, and what is brighter, as the judge does, on the other."""
+    server.respond = prefers_brighter
+    experiment = write_experiment(Path("trial"))
+    assert "kappa" not in judge(*QUALITY).stdout
+    with opened(experiment.folder) as store:
+        study = store.study_or(lambda clips: prepare(experiment, clips, Wanted(), 0)[0])
+        person = store.number_of(store.join(study))
+        assert person is not None
+        for _ in range(study.items_each):
+            shown = store.open_items(person, study)[0]
+            pair = study.all_pairs[shown.item.pair]
+            wanted = "first" if pair.altered or pair.prompt == PROMPTS[0] else "second"
+            side = "left" if (wanted == "first") != shown.item.swapped else "right"
+            for question in study.questions:
+                store.vote(person, Vote(shown.id, question, side, 2.5, 1, 0, (800, 600)), study)
+    result = judge(*QUALITY)
+    assert result.exit_code == 0, (result.output, result.exception)
+    table = rows(result.stdout)
+    assert table[-2] == ["question", "arm", "pairs", "as people say", "without ties", "kappa"]
+    assert table[-1][:3] == ["video_quality", "enhanced", "2"]
+    assert [cell.split()[0] for cell in table[-1][3:]] == ["0.5000", "0.5000", "0.0000"]
+    found = json.loads(Path("trial/judge.json").read_text())
+    assert found["comparisons"][0]["figures"]["video_quality"]["agreement"]["with_ties"]["value"] == 0.5
+    assert "as people say" in Path("trial/judge.html").read_text()
 
 
 def test_prose_only(judge: Command, server: ChatServer) -> None:

@@ -1,6 +1,5 @@
 """Runs of pipelines that start from images or a video, and of those with other calls than AnimateDiff's."""
 
-import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +23,7 @@ from bytheway.generation.sample import Step
 from bytheway.models.profile import profile_of
 from bytheway.models.starts import starting_from
 from tests.toys import animatediff, joint, temporal
+from tests.toys.parts import reading_prompts
 
 REQUEST = Request(prompts=("a red ball bounces",), seed=7, num_frames=4, width=16, height=16, steps=2)
 CONFIG = ByTheWayConfig(alpha=0.6, beta=4.0, tau=7, active_steps=0.5)
@@ -165,16 +165,7 @@ def test_the_number_of_frames_is_said_before_the_run_and_kept_as_it_was_made(
 ) -> None:
     pipe, call = joint.FACTORIES[name]()
     monkeypatch.setattr("diffusers.utils.is_ftfy_available", lambda: True)
-    embeddings = {key: value for key, value in call.items() if "embeds" in key or "mask" in key}
-    kind = type(pipe)
-
-    class Embedded(kind):  # type: ignore[misc, valid-type]
-        def __call__(self, prompt: Any = None, negative_prompt: Any = None, **settings: Any) -> Any:
-            return super().__call__(**embeddings, **settings)
-
-    Embedded.__call__.__signature__ = inspect.signature(kind.__call__)  # type: ignore[attr-defined]
-    Embedded.__name__ = kind.__name__
-    pipe.__class__ = Embedded
+    pipe = reading_prompts(pipe, call)
     images = (ImageInput(image(0), "0.png", 0),) if profile_of(pipe).requires("images") else ()
     width, height = call.get("width", 32), call.get("height", 32)
     request = replace(REQUEST, num_frames=asked, width=width, height=height, steps=2, images=images)
@@ -182,7 +173,7 @@ def test_the_number_of_frames_is_said_before_the_run_and_kept_as_it_was_made(
         warnings.simplefilter("always")
         clips = generate(pipe, request)
         said = [str(warning.message) for warning in caught if " makes " in str(warning.message)]
-    sentence = f"This model ({kind.__name__}) makes {made} frames where {asked} are asked for."
+    sentence = f"This model ({type(pipe).__name__}) makes {made} frames where {asked} are asked for."
     assert said == [sentence] * (made != asked)
     assert (sentence in changes_to_request(check(request, pipe))) == (made != asked)
     (clip,) = clips

@@ -26,15 +26,8 @@ def clip_of(arm: int, prompt: int, frames: int = FRAMES) -> Frames:
     return clip
 
 
-def make_experiment(
-    folder: Path,
-    arms: str = "vanilla,enhanced",
-    prompts: Sequence[str] = PROMPTS,
-    seeds: int = 1,
-    *,
-    still: bool = False,
-) -> Experiment:
-    """An experiment as `bytheway evaluate` leaves it; `still`: nothing moves in its clips."""
+def begin_experiment(folder: Path, arms: str, prompts: Sequence[str], seeds: int) -> Experiment:
+    """An experiment without its clips."""
     experiment = Experiment(folder, parse_arms(arms), tuple(prompts), seeds)
     write_facts(
         folder,
@@ -46,6 +39,19 @@ def make_experiment(
             "prompts": list(prompts),
         },
     )
+    return experiment
+
+
+def make_experiment(
+    folder: Path,
+    arms: str = "vanilla,enhanced",
+    prompts: Sequence[str] = PROMPTS,
+    seeds: int = 1,
+    *,
+    still: bool = False,
+) -> Experiment:
+    """An experiment as `bytheway evaluate` leaves it; `still`: nothing moves in its clips."""
+    experiment = begin_experiment(folder, arms, prompts, seeds)
     for number, arm in enumerate(experiment.arms):
         for place, path in enumerate(experiment.clips(arm)):
             clip = clip_of(number, place // seeds)

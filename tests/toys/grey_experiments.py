@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 
 from bytheway.clips.write import save_video
-from bytheway.evaluation.experiment.arms import parse_arms
-from bytheway.evaluation.experiment.folder import Experiment, write_facts
+from bytheway.evaluation.experiment.folder import Experiment
+from tests.toys.experiments import begin_experiment
 
 PROMPTS = ("a red ball rolls", "a star spins at night")
 Level: TypeAlias = Callable[[str, int, int], int]
@@ -28,21 +28,11 @@ def write_experiment(
     level: Level = enhanced_is_brighter,
 ) -> Experiment:
     """Write clips of 16 greys, each brighter by one, from a level on that arm, prompt and seed decide."""
-    found = Experiment(folder, parse_arms(arms), prompts, seeds)
+    found = begin_experiment(folder, arms, prompts, seeds)
     for arm in found.arms:
         for index, path in enumerate(found.clips(arm)):
             prompt, seed = divmod(index, seeds)
             greys = np.arange(16)[:, None, None, None] + level(arm.name, prompt, seed)
             clip = np.broadcast_to(greys, (16, 32, 32, 3)).astype(np.uint8)
             save_video(clip, path, 8.0, {"prompt": prompts[prompt], "seed": 7 + seed, "arm": f"secret {arm.name}"})
-    write_facts(
-        folder,
-        {
-            "model": {},
-            "sampling": {},
-            "arms": {arm.name: {} for arm in found.arms},
-            "seeds": [7 + k for k in range(seeds)],
-            "prompts": list(prompts),
-        },
-    )
     return found

@@ -1,5 +1,6 @@
 """What tiny pipelines with joint attention are made of: seeded models, embeddings, pictures, arguments of a call."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -56,3 +57,18 @@ def masked(call: dict[str, Any]) -> dict[str, Any]:
     negative = mask.clone()
     negative[:, -1] = False
     return {**call, "prompt_attention_mask": mask, "negative_prompt_attention_mask": negative}
+
+
+def reading_prompts(pipe: Any, call: dict[str, Any]) -> Any:
+    """The pipeline, called with any prompt as if it read the embeddings of `call`: it has no text encoder."""
+    embeddings = {name: value for name, value in call.items() if "embeds" in name or "mask" in name}
+    kind = type(pipe)
+
+    class Embedded(kind):  # type: ignore[misc, valid-type]
+        def __call__(self, prompt: Any = None, negative_prompt: Any = None, **settings: Any) -> Any:
+            return super().__call__(**embeddings, **settings)
+
+    Embedded.__call__.__signature__ = inspect.signature(kind.__call__)  # type: ignore[attr-defined]
+    Embedded.__name__ = kind.__name__
+    pipe.__class__ = Embedded
+    return pipe

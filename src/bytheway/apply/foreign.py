@@ -38,6 +38,7 @@ __all__ = [
     "is_compiled",
     "is_compiled_in_part",
     "is_running_compiled",
+    "keeps_state_of_run",
     "may_skip",
     "objects_within",
     "skips_scores",
@@ -96,6 +97,15 @@ def may_skip(denoiser: nn.Module, path: str) -> bool:
         ):
             return True
     return False
+
+
+def keeps_state_of_run(denoiser: nn.Module) -> bool:
+    """Whether a hook of diffusers, such as a cache, keeps in the denoiser what the steps of one run hand to the next.
+
+    They say of themselves that they are stateful, and forget it at the end of a run.
+    """
+    registries = (vars(module).get("_diffusers_hook") for module in denoiser.modules())
+    return any(hook._is_stateful for registry in registries for hook in getattr(registry, "hooks", {}).values())
 
 
 def objects_within(forward: Any) -> Iterator[Any]:

@@ -78,11 +78,12 @@ def attend(
         return whole.guided_attention(query, key, value, layout, guide, scale, config, softmax=softmax, measure=measure)
     measures = whole.measure_maps(query, key, layout, anchor, scale, config, softmax=softmax) if measure else None
     value = _filter_frames(value, config)
-    if keep_map or softmax is not None:
-        attn = whole.softmax_maps(query, key, scale, softmax)
-        kept = Anchor(attn.to(query.dtype), layout) if keep_map else None
-        return Attended(whole.apply_maps(attn, value), kept, measures)
-    return Attended(F.scaled_dot_product_attention(query, key, value, scale=scale), None, measures)
+    attn = whole.softmax_maps(query, key, scale, softmax) if keep_map or softmax is not None else None
+    kept = Anchor(attn.to(query.dtype), layout) if keep_map and attn is not None else None
+    # Where nothing guides, maps are kept to be measured alone, and the output is to the bit what it is without them.
+    if attn is None or (config.alpha == 0 and softmax is None):
+        return Attended(F.scaled_dot_product_attention(query, key, value, scale=scale), kept, measures)
+    return Attended(whole.apply_maps(attn, value), kept, measures)
 
 
 @torch.no_grad()

@@ -266,9 +266,11 @@ class TiledSite:
         maps = attn.view(rows.shape[0], tile.across.shape[0], -1)
         across = tile.across.expand(rows.shape[0], -1, -1)
         if self.measure and batch.measured is not None:
-            difference = self._memory("difference", tuple(maps.shape)).copy_(maps)
-            difference.baddbmm_(across, rows, beta=-1)
-            by_map = difference.view(*batch.query.shape[:2], -1, self.frames**2)[batch.measured]
+            parts, videos = batch.query.shape[:2]
+            own, upsampled = (one.view(parts, -1, *one.shape[1:])[batch.measured] for one in (maps, rows))
+            difference = self._memory("difference", tuple(own.shape)).copy_(own)
+            difference.baddbmm_(across[: len(own)], upsampled, beta=-1)
+            by_map = difference.view(videos, -1, self.frames**2)
             seen.disparity = seen.disparity + torch.linalg.vector_norm(by_map, dim=-1).sum(-1)
         if self.guides:
             maps.baddbmm_(across, rows, beta=1 - self.config.alpha, alpha=self.config.alpha)
@@ -318,6 +320,11 @@ class TiledSite:
 
     def _memory(self, name: str, shape: tuple[int, ...]) -> Tensor:
         return _memory(name, shape, self.dtype)
+
+
+def release_memory() -> None:
+    """Give back the scratch memory of the present thread, which is going to wait for others; it is made anew."""
+    _thread.__dict__.clear()
 
 
 def _memory(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -196,6 +196,22 @@ def command(
         ),
     ] = None,
     num_videos: Annotated[int, typer.Option(metavar="N", help="Clips for every prompt.", rich_help_panel=SAMPLING)] = 1,
+    best_of: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Begin N seeds of every prompt, and after the active steps go on with the most promising.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None,
+    keep: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="With --best-of: finish the best K. Default: 1.", rich_help_panel=SAMPLING),
+    ] = None,
+    aim: Annotated[
+        Literal["motion", "structure", "both"] | None,
+        typer.Option(help="With --best-of: by what the best are told. Default: both.", rich_help_panel=SAMPLING),
+    ] = None,
     batch_size: BatchSize = 1,
     steps: Steps = None,
     guidance_scale: GuidanceScale = None,
@@ -209,6 +225,7 @@ def command(
 ) -> None:
     """Make clips of prompts, with the method and its settings chosen by the model."""
     with reported(), silence(quiet):
+        from bytheway.cli.best_of import best_of_options
         from bytheway.cli.destination import Destination, ending_of
         from bytheway.cli.prompts import read_prompts
         from bytheway.cli.run import ModelChoice, chosen_config, run, size_of, start_of
@@ -221,6 +238,7 @@ def command(
             raise ByTheWayError("Give either prompts or a file of them (--prompts-file).")
         if prompts_file is not None:
             prompts, output = list(read_prompts(prompts_file)), output or prompts_file.with_suffix("")
+        best = best_of_options(best_of, keep, aim, num_videos, skip_existing)
         chosen = {"alpha": alpha, "beta": beta, "tau": tau, "active_steps": active_steps}
         settings_for = partial(chosen_config, preset, config, chosen, not no_enhance)
         width, height = size_of(size)
@@ -229,7 +247,7 @@ def command(
             seed=drawn_seed() if seed is None else seed,
             config=settings_for(None),
             negative_prompt=negative_prompt,
-            num_videos=num_videos,
+            num_videos=num_videos if best is None else best.seeds,
             num_frames=frames,
             width=width,
             height=height,
@@ -253,7 +271,7 @@ def command(
             record=record,
             scale=scale,
             prompts=request.prompts,
-            num_videos=num_videos,
+            num_videos=num_videos if best is None else best.keep,
             folder=prompts_file is not None,
             ending=ending_of(kind, output, prompts_file is not None),
             sources=tuple(Path(file) for file in (*starts, prompts_file, config) if file is not None),
@@ -264,7 +282,8 @@ def command(
         if there is not None:
             request = replace(request, seed=there)
         elif seed is None:
-            note(f"Seed {request.seed} (drawn; --seed {request.seed} makes the same clip again)")
+            again = "makes the same clip again" if best is None else f"begins the same {best.seeds} again"
+            note(f"Seed {request.seed} (drawn; --seed {request.seed} {again})")
         destination.check(fps, (width or 1, height or 1))
         choice = ModelChoice(model, motion_adapter, tuple(lora or ()), device, dtype, start_of(request), controlnet)
-        run(choice, request, settings_for, destination)
+        run(choice, request, settings_for, destination, best)

@@ -1,4 +1,4 @@
-"""`bytheway inspect`: where the method acts in a model."""
+"""`bytheway inspect`: where the method acts in a model, and what the records of some clips tell of it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bytheway.cli.errors import reported
+from bytheway.cli.options import Dtype, ModelDevice
 
 if TYPE_CHECKING:
     from bytheway.families.family import Family
@@ -24,15 +26,46 @@ def command(
     motion_adapter: Annotated[
         str | None, typer.Option(metavar="NAME", help="Motion modules for an image model: hub id, folder or file.")
     ] = None,
+    clips: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Make N clips with the preset and say what their records tell; of 24 or more also fit how the first "
+            "steps tell motion and structure, for --best-of and for a word at 20 %.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="With --clips: pictures of energy, disparity and beta (.png, .svg, .pdf), and beside it of maps.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="With --clips: of the first clip; the next has N+1.")
+    ] = 0,
+    device: ModelDevice = None,
+    dtype: Dtype = None,
 ) -> None:
     """List the attentions that the method acts in: block, resolution, heads, and their part in it."""
     with reported():
         from bytheway.cli.run import ModelChoice, in_words
         from bytheway.cli.tables import print_settings, print_table
+        from bytheway.errors import ByTheWayError
         from bytheway.families.sites import find_sites
         from bytheway.models.profile import profile_of
 
-        pipe = ModelChoice(model, motion_adapter, (), "cpu", None).load()
+        if output is not None:
+            from bytheway.diagnosis.figures import check_figure
+
+            if clips is None:
+                raise ByTheWayError("Pictures are of recorded clips; say how many with --clips.")
+            check_figure(output)
+        # Without clips nothing is computed, and nothing has to be where that would be quick.
+        pipe = ModelChoice(model, motion_adapter, (), "cpu" if clips is None else device, dtype).load()
         profile = profile_of(pipe)
         preset, defaults = profile.preset, profile.defaults
         summary = {
@@ -51,6 +84,10 @@ def command(
         if defaults.vocabulary is not None:
             summary["words"] = ", ".join(sorted(defaults.vocabulary))
         print_settings(model, summary)
+        if clips is not None:
+            from bytheway.cli.diagnosing import inspect_clips
+
+            inspect_clips(model, pipe, profile, clips, seed, output)
 
 
 def _layers(pipe: VideoPipeline, family: Family, resolution: str) -> Iterator[tuple[object, ...]]:

@@ -97,13 +97,15 @@ def command(
         from bytheway.errors import ByTheWayError
         from bytheway.evaluation.experiment.folder import open_experiment
         from bytheway.evaluation.judge.budget import Prices
-        from bytheway.evaluation.judge.run import Choice, arms_of, pairs_of, questions_of
+        from bytheway.evaluation.judge.run import Choice, arms_of, pairs_of
+        from bytheway.evaluation.questions import QUESTIONS, questions_named
 
         if (price_in is None) != (price_out is None):
             raise ByTheWayError("Give both prices, --price-in and --price-out, or none.")
         prices = Prices(price_in, price_out) if price_in is not None and price_out is not None else None
         experiment = open_experiment(run)
-        choice = Choice(model, questions_of(questions), frames, detail, max_tokens)
+        asked = QUESTIONS if questions is None else questions_named([name.strip() for name in questions.split(",")])
+        choice = Choice(model, asked, frames, detail, max_tokens)
         found, missing = pairs_of(experiment, arms_of(experiment, arm), pairs)
         if dry_run:
             count_calls(run, choice, found, prices, missing)

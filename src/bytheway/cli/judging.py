@@ -24,8 +24,10 @@ from bytheway.evaluation.judge.results import (
 )
 from bytheway.evaluation.judge.run import Asked, Choice, Pair, Run, calls_of, left_to_ask
 from bytheway.evaluation.judge.store import CALLS, Store, alone
-from bytheway.evaluation.judge.summary import Judgement, comparisons, figures, judgements
+from bytheway.evaluation.judge.summary import Judgement, Votes, comparisons, figures, judgements
 from bytheway.evaluation.report.words import cautions, comparison_heads, comparison_rows
+from bytheway.evaluation.votes.majority import majorities
+from bytheway.evaluation.votes.store import FILE, FOLDER, opened
 
 
 def count_calls(
@@ -99,6 +101,15 @@ def _said(one: Spent) -> str:
     return f"{one.calls} calls, {one.tokens_in} tokens in, {one.tokens_out} out{cost}{uncounted}"
 
 
+def _votes(folder: Path, baseline: str) -> Votes | None:
+    """What people said of the pairs, where somebody asked them."""
+    if not (folder / FOLDER / FILE).is_file():
+        return None
+    with opened(folder) as store:
+        study = store.study()
+        return majorities(store, study, baseline) if study is not None else None
+
+
 def _report(
     folder: Path,
     choice: Choice,
@@ -109,10 +120,11 @@ def _report(
     missing: Sequence[str],
 ) -> None:
     """Show the figures, and write them and the page."""
+    votes = _votes(folder, found[0].pair.arms[0])
     made = comparisons(found, asked.shapes, [*missing, *asked.left_out])
     by_question: ByQuestion = {
         (one.names[1], question.name): figures(
-            [j for j in found if j.pair.arms[1] == one.names[1] and j.question.name == question.name]
+            [j for j in found if j.pair.arms[1] == one.names[1] and j.question.name == question.name], votes
         )
         for one in made
         for question in choice.questions

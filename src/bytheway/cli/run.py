@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bytheway.cli.best_of import BestOf
 from bytheway.cli.destination import Destination
 from bytheway.cli.progress import RunProgress
 from bytheway.cli.tables import note, print_settings, print_table, warn
 from bytheway.config import ByTheWayConfig
+from bytheway.diagnosis.fit import Fit
 from bytheway.errors import ByTheWayError
 from bytheway.families.family import Start
 from bytheway.families.known import presets
 from bytheway.families.pipeline import VideoPipeline
+from bytheway.generation.clip import Clip
 from bytheway.generation.job import Job, PlannedClip, beyond_training, changes_to_request, check
 from bytheway.generation.request import Request
 from bytheway.generation.run import make_clips, settings_of, shown_size
+from bytheway.generation.sample import Step
 from bytheway.models.choice import ModelChoice as _ModelChoice
 from bytheway.models.profile import Profile, profile_of
 
@@ -51,28 +55,58 @@ def run(
     request: Request,
     settings_for: Callable[[Profile | None], ByTheWayConfig | None],
     destination: Destination,
+    best: BestOf | None = None,
 ) -> None:
     """Load the model, make the clips, save each as soon as it is there, and say what was made.
 
-    `settings_for` gives the method's settings for the profile of the loaded pipeline.
+    Args:
+        settings_for: gives the method's settings for the profile of the loaded pipeline.
+        best: how to choose among the seeds of each prompt; None: all clips are made.
     """
     pipe = choice.load()
+    from bytheway.cli.forecast import fit_at_hand  # imports torch, as loading a model does
+
     profile = profile_of(pipe)
     job = check(replace(request, config=settings_for(profile)), profile)
     destination.check(job.fps, shown_size(job))
     for change in changes_to_request(job):
         note(change)
     warn_before(job, profile, choice.model)
-    job = replace(job, clips=_left_to_make(pipe, job, choice, destination))
+    fit = fit_at_hand(choice.model, pipe, job)
     made: list[Made] = []
     try:
-        with RunProgress(job, destination.count) as progress:
-            for planned, clip in zip(job.clips, make_clips(pipe, job, progress), strict=True):
-                path = destination.save(replace(clip, settings=choice.settings() | clip.settings), planned.index)
+        if best is None:
+            making = _all_clips(pipe, job, choice, destination, fit)
+        else:
+            from bytheway.cli.choosing import best_clips
+
+            making = best_clips(pipe, job, best, fit, choice.model)
+        with closing(making) as clips:
+            for index, clip in clips:
+                path = destination.save(replace(clip, settings=choice.settings() | clip.settings), index)
                 made.append(Made(path, clip.settings, clip.seconds, clip.frames.shape))
     finally:  # the clips that were finished before an interruption are there to be seen
         if made:
             _print_summary(made, choice.model)
+
+
+def _all_clips(
+    pipe: VideoPipeline, job: Job, choice: ModelChoice, destination: Destination, fit: Fit | None
+) -> Generator[tuple[int, Clip]]:
+    """The clips that are not there yet, by their number; where a fit tells, what they are likely to be is said."""
+    from bytheway.cli.forecast import Forecast, job_with_forecast
+
+    job = replace(job_with_forecast(job, fit), clips=_left_to_make(pipe, job, choice, destination))
+    forecast = None if fit is None else Forecast(fit, destination.count)
+    with RunProgress(job, destination.count) as progress:
+
+        def on_step(step: Step) -> None:
+            progress(step)
+            if forecast is not None:
+                forecast(step)
+
+        for planned, clip in zip(job.clips, make_clips(pipe, job, on_step), strict=True):
+            yield planned.index, clip
 
 
 def _left_to_make(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from bytheway.errors import ByTheWayError
 
 
 @dataclass(frozen=True)
@@ -39,3 +42,17 @@ QUESTIONS: Final = (
         "Which of the two videos moves better: as the description says, smoothly, and as such things move?",
     ),
 )
+
+
+def questions_named(names: Sequence[str]) -> tuple[Question, ...]:
+    """The questions of these names, each once.
+
+    Raises:
+        ByTheWayError: a name is no question's, or none is there.
+    """
+    known = {question.name: question for question in QUESTIONS}
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        what = f"There is no question {unknown[0]!r}" if unknown else "No question is named"
+        raise ByTheWayError(f"{what}; the questions are {', '.join(known)}.", setting="questions")
+    return tuple(known[name] for name in dict.fromkeys(names))

@@ -42,4 +42,5 @@ FAMILY: Final = Family(
     ),
     frames_made=_frames_made,
     from_video={"CogVideoXPipeline": "CogVideoXVideoToVideoPipeline"},
+    latent_frame_axis=1,
 )

@@ -220,6 +220,7 @@ class Family:
         runs: how many denoising runs its pipelines make of a clip, one after the other, where so many frames are asked
             for, from the frames of a latent one.
         requiring_ftfy: pipelines that clean prompts with the package ftfy, which diffusers is installed without.
+        latent_frame_axis: where the frames are in the latents that its pipelines step, unless packed into tokens.
     """
 
     name: str
@@ -238,3 +239,4 @@ class Family:
     one_at_a_time: tuple[str, ...] = ()
     runs: Callable[[int, int], int] = _one_run
     requiring_ftfy: tuple[str, ...] = ()
+    latent_frame_axis: int = 2

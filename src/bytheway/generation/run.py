@@ -24,7 +24,7 @@ from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.clip import Clip, compared
 from bytheway.generation.job import Job, PlannedClip, beyond_training, check, other_frames
 from bytheway.generation.request import Request
-from bytheway.generation.sample import Sampler, Step
+from bytheway.generation.sample import Glimpse, Sampler, Step
 from bytheway.models.profile import profile_of
 
 OnStep: TypeAlias = Callable[[Step], None]
@@ -56,6 +56,15 @@ def generate(
     >>> for clip in generate(pipe, "a red ball rolling to the right on grass", seed=1):  # doctest: +SKIP
     ...     clip.save("ball.mp4")
     """
+    return make_clips(pipe, job_of(pipe, request, **settings), on_step)
+
+
+def job_of(pipe: VideoPipeline, request: Request | str | Sequence[str], **settings: Any) -> Job:
+    """What `generate` makes of its arguments, checked; what is made otherwise than asked for is said in a warning.
+
+    Raises:
+        ByTheWayError: the request cannot be met.
+    """
     profile = profile_of(pipe)
     if not isinstance(request, Request):
         prompts = (request,) if isinstance(request, str) else tuple(request)
@@ -64,8 +73,8 @@ def generate(
         raise ByTheWayError(f"The request says everything; put {', '.join(settings)} into it.")
     job = check(request, profile)
     for change in [*other_frames(job), *beyond_training(job)]:
-        warnings.warn(change, ByTheWayWarning, stacklevel=2)
-    return make_clips(pipe, job, on_step)
+        warnings.warn(change, ByTheWayWarning, stacklevel=3)
+    return job
 
 
 def make_clips(pipe: VideoPipeline, job: Job, on_step: OnStep | None = None) -> Iterator[Clip]:
@@ -98,8 +107,8 @@ def _batch(pipe: VideoPipeline, job: Job, planned: tuple[PlannedClip, ...], on_s
     import torch
 
     try:
-        with _at_work(pipe):
-            return _clips(pipe, job, planned, on_step)
+        with at_work(pipe):
+            return clips_made(pipe, job, planned, on_step)
     except Exception as error:
         if len(planned) == 1 or not is_out_of_memory(error):
             raise
@@ -108,7 +117,7 @@ def _batch(pipe: VideoPipeline, job: Job, planned: tuple[PlannedClip, ...], on_s
 
 
 @contextmanager
-def _at_work(pipe: VideoPipeline) -> Iterator[None]:
+def at_work(pipe: VideoPipeline) -> Iterator[None]:
     """Has the pipeline to itself, or refuses: two runs at once would go through one scheduler and both go wrong."""
     used = {pipe, pipe.scheduler}
     with _ONE_BY_ONE:
@@ -125,8 +134,17 @@ def _at_work(pipe: VideoPipeline) -> Iterator[None]:
             _AT_WORK.difference_update(used)
 
 
-def _clips(pipe: VideoPipeline, job: Job, planned: tuple[PlannedClip, ...], on_step: OnStep) -> list[Clip]:
-    sample = Sampler(pipe, job, planned, on_step)
+def clips_made(
+    pipe: VideoPipeline,
+    job: Job,
+    planned: tuple[PlannedClip, ...],
+    on_step: OnStep,
+    on_glimpse: Callable[[Glimpse], None] | None = None,
+    *,
+    holds_process: bool = False,
+) -> list[Clip]:
+    """The clips of a batch, made at once; `on_glimpse` and `holds_process` are those of a `Sampler`."""
+    sample = Sampler(pipe, job, planned, on_step, on_glimpse, holds_process)
     start = time.perf_counter()
     vanilla: Sequence[Frames | None] = sample(None)[0] if job.request.compare else [None] * len(planned)
     enhanced, record = sample(job.request.config)

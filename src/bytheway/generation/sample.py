@@ -18,6 +18,7 @@ from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.free_init import free_init
 from bytheway.generation.job import Job, PlannedClip
 from bytheway.generation.not_finite import explained
+from bytheway.generation.scheduler_steps import SchedulerStep, watched
 from bytheway.models.sources import first_line
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Step:
         active: how many of them, from the first on, the method acts in.
         iteration: number of the denoising run of these clips, from 0; FreeInit and FramePack make several.
         iterations: how many there are.
+        record: what was recorded so far; None where nothing is.
     """
 
     clips: tuple[PlannedClip, ...]
@@ -48,6 +50,24 @@ class Step:
     active: int
     iteration: int
     iterations: int
+    record: Record | None = None
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What can be seen of a clip when its scheduler has taken a step.
+
+    Attributes:
+        done: calls of the scheduler's step so far; one of order 2 has two in a step.
+        active: how many of them belong to the active steps, or where the method is left out to those of the preset.
+        record: what was recorded so far; None where nothing is.
+        step: what the scheduler was given, and what it gave back.
+    """
+
+    done: int
+    active: int
+    record: Record | None
+    step: SchedulerStep
 
 
 # Tokenizers keep how they pad from one call to the next, and pipelines that are at work at once may share one.
@@ -58,12 +78,20 @@ _PROCESS_WIDE: Final = RLock()
 
 @dataclass(frozen=True)
 class Sampler:
-    """Calls the pipeline for some clips of a job at once; the steps are told to `on_step`."""
+    """Calls the pipeline for some clips of a job at once; the steps are told to `on_step`.
+
+    Attributes:
+        on_glimpse: is called after each step of the scheduler, before the pipeline goes on; the scheduler has to be
+            this run's own. Where the method is off, nothing is recorded any more after the active steps.
+        holds_process: whoever calls has the state of the whole process already (`whole_process`).
+    """
 
     pipe: VideoPipeline
     job: Job
     clips: tuple[PlannedClip, ...]
     on_step: Callable[[Step], None]
+    on_glimpse: Callable[[Glimpse], None] | None = None
+    holds_process: bool = False
 
     def __call__(self, config: ByTheWayConfig | None) -> tuple[list[Frames], Record | None]:
         """The clips, with the method's settings or without the method, and the record where one is kept."""
@@ -74,10 +102,12 @@ class Sampler:
         with (
             free_init(self.pipe) if job.request.free_init else nullcontext(),
             self._process_wide_state(),
-            self._method(config) as run,
+            ExitStack() as method,
             _refusals_said(self.pipe),
             ExitStack() as preparing,
         ):
+            run = method.enter_context(self._method(config))
+            record = run.record if run else None
             settings = {
                 "prompt": _each([clip.prompt for clip in clips]),
                 "negative_prompt": None if negative is None else _each([negative] * len(clips)),
@@ -90,23 +120,24 @@ class Sampler:
                 "generator": _each([torch.Generator("cpu").manual_seed(clip.seed) for clip in clips]),
                 "output_type": "np",
                 **job.inputs,
-                **self._callbacks(config, preparing.close),
+                **self._callbacks(config, record, preparing.close),
             }
             preparing.enter_context(_PREPARING)
-            result = self.pipe(**job.profile.call.arguments(settings))
+            with self._glimpses(run, method if config is None else None, preparing.close):
+                result = self.pipe(**job.profile.call.arguments(settings))
         try:
-            return [as_frames(video) for video in result.frames[: len(clips)]], run.record if run else None
+            return [as_frames(video) for video in result.frames[: len(clips)]], record
         except NotFiniteError as error:
             raise explained(error, self.pipe) from error
 
     @contextmanager
     def _process_wide_state(self) -> Iterator[None]:
         """What some pipelines need of the whole process, which one thread has at a time; most need nothing of it."""
-        profile = self.job.profile
-        if not (self.job.inputs or profile.one_at_a_time or profile.draws_unseeded):
+        if not needs_whole_process(self.job):
             yield
             return
-        with _PROCESS_WIDE, _own_randomness(self.pipe, self.clips[0].seed), _text_model(self.pipe):
+        lock = nullcontext() if self.holds_process else whole_process(self.job)
+        with lock, _own_randomness(self.pipe, self.clips[0].seed), _text_model(self.pipe):
             yield
 
     def _method(self, config: ByTheWayConfig | None) -> AbstractContextManager[Run[Record | None] | None]:
@@ -116,7 +147,37 @@ class Sampler:
             return enhanced(self.pipe, config, record=self.job.request.record)
         return observe(self.pipe) if self.job.request.record and not self.job.request.compare else nullcontext()
 
-    def _callbacks(self, config: ByTheWayConfig | None, prepared: Callable[[], None]) -> dict[str, Callable[..., Any]]:
+    @contextmanager
+    def _glimpses(
+        self, run: Run[Record | None] | None, observing: ExitStack | None, prepared: Callable[[], None]
+    ) -> Iterator[None]:
+        """Lets `on_glimpse` see what the scheduler does; ends the observing after the active steps."""
+        from bytheway.apply.steps import count_active
+
+        on_glimpse, scheduler = self.on_glimpse, self.pipe.scheduler
+        if on_glimpse is None:
+            yield
+            return
+        share = (self.job.request.config or self.job.profile.preset.config).active_steps
+        done = 0
+
+        def see(step: SchedulerStep) -> None:
+            nonlocal done
+            prepared()
+            done += 1
+            # The method counts what the pipeline runs, which it says only then; without it the job has to do.
+            steps = run.steps.active_steps if run is not None else count_active(share, self.job.steps_run)
+            active = steps * scheduler.order
+            if observing is not None and done == active:
+                observing.close()
+            on_glimpse(Glimpse(done, active, run.record if run else None, step))
+
+        with watched(scheduler, see):
+            yield
+
+    def _callbacks(
+        self, config: ByTheWayConfig | None, record: Record | None, prepared: Callable[[], None]
+    ) -> dict[str, Callable[..., Any]]:
         """What the pipeline calls after its steps, in the new way or the old one; some call nothing.
 
         With the first of these calls everything before the steps is `prepared`.
@@ -128,7 +189,7 @@ class Sampler:
 
         def tell(done: int, steps: int) -> None:
             active = count_active(config.active_steps, steps) if config else 0
-            self.on_step(Step(self.clips, variant, done, steps, active, max(iteration, 0), iterations))
+            self.on_step(Step(self.clips, variant, done, steps, active, max(iteration, 0), iterations, record))
 
         def on_step_end(pipe: VideoPipeline, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             nonlocal iteration
@@ -145,6 +206,18 @@ class Sampler:
 
         tell(0, self.job.steps_run)
         return {"on_step_end": on_step_end, "on_step": on_step}
+
+
+def needs_whole_process(job: Job) -> bool:
+    """Whether the clips of a job draw from torch's global generator, which one run has at a time."""
+    return bool(job.inputs or job.profile.one_at_a_time or job.profile.draws_unseeded)
+
+
+@contextmanager
+def whole_process(job: Job) -> Iterator[None]:
+    """What some pipelines need of the whole process, for the present thread alone while the block runs."""
+    with _PROCESS_WIDE if needs_whole_process(job) else nullcontext():
+        yield
 
 
 def _each(values: list[Any]) -> Any:

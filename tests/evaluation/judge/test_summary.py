@@ -34,8 +34,8 @@ def judged(*answers: str, prompts: int | None = None) -> list[Judgement]:
 @pytest.mark.parametrize(
     ("both", "verdict"),
     [
-        ("AB", "a"),
-        ("BA", "b"),
+        ("AB", "first"),
+        ("BA", "second"),
         ("AA", "tie"),
         ("BB", "tie"),
         ("tt", "tie"),
@@ -88,7 +88,9 @@ def votes(found: list[Judgement], *said: Verdict | None) -> Votes:
 def test_agreement_with_people_by_hand() -> None:
     found = judged("BA", "BA", "BA", "AB", "AB", "AA", "tt", "BA", "xx", "AB")
     #  judge        b     b     b     a     a     tie   tie   b     –     a
-    told = figures(found, votes(found, "b", "b", "a", "a", "b", "tie", "a", "tie", "b", None)).agreement
+    told = figures(
+        found, votes(found, "second", "second", "first", "first", "second", "tie", "first", "tie", "second", None)
+    ).agreement
     assert told is not None
     assert told.pairs == 8
     assert told.with_ties.value == pytest.approx(4 / 8)
@@ -107,9 +109,9 @@ def test_agreement_of_those_who_always_say_the_same() -> None:
     assert told is not None
     assert (told.with_ties.value, told.kappa.value) == (1, 0)
     assert np.isnan(told.without_ties.value)
-    other = {("motion_consistency", one.pair.prompt, 0, "b"): "a" for one in found}
+    other = {("motion_consistency", one.pair.prompt, 0, "b"): "first" for one in found}
     assert figures(found, other).agreement is None, "votes on another question"  # type: ignore[arg-type]
     (single,) = judged("BA")
-    alone = figures([single], votes([single], "b")).agreement
+    alone = figures([single], votes([single], "second")).agreement
     assert alone is not None
     assert (alone.with_ties.value, np.isnan(alone.with_ties.low)) == (1, True)

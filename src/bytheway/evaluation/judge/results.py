@@ -165,7 +165,7 @@ def _judgement(one: Judgement) -> dict[str, Any]:
         "seed_index": one.pair.seed_index,
         "arms": one.pair.arms,
         "question": one.question.name,
-        "verdict": one.pair.arms["ab".index(one.verdict)] if one.verdict in ("a", "b") else one.verdict,
+        "verdict": one.preferred,
         "answers": [said.answer for said in one.said],
         "reasons": [said.reason for said in one.said],
         "answered": one.answered,
@@ -177,13 +177,12 @@ def _remarks(found: Sequence[Judgement]) -> dict[Path, list[str]]:
     remarks: dict[Path, list[str]] = {}
     for one in found:
         baseline, other = one.pair.arms
-        verdict = {"a": baseline, "b": other, "tie": "tie", None: "no verdict"}[one.verdict]
         said = [
             f"with {arm} as A: {its.answer or 'no answer'}{f', “{its.reason}”' if its.reason else ''}"
             for arm, its in zip(one.pair.arms, one.said, strict=True)
         ]
         remarks.setdefault(one.pair.paths[0], []).append(
-            f"{one.question.title}, {other} against {baseline}: {verdict}; {'; '.join(said)}"
+            f"{one.question.title}, {other} against {baseline}: {one.preferred or 'no verdict'}; {'; '.join(said)}"
         )
     return remarks
 

@@ -18,7 +18,7 @@ from bytheway.evaluation.judge.asking import ClipShape, Detail, Request, Shown, 
 from bytheway.evaluation.judge.budget import Budget
 from bytheway.evaluation.judge.endpoint import Endpoint, NoAnswerError, Reply
 from bytheway.evaluation.judge.store import Store
-from bytheway.evaluation.questions import QUESTIONS, Question
+from bytheway.evaluation.questions import Question
 
 FORMAT: Final = 1
 PATIENCE: Final = 4
@@ -94,20 +94,6 @@ class Asked:
     left_out: list[str] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)
     stopped: str | None = None
-
-
-def questions_of(names: str | None) -> tuple[Question, ...]:
-    """The questions of a list such as "video_quality,motion_consistency"; None: all.
-
-    Raises:
-        ByTheWayError: there is no such question.
-    """
-    known = {one.name: one for one in QUESTIONS}
-    chosen = [name.strip() for name in names.split(",")] if names is not None else list(known)
-    for name in chosen:
-        if name not in known:
-            raise ByTheWayError(f"There is no question {name!r}; the questions are {', '.join(known)}.")
-    return tuple(known[name] for name in dict.fromkeys(chosen))
 
 
 def arms_of(experiment: Experiment, names: Sequence[str] | None) -> list[Arm]:

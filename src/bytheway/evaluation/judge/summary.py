@@ -20,12 +20,12 @@ from bytheway.evaluation.scores import ClipScores
 from bytheway.evaluation.statistics import NOTHING, RESAMPLES, Estimate, Values, mean, over_prompts, share
 from bytheway.generation.existing import settings_at
 
-Verdict: TypeAlias = Literal["a", "b", "tie"]
-"""Of a pair: the baseline, the other arm, or neither."""
+Verdict: TypeAlias = Literal["first", "second", "tie"]
+"""Of a pair: the baseline's clip, the other arm's, or neither."""
 Votes: TypeAlias = Mapping[tuple[str, str, int, str], Verdict]
 """What most people said, by the question's name, the prompt, the index of its seed and the other arm's name."""
 
-_SCORE: Final[Mapping[Verdict, float]] = {"a": 0.0, "tie": 0.5, "b": 1.0}
+_SCORE: Final[Mapping[Verdict, float]] = {"first": 0.0, "tie": 0.5, "second": 1.0}
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Judgement:
         if first is None or second is None:
             return None
         names: tuple[Mapping[Answer, Verdict], ...] = (
-            {"A": "a", "B": "b", "tie": "tie"},
-            {"A": "b", "B": "a", "tie": "tie"},
+            {"A": "first", "B": "second", "tie": "tie"},
+            {"A": "second", "B": "first", "tie": "tie"},
         )
         return names[0][first], names[1][second]
 
@@ -74,6 +74,12 @@ class Judgement:
             return None
         first, second = self.choices
         return first if first == second else "tie"
+
+    @property
+    def preferred(self) -> str | None:
+        """The verdict by the name of the arm; "tie" for a tie."""
+        names = dict(zip(("first", "second"), self.pair.arms, strict=True))
+        return None if self.verdict is None else names.get(self.verdict, "tie")
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,7 @@ def figures(found: Sequence[Judgement], votes: Votes | None = None) -> Figures:
     return Figures(
         no_verdict=sum(one.answered and one.choices is None for one in found),
         unanswered=sum(not one.answered for one in found),
-        decided=_share_over_prompts([one.verdict == "b" for one in decided], [one.pair.prompt for one in decided]),
+        decided=_share_over_prompts([one.verdict == "second" for one in decided], [one.pair.prompt for one in decided]),
         first_place=share(answers.count("A"), len(answers) - answers.count("tie")),
         changed=share(sum(one.choices[0] != one.choices[1] for one in whole if one.choices), len(whole)),
         agreement=_agreement(whole, votes) if votes else None,
@@ -170,7 +176,7 @@ def _agreement(found: Sequence[Judgement], votes: Votes) -> Agreement | None:
     if not both:
         return None
     tables = np.array([[[its.count((a, b)) for b in _SCORE] for a in _SCORE] for its in both.values()])
-    sides = [list(_SCORE).index(side) for side in ("a", "b")]
+    sides = [list(_SCORE).index(side) for side in ("first", "second")]
     decided_by_both = tables[:, sides][:, :, sides]
     return Agreement(
         _over_prompts(_same, tables),

@@ -15,9 +15,9 @@ import numpy as np
 from bytheway.clips.read import load_video
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.experiment.folder import Experiment
-from bytheway.evaluation.questions import QUESTIONS
+from bytheway.evaluation.questions import QUESTIONS, questions_named
 from bytheway.evaluation.votes.clips import ENDING, alter, change, copy_without_traces, shape_of, write_altered
-from bytheway.evaluation.votes.study import CHECKED, Altered, Pair, Study, check_questions
+from bytheway.evaluation.votes.study import CHECKED, Altered, Pair, Study
 
 USUAL_PAIRS: Final = 20
 USUAL_SHARE: Final = 0.1
@@ -45,7 +45,7 @@ class Wanted:
     def check(self) -> None:
         """Raise ByTheWayError for what no study can have."""
         if self.questions is not None:
-            check_questions(self.questions)
+            questions_named(self.questions)
         if self.pairs is not None and self.pairs < 1:
             raise ByTheWayError(f"Everybody is shown {self.pairs} pairs; give 1 or more.", setting="pairs")
         if self.checks is not None and not 0 <= self.checks <= LARGEST_SHARE:

@@ -20,7 +20,7 @@ from bytheway.evaluation.statistics import (
     share,
 )
 from bytheway.evaluation.votes.agreement import krippendorff_alpha
-from bytheway.evaluation.votes.exclusions import CHOICES, conduct_of, reason_against
+from bytheway.evaluation.votes.exclusions import CHOICES, Conduct, conduct_of, reason_against
 from bytheway.evaluation.votes.store import Ballot, Store
 from bytheway.evaluation.votes.strengths import preferred_to_first
 from bytheway.evaluation.votes.study import Study
@@ -108,11 +108,9 @@ class Results:
         return dict(json_ready(asdict(self) | {"cells": cells}))
 
 
-def results_of(store: Store, study: Study) -> Results:
-    """Count the votes that are on disk."""
-    ballots = store.ballots()
-    by_person = {person: list(its) for person, its in groupby(ballots, lambda one: one.person)}
-    conducts = {person: conduct_of(its, study) for person, its in by_person.items()}
+def counted_ballots(ballots: Sequence[Ballot], study: Study) -> tuple[list[Ballot], dict[int, Conduct], dict[int, str]]:
+    """The votes that count; how each person voted; and who is left out, by which rule."""
+    conducts = {person: conduct_of(list(its), study) for person, its in groupby(ballots, lambda one: one.person)}
     against = {person: reason_against(conduct, study) for person, conduct in conducts.items()}
     left_out = {person: reason for person, reason in against.items() if reason is not None}
     counted = [
@@ -120,6 +118,13 @@ def results_of(store: Store, study: Study) -> Results:
         for one in ballots
         if one.person not in left_out and not one.item.repeat and study.all_pairs[one.item.pair].altered is None
     ]
+    return counted, conducts, left_out
+
+
+def results_of(store: Store, study: Study) -> Results:
+    """Count the votes that are on disk."""
+    ballots = store.ballots()
+    counted, conducts, left_out = counted_ballots(ballots, study)
     everything = study.items_each * len(study.questions)
     checks, right, repeats, contradicted = (
         sum(getattr(conduct, name) for conduct in conducts.values())
@@ -128,8 +133,8 @@ def results_of(store: Store, study: Study) -> Results:
     return Results(
         cells=tuple(_cells(counted, study)),
         people=store.people(),
-        voted=len(by_person),
-        finished=sum(len(its) == everything for its in by_person.values()),
+        voted=len(conducts),
+        finished=sum(votes == everything for votes in Counter(one.person for one in ballots).values()),
         withdrawn=store.withdrawn(),
         left_out=left_out,
         counted=len(counted),

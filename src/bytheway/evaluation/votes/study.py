@@ -137,12 +137,3 @@ class Study:
 
 def _pair(facts: dict[str, Any]) -> Pair:
     return Pair(**facts | {name: tuple(facts[name]) for name in ("arms", "clips", "size")})
-
-
-def check_questions(names: tuple[str, ...]) -> None:
-    """Raise ByTheWayError where a name is no question's, or none is there."""
-    known = [question.name for question in QUESTIONS]
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        what = f"There is no question {unknown[0]!r}" if unknown else "No question is named"
-        raise ByTheWayError(f"{what}; the questions are {', '.join(known)}.", setting="questions")
