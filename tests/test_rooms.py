@@ -33,6 +33,7 @@ ARROWS: Mapping[str, set[str]] = {
     "evaluation": {"generation", "record"},
     "batch": {"evaluation"},
     "selection": {"evaluation", "diagnosis"},
+    "comfyui": {"evaluation"},
     "cli": {"selection", "batch"},
     "__main__": {"cli"},
 }

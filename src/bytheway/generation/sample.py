@@ -41,6 +41,7 @@ class Step:
         iteration: number of the denoising run of these clips, from 0; FreeInit and FramePack make several.
         iterations: how many there are.
         record: what was recorded so far; None where nothing is.
+        latents: as they are after the step, on their device; None before the first.
     """
 
     clips: tuple[PlannedClip, ...]
@@ -51,6 +52,7 @@ class Step:
     iteration: int
     iterations: int
     record: Record | None = None
+    latents: Any = None
 
 
 @dataclass(frozen=True)
@@ -187,9 +189,9 @@ class Sampler:
         variant: Variant = "enhanced" if config else "vanilla"
         iteration, iterations = -1, self.job.iterations
 
-        def tell(done: int, steps: int) -> None:
+        def tell(done: int, steps: int, latents: Any = None) -> None:
             active = count_active(config.active_steps, steps) if config else 0
-            self.on_step(Step(self.clips, variant, done, steps, active, max(iteration, 0), iterations, record))
+            self.on_step(Step(self.clips, variant, done, steps, active, max(iteration, 0), iterations, record, latents))
 
         def on_step_end(pipe: VideoPipeline, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             nonlocal iteration
@@ -197,12 +199,12 @@ class Sampler:
             iteration += index == 0
             calls, order = pipe.num_timesteps, pipe.scheduler.order
             steps = math.ceil(calls / order)
-            tell(steps if index == calls - 1 else (index + 1) // order, steps)
+            tell(steps if index == calls - 1 else (index + 1) // order, steps, tensors.get("latents"))
             return tensors
 
         def on_step(step: int, timestep: Any, latents: Any) -> None:
             prepared()
-            tell(step + 1, self.job.steps_run)
+            tell(step + 1, self.job.steps_run, latents)
 
         tell(0, self.job.steps_run)
         return {"on_step_end": on_step_end, "on_step": on_step}

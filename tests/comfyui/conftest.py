@@ -1,0 +1,26 @@
+"""ComfyUI's fakes in the place of ComfyUI."""
+
+import sys
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.comfyui import fakes
+
+
+@pytest.fixture(autouse=True)
+def comfy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """ComfyUI's modules are fakes; `comfy.interrupt = True` is the user's wish to end the run."""
+    state = SimpleNamespace(interrupt=False)
+
+    def interrupted() -> None:
+        if state.interrupt:
+            raise fakes.InterruptedByUserError
+
+    for name, module in fakes.modules(interrupted).items():
+        monkeypatch.setitem(sys.modules, name, module)
+    yield state
+    for name in [name for name in sys.modules if name.startswith("bytheway.comfyui")]:
+        del sys.modules[name]

@@ -1,0 +1,228 @@
+"""The nodes as ComfyUI sees them: their schemas, what they hand out, and the package's own pipelines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bytheway import load
+from bytheway.errors import ByTheWayError
+from tests.comfyui import fakes
+from tests.comfyui.test_animatediff import LATENTS, forward
+
+PACK = Path(__file__).parents[2] / "comfyui"
+WHOLE = {"self_guidance": 0.6, "motion": 1.5, "band": 7, "active_share": 0.2, "adaptive": "sqrt"}
+
+
+def node_classes() -> list[Any]:
+    from bytheway.comfyui.extension import comfy_entrypoint
+
+    return asyncio.run(asyncio.run(comfy_entrypoint()).get_node_list())
+
+
+def test_every_node_and_input_is_told_in_words() -> None:
+    schemas = [node.define_schema() for node in node_classes()]
+    assert len({schema.node_id for schema in schemas}) == len(schemas) == 5
+    for schema in schemas:
+        assert schema.display_name.startswith("ByTheWay (")
+        assert schema.description
+        for one in [*schema.inputs, *schema.outputs]:
+            assert one.said["tooltip"].endswith((".", ")")), (schema.node_id, one.id)
+
+
+def test_what_a_node_is_called_with_are_its_inputs() -> None:
+    for node in node_classes():
+        accepted = node.execute.__func__.__code__.co_varnames[1 : node.execute.__func__.__code__.co_argcount]
+        assert list(accepted) == [one.id for one in node.define_schema().inputs]
+
+
+def test_every_node_has_a_help_page_that_names_its_inputs() -> None:
+    pages = {path.stem: path.read_text() for path in (PACK / "web" / "docs").glob("*.md")}
+    schemas = {node.define_schema().node_id: node.define_schema() for node in node_classes()}
+    assert set(pages) == set(schemas)
+    for name, schema in schemas.items():
+        words = set(re.findall(r"[a-z_]+", pages[name]))
+        left = {"model", "pipe", "negative_prompt"}  # what goes without saying
+        assert {one.id for one in schema.inputs} - left <= words, name
+
+
+def test_presets_answer_which_numbers_for_which_model() -> None:
+    for node in node_classes()[:2]:
+        schema = node.define_schema()
+        [preset] = [one for one in schema.inputs if one.id == "preset"]
+        assert "Which numbers for which model: " in preset.said["tooltip"]
+    text = next(one for one in node_classes()[0].define_schema().inputs if one.id == "preset").said["tooltip"]
+    assert "animatediff: self_guidance 0.6, motion 1.5, band 7, active_share 0.2" in text
+    assert "unmeasured" in text
+
+
+def test_animatediff_node_makes_a_clone_with_the_preset_or_own_values() -> None:
+    from bytheway.comfyui.models import ByTheWayAnimateDiff
+
+    model = fakes.animated()
+    vanilla = forward(model)
+    execute = ByTheWayAnimateDiff.execute
+    preset, recorder = execute(model, preset="animatediff", **WHOLE | {"motion": 9.0}, record=True)
+    own, unused = execute(model, preset="own values", **WHOLE | {"motion": 9.0}, record=False)
+    same, _ = execute(model, preset="own values", **WHOLE, record=False)
+    assert torch.allclose(forward(preset), forward(same), atol=1e-6)
+    assert not torch.allclose(forward(preset), forward(own), atol=1e-3)
+    assert torch.equal(vanilla, forward(model))
+    assert len(recorder.record) == 12
+    assert len(unused.record) == 0
+
+
+def test_a_value_out_of_range_is_said() -> None:
+    from bytheway.comfyui.models import ByTheWayAnimateDiff
+
+    with pytest.raises(ByTheWayError, match="beta is 0"):
+        ByTheWayAnimateDiff.execute(fakes.animated(), preset="own values", **WHOLE | {"motion": 0.5}, record=False)
+
+
+def test_an_older_comfyui_is_told_what_it_knows() -> None:
+    from bytheway.comfyui.inputs import schema
+
+    made = schema(node_id="one", search_aliases=["other"])
+    assert made.node_id == "one"
+    assert not hasattr(made, "search_aliases")
+
+
+@pytest.fixture(scope="module")
+def pipe() -> Any:
+    return load("diorama", device="cpu")
+
+
+class TestPipelines:
+    def sample(self, pipe: Any, **changed: Any) -> Any:
+        from bytheway.comfyui.pipelines import ByTheWaySample
+
+        inputs = {
+            "prompt": "a red ball rolling to the right on grass", "negative_prompt": "", "seed": 3, "steps": 2,
+            "guidance": 0.0, "frames": 8, "width": 0, "height": 0, "preset": "by model", **WHOLE, "enlarge": 1,
+            "record": False,
+        }  # fmt: skip
+        return ByTheWaySample.execute(pipe, **inputs | changed)
+
+    def test_a_clip_is_that_of_the_package(self, pipe: Any) -> None:
+        from bytheway.generation.run import generate
+
+        image, fps, settings, recorder = self.sample(pipe, record=True)
+        prompt = "a red ball rolling to the right on grass"
+        [clip] = generate(pipe, prompt, seed=3, steps=2, num_frames=8)
+        assert image.shape == (8, 64, 64, 3)
+        assert torch.equal((image * 255).round().to(torch.uint8), torch.from_numpy(clip.frames))
+        assert fps == clip.fps
+        assert json.loads(settings)["seed"] == 3
+        assert recorder.record.rows()
+
+    def test_presets_off_and_own_values(self, pipe: Any) -> None:
+        by_model, off = self.sample(pipe)[0], self.sample(pipe, preset="off")[0]
+        same = self.sample(pipe, preset="own values", self_guidance=0.2)[0]
+        assert torch.equal(by_model, same)
+        assert not torch.equal(by_model, off)
+
+    def test_small_clips_are_enlarged(self, pipe: Any) -> None:
+        assert self.sample(pipe, enlarge=0)[0].shape == (8, 256, 256, 3)
+
+    def test_steps_move_the_bar_and_show_the_middle_frame(self, pipe: Any) -> None:
+        fakes.ProgressBar.made.clear()
+        self.sample(pipe)
+        [bar] = fakes.ProgressBar.made
+        assert [value for value, _, _ in bar.seen] == [0, 1, 2]
+        kind, picture, largest = bar.seen[-1][2]
+        assert (kind, picture.size) == ("JPEG", (64, 64))
+        assert bar.seen[0][2] is None
+        assert largest >= 64
+
+    def test_the_user_can_end_it_and_the_next_run_is_as_if_nothing_had_been(self, pipe: Any, comfy: Any) -> None:
+        before = self.sample(pipe)[0]
+        comfy.interrupt = True
+        with pytest.raises(fakes.InterruptedByUserError):
+            self.sample(pipe)
+        comfy.interrupt = False
+        assert torch.equal(before, self.sample(pipe)[0])
+
+    def test_load_has_the_models_that_start_from_a_prompt(self, pipe: Any) -> None:
+        from bytheway.comfyui.pipelines import ByTheWayLoad
+
+        names = next(one for one in ByTheWayLoad.define_schema().inputs if one.id == "model").said["options"]
+        assert names[:2] == ["diorama", "diorama-early"]
+        assert "pia" not in names
+        with pytest.raises(ByTheWayError):
+            ByTheWayLoad.execute("folder or hub id below", "no-such-model")
+
+
+class TestRecordNode:
+    def recorded(self) -> Any:
+        from bytheway.comfyui.models import ByTheWayAnimateDiff
+
+        model, recorder = ByTheWayAnimateDiff.execute(
+            fakes.animated(), preset="own values", **WHOLE | {"active_share": 0.6}, record=True
+        )
+        sampling = fakes.AnimateDiffGlobalState()
+        for step in (*range(5), *range(5)):
+            forward(model, step=step, ADGS=sampling)
+        return recorder
+
+    def test_picture_and_tables(self) -> None:
+        from bytheway.comfyui.records import ByTheWayRecord
+
+        recorder = self.recorded()
+        image, text = ByTheWayRecord.execute(recorder, after={"samples": LATENTS})
+        assert image.shape[0] == 1
+        assert image.shape[-1] == 3
+        assert len({tuple(pixel) for pixel in image[0, ::7].flatten(0, 1).tolist()}) > 4
+        lines = text.splitlines()
+        assert lines[0] == "Record of 72 rows, 2 runs, 6 steps, 1 video"
+        steps = [line for line in lines if line.startswith(("0 ", "1 "))]
+        assert len(steps) == 2 * 3 * 3
+        energies = {(row.run, row.step, row.block): [] for row in recorder.record.rows()}
+        for row in recorder.record.rows():
+            energies[row.run, row.step, row.block].append(row.energy)
+        for line, values in zip(steps, energies.values(), strict=True):
+            assert float(line.split()[3]) == pytest.approx(sum(values) / len(values), abs=1e-4)
+
+    def test_lines_rise_where_numbers_do(self) -> None:
+        from bytheway.comfyui.plot import _COLOURS, Line, _panel
+
+        line = Line("a block", {(0, step): float(step) for step in range(4)}, _COLOURS[0])
+        panel = _panel("title", [line], [(0, step) for step in range(4)])
+        width = panel.width - 190
+        heights = []
+        for x in range(120, width - 90, 40):
+            column = [y for y in range(panel.height) if panel.getpixel((x, y)) == _COLOURS[0]]
+            if column:
+                heights.append(sum(column) / len(column))
+        assert len(heights) > 5
+        assert heights == sorted(heights, reverse=True)
+
+    def test_nothing_recorded_is_said(self) -> None:
+        from bytheway.comfyui.recorder import Recorder
+        from bytheway.comfyui.records import ByTheWayRecord
+
+        with pytest.raises(ByTheWayError, match="Nothing was recorded"):
+            ByTheWayRecord.execute(Recorder())
+
+
+def test_the_folder_is_a_pack_of_nodes() -> None:
+    import tomllib
+
+    said = tomllib.loads((PACK / "pyproject.toml").read_text())
+    assert re.fullmatch(r"[a-z][a-z-]{0,98}", said["project"]["name"])
+    assert "comfyui" not in said["project"]["name"]
+    assert said["tool"]["comfy"].keys() >= {"PublisherId", "DisplayName", "Icon", "requires-comfyui"}
+    assert (PACK / said["tool"]["comfy"]["Icon"]).exists()
+    assert (PACK / "requirements.txt").read_text().split() == said["project"]["dependencies"]
+    ours = (PACK.parent / "pyproject.toml").read_text()
+    assert f'version = "{said["project"]["version"]}"' in ours
+    for workflow in (PACK / "example_workflows").glob("*.json"):
+        kinds = {node["type"] for node in json.loads(workflow.read_text())["nodes"]}
+        assert any(kind.startswith("ByTheWay") for kind in kinds), workflow
+        assert workflow.with_suffix(".jpg").exists()
+    assert len(list((PACK / "example_workflows").glob("*.json"))) == 3
