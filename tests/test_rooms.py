@@ -34,7 +34,8 @@ ARROWS: Mapping[str, set[str]] = {
     "batch": {"evaluation"},
     "selection": {"evaluation", "diagnosis"},
     "comfyui": {"evaluation"},
-    "cli": {"selection", "batch"},
+    "tuning": {"generation", "diagnosis"},
+    "cli": {"selection", "tuning", "batch"},
     "__main__": {"cli"},
 }
 # The face of the package names what is public, wherever it is, and imports it when it is asked for.

@@ -23,6 +23,7 @@ from bytheway.cli import (
     models,
     score,
     show,
+    tune,
     vote,
 )
 from bytheway.cli.errors import output_spared
@@ -61,6 +62,7 @@ app.command("score")(score.command)
 app.command("compare")(compare.command)
 app.command("evaluate")(evaluate.command)
 app.command("judge")(judge.command)
+app.command("tune")(tune.command)
 app.command("vote")(vote.command)
 app.command("measures")(measures.command)
 app.add_typer(convert.app, name="convert")

@@ -1,0 +1,141 @@
+"""The settings that a model's own maps ask for, with the reasons in sentences; `derive` has the mathematics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from bytheway.config import ByTheWayConfig
+from bytheway.diagnosis.curves import Curves
+from bytheway.errors import ByTheWayError
+from bytheway.tuning.derive import guided_energy, largest_alpha, least_squared_distance, wanted_beta, widest_tau
+
+MOST_ALPHA: Final = 0.6
+"""The paper's for AnimateDiff, whose anchor is broad; nothing is known of more."""
+BETTER: Final = 0.1
+"""By so much more guidance must another anchor allow to be preferred to the preset's. Ours, of no study."""
+LIVELY: Final = 0.9
+"""Quantile of the energies of vanilla clips that the median clip is to reach. Ours, of no study."""
+FEWEST_CLIPS: Final = 4
+
+
+@dataclass(frozen=True)
+class GuidedBlock:
+    """What is known of one block, means over clips and active steps.
+
+    Attributes:
+        energy: E(A) of its maps.
+        distance: least d² to the anchor's.
+        alpha: the strongest guidance that adds no energy.
+    """
+
+    energy: float
+    distance: float
+    alpha: float
+
+
+@dataclass(frozen=True)
+class AutoSettings:
+    """Settings with their reasons.
+
+    Attributes:
+        config: to be used.
+        blocks: what each guided block was like under the chosen anchor.
+        reasons: a sentence for each setting, by its name.
+    """
+
+    config: ByTheWayConfig
+    blocks: Mapping[str, GuidedBlock]
+    reasons: Mapping[str, str]
+
+
+def auto_settings(by_anchor: Mapping[str, Sequence[Curves]], num_frames: int, preset: ByTheWayConfig) -> AutoSettings:
+    """The settings for a model, from the first steps of vanilla clips.
+
+    Args:
+        by_anchor: the same clips' curves with each block that could be the anchor, the preset's first.
+        num_frames: F, the frames that an attention sees.
+        preset: what is not derived is taken from it.
+
+    Raises:
+        ByTheWayError: there are too few clips, or nothing is guided.
+    """
+    clips = next(iter(by_anchor.values()))
+    if len(clips) < FEWEST_CLIPS:
+        raise ByTheWayError(f"{len(clips)} clips say too little of a model; record {FEWEST_CLIPS} or more.")
+    blocks = {anchor: _guided_blocks(curves, num_frames) for anchor, curves in by_anchor.items()}
+    allowed = {anchor: min((one.alpha for one in its.values()), default=0.0) for anchor, its in blocks.items()}
+    anchor, why_anchor = _anchor(allowed)
+    alpha = min(MOST_ALPHA, allowed[anchor])
+    tau = widest_tau(num_frames)
+    betas = _betas(by_anchor[anchor], blocks[anchor], alpha, num_frames)
+    beta = min(betas.values())
+    config = preset.replace(
+        alpha=round(alpha, 2),
+        beta=round(beta, 2),
+        tau=tau,
+        anchor_block=preset.anchor_block if anchor == next(iter(by_anchor)) else anchor,
+    )
+    tightest = min(blocks[anchor], key=lambda name: blocks[anchor][name].alpha)
+    least = min(betas, key=lambda name: betas[name])
+    reasons = {
+        "anchor_block": why_anchor,
+        "alpha": f"Guidance adds no energy to {tightest} up to alpha {allowed[anchor]:.2f}"
+        + (f"; more than {MOST_ALPHA:g}, the paper's, is not taken." if allowed[anchor] > MOST_ALPHA else "."),
+        "beta": f"Beta {beta:.2f} brings the median clip's maps of {least} to the energy of the livelier clips of this "
+        f"model ({LIVELY:.0%} quantile of {len(clips)}); in the other blocks it leaves them below.",
+        "tau": f"Everything but the mean over the {num_frames} frames is amplified, as in the paper.",
+    }
+    return AutoSettings(config, blocks[anchor], reasons)
+
+
+def _guided_blocks(clips: Sequence[Curves], num_frames: int) -> dict[str, GuidedBlock]:
+    """Every block behind the anchor."""
+    anchor = clips[0].anchor
+    if anchor is None:
+        return {}
+    of_anchor = _mean(clips, "energy", anchor)
+    found = {}
+    for block in clips[0].guided:
+        energy = _mean(clips, "energy", block)
+        distance = least_squared_distance(_mean(clips, "disparity", block), num_frames)
+        found[block] = GuidedBlock(energy, distance, largest_alpha(energy, of_anchor, distance))
+    return found
+
+
+def _anchor(allowed: Mapping[str, float]) -> tuple[str, str]:
+    """The anchor that is chosen, and why: the preset's, unless another allows clearly more guidance."""
+    usual = next(iter(allowed))
+    best = max(allowed, key=lambda name: allowed[name])
+    most = min(MOST_ALPHA, allowed[best])
+    if most < allowed[usual] + BETTER:
+        return usual, f"{usual}, the preset's: no other block allows clearly more guidance."
+    return best, (
+        f"{best} in place of {usual}: guidance towards it adds no energy up to alpha {allowed[best]:.2f}, towards the "
+        f"other up to {allowed[usual]:.2f}."
+    )
+
+
+def _betas(
+    clips: Sequence[Curves], guided: Mapping[str, GuidedBlock], alpha: float, num_frames: int
+) -> dict[str, float]:
+    """For each block that is amplified, the beta that brings its median clip to the livelier ones."""
+    anchor = clips[0].anchor
+    if anchor is None or not guided:
+        raise ByTheWayError("Nothing is guided in this model: no block with temporal attention runs after another.")
+    of_anchor = _mean(clips, "energy", anchor)
+    found = {}
+    for block in (anchor, *guided):
+        energies = [float(one.energy[block].mean()) for one in clips]
+        median, lively = float(np.median(energies)), float(np.quantile(energies, LIVELY))
+        if block in guided:
+            median = guided_energy(median, of_anchor, guided[block].distance, alpha)
+        found[block] = wanted_beta(median, lively, num_frames)
+    return found
+
+
+def _mean(clips: Sequence[Curves], name: str, block: str) -> float:
+    return float(np.mean([getattr(one, name)[block].mean() for one in clips]))

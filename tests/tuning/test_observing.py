@@ -1,0 +1,52 @@
+"""The first steps of vanilla clips: what `observe` records of whole runs, without the rest of them."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from bytheway import observe
+from bytheway.config import ByTheWayConfig
+from bytheway.diagnosis.curves import curves_of
+from bytheway.errors import ByTheWayError
+from bytheway.generation.job import check
+from bytheway.generation.request import Request
+from bytheway.generation.run import make_clips
+from bytheway.tuning.observing import candidates, first_steps
+from tests.toys import joint
+
+CONFIG = ByTheWayConfig(active_steps=0.5)
+
+
+def test_the_first_steps_are_those_of_whole_runs(tiny_pipeline: Any) -> None:
+    job = check(Request(("a cat", "a dog"), seed=3, steps=4, num_frames=8, config=None), tiny_pipeline)
+    begun: list[str] = []
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    handle = tiny_pipeline.unet.register_forward_hook(count)
+    found = first_steps(tiny_pipeline, job, CONFIG, lambda clip: begun.append(clip.prompt))
+    handle.remove()
+    assert begun == ["a cat", "a dog"]
+    assert calls == 2 * 2, "two of four steps of each clip"
+    with observe(tiny_pipeline, CONFIG) as run:
+        next(iter(make_clips(tiny_pipeline, job)))
+    whole = curves_of(run.record)
+    assert found[0].steps == (0, 1)
+    assert whole.steps == (0, 1, 2, 3)
+    for block, energy in found[0].energy.items():
+        torch.testing.assert_close(torch.tensor(energy), torch.tensor(whole.energy[block][:2]), rtol=0, atol=0)
+    assert found[0].anchor == "up_blocks.1"
+
+
+def test_blocks_that_could_guide_others(tiny_pipeline: Any) -> None:
+    assert candidates(tiny_pipeline, ByTheWayConfig()) == ("up_blocks.1", "up_blocks.2")
+    assert candidates(tiny_pipeline, ByTheWayConfig(anchor_block="up_blocks.2")) == ("up_blocks.2",)
+
+
+def test_models_without_maps_are_refused() -> None:
+    with pytest.raises(ByTheWayError):
+        candidates(joint.wan()[0], ByTheWayConfig())
