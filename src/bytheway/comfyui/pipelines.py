@@ -20,6 +20,7 @@ from bytheway.comfyui.inputs import (
     self_guidance_input,
 )
 from bytheway.families.known import known_models
+from bytheway.families.pipeline import VideoPipeline
 
 _OFF: Final = "off"
 _FOLDER: Final = "folder or hub id below"
@@ -136,7 +137,7 @@ class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
     @classmethod
     def execute(
         cls,
-        pipe: Any,
+        pipe: VideoPipeline,
         prompt: str,
         negative_prompt: str,
         seed: int,

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from bytheway.clips.frames import as_frames
+from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.sample import Step
 
 _LARGEST: Final = 512  # pixels
@@ -19,7 +20,7 @@ class Progress:
     Only autoencoders of single pictures are asked for a preview, since those of clips make all frames at once.
     """
 
-    def __init__(self, pipe: Any) -> None:
+    def __init__(self, pipe: VideoPipeline) -> None:
         self.pipe = pipe
         self._bar: Any = None
 

@@ -167,9 +167,9 @@ def check_can_wait(pipe: VideoPipeline, job: Job) -> None:
         )
 
 
-def _own_pipeline(pipe: Any) -> Any:
+def _own_pipeline(pipe: VideoPipeline) -> Any:
     """The same modules, with a state of the call and a scheduler of its own; bars of waiting runs would be a mess."""
-    own = copy(pipe)
+    own: Any = copy(pipe)
     own.scheduler = deepcopy(pipe.scheduler)
     own.set_progress_bar_config(disable=True)
     return own
