@@ -3,6 +3,7 @@
 
 const MOST_PIXELS = 24e6; // that the frames of one clip keep in memory; larger ones are kept smaller
 const PATIENCE = 15000; // milliseconds for a browser to show a frame
+const LATEST = 2000; // milliseconds after which a frame that was sought is taken to be on show
 
 const once = (target, name) =>
   new Promise((resolve, reject) => {
@@ -10,6 +11,22 @@ const once = (target, name) =>
     target.addEventListener(name, () => { clearTimeout(timer); resolve(); }, { once: true });
     target.addEventListener("error", () => { clearTimeout(timer); reject(new Error("not decoded")); }, { once: true });
   });
+
+/** The frame at a time in seconds is on show; "seeked" alone may come while the one before still is. */
+async function seek(video, seconds, fps) {
+  const there = once(video, "seeked");
+  const shown = new Promise((resolve) => {
+    const look = (_, { mediaTime }) => {
+      if (Math.abs(mediaTime + 0.5 / fps - seconds) < 0.5 / fps) resolve();
+      else video.requestVideoFrameCallback(look);
+    };
+    if ("requestVideoFrameCallback" in video && !document.hidden) video.requestVideoFrameCallback(look);
+    else resolve();
+  });
+  video.currentTime = seconds;
+  await there;
+  await Promise.race([shown, new Promise((resolve) => setTimeout(resolve, LATEST))]);
+}
 
 /** All frames of a clip as bitmaps, by seeking to the middle of each. */
 async function decode(blob, { frames, fps, size }) {
@@ -27,9 +44,7 @@ async function decode(blob, { frames, fps, size }) {
     video.pause();
     const bitmaps = [];
     for (let k = 0; k < frames; k++) {
-      const there = once(video, "seeked");
-      video.currentTime = (k + 0.5) / fps;
-      await there;
+      await seek(video, (k + 0.5) / fps, fps);
       bitmaps.push(await createImageBitmap(video, { resizeWidth, resizeHeight }));
     }
     return bitmaps;
