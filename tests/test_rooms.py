@@ -35,7 +35,8 @@ ARROWS: Mapping[str, set[str]] = {
     "selection": {"evaluation", "diagnosis"},
     "comfyui": {"evaluation"},
     "tuning": {"generation", "diagnosis"},
-    "cli": {"selection", "tuning", "batch"},
+    "studio": {"selection", "tuning"},
+    "cli": {"studio", "batch"},
     "__main__": {"cli"},
 }
 # The face of the package names what is public, wherever it is, and imports it when it is asked for.

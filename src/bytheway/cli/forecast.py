@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bytheway.cli.tables import note, warn
-from bytheway.diagnosis.curves import curves_of
 from bytheway.diagnosis.fit import Fit
-from bytheway.diagnosis.prediction import predict, said_of
 from bytheway.errors import ByTheWayError
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.job import Job
 from bytheway.generation.sample import Step
 from bytheway.selection.conditions import fit_for
+from bytheway.selection.forecast import forecast_of
 
 
 def fit_at_hand(model: str, pipe: VideoPipeline, job: Job) -> Fit | None:
@@ -32,13 +31,10 @@ class Forecast:
 
     def __call__(self, step: Step) -> None:
         """Look at one more step."""
-        if step.record is None or step.variant != "enhanced" or not 0 < step.done == step.active:
-            return
-        said = said_of(predict(curves_of(step.record), self._fit))
+        said = forecast_of(step, self._fit)
         if said is not None:
-            fitted = self._fit.predictors["near_static"]
             clip = "" if self._clips == 1 else f"clip {step.clips[0].index + 1}/{self._clips}: "
-            note(f"{clip}{said} ({fitted.skill} in the fit on {self._fit.clips} clips)")
+            note(f"{clip}{said}")
 
 
 def job_with_forecast(job: Job, fit: Fit | None) -> Job:
