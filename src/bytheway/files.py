@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +16,25 @@ from bytheway.errors import ByTheWayError
 _SCRATCH: Final = ".bytheway-draft-"  # begins the names of the folders in which drafts lie
 _REPLACED: Final = "replaced"  # what was at the place, while a folder is put there
 _DAY: Final = 24 * 60 * 60  # seconds
+
+
+def data_folder() -> Path:
+    """The user's folder of what bytheway keeps; it need not be there.
+
+    It is `BYTHEWAY_DATA` where that is set, else `bytheway` in the place that the platform has for such data:
+    `~/.local/share` (or `XDG_DATA_HOME`) on Linux, `~/Library/Application Support` on macOS, `%LOCALAPPDATA%` on
+    Windows.
+    """
+    chosen = os.environ.get("BYTHEWAY_DATA")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "bytheway"
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from bytheway.diagnosis.store import data_folder, find_fit, fingerprint_of, fit_path, fits_folder, save_fit
+from bytheway.diagnosis.store import find_fit, fingerprint_of, fit_path, fits_folder, save_fit
 from bytheway.errors import ByTheWayError
+from bytheway.files import data_folder
 from tests.diagnosis.test_prediction import FIT
 
 CONDITIONS = {"steps": 4, "config": {"alpha": 0.6, "guided_blocks": None}}

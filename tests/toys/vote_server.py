@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 # A shell that runs tests in the background lets them ignore Ctrl-C; a terminal does not.
-_BEGIN = """
+BEGIN = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from bytheway.__main__ import main
@@ -39,7 +39,7 @@ class Server:
 def served(run: Path, *options: object) -> Iterator[Server]:
     """The server of a run; whatever happens, it is gone at the end."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _BEGIN, "vote", str(run), "--no-browser", *map(str, options)],
+        [sys.executable, "-c", BEGIN, "vote", str(run), "--no-browser", *map(str, options)],
         env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -23,6 +23,7 @@ from bytheway.cli import (
     models,
     score,
     show,
+    studio,
     tune,
     vote,
 )
@@ -64,6 +65,7 @@ app.command("evaluate")(evaluate.command)
 app.command("judge")(judge.command)
 app.command("tune")(tune.command)
 app.command("vote")(vote.command)
+app.command("studio")(studio.command)
 app.command("measures")(measures.command)
 app.add_typer(convert.app, name="convert")
 

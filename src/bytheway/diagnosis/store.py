@@ -1,16 +1,10 @@
-"""Where fits are kept: JSON files in a folder of the user, below the name of the model that they are of.
-
-The folder is `BYTHEWAY_DATA` where that is set, else `bytheway` in the place that the platform has for such data:
-`~/.local/share` (or `XDG_DATA_HOME`) on Linux, `~/Library/Application Support` on macOS, `%LOCALAPPDATA%` on Windows.
-"""
+"""Where fits are kept: JSON files in a folder of the user (`data_folder`), below the name of the model they are of."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -21,24 +15,10 @@ from bytheway.diagnosis.fit import Fit
 from bytheway.errors import ByTheWayError
 from bytheway.families.known import denoisers_of
 from bytheway.families.pipeline import VideoPipeline
-from bytheway.files import read_json_object, write_text
+from bytheway.files import data_folder, read_json_object, write_text
 
 _LARGEST: Final = 1 << 20  # bytes of a file; one of ours has a few thousand
 _SAMPLED: Final = 16  # values of each tensor that a fingerprint goes by
-
-
-def data_folder() -> Path:
-    """The user's folder of what bytheway keeps; it need not be there."""
-    chosen = os.environ.get("BYTHEWAY_DATA")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "bytheway"
 
 
 def fits_folder(model: str) -> Path:

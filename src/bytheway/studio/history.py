@@ -65,12 +65,12 @@ class History:
             ByTheWayError: it cannot be made.
         """
         self.folder = folder.absolute()
-        self._deleted, self._inputs = self.folder / "deleted", self.folder / "inputs"
+        self._deleted, self.inputs = self.folder / "deleted", self.folder / "inputs"
         self._exports = self.folder / "exports"
         self._lock = Lock()
         self._read: dict[tuple[str, int], dict[str, Any] | None] = {}
         try:
-            for one in (self.folder, self._deleted, self._inputs, self._exports):
+            for one in (self.folder, self._deleted, self.inputs, self._exports):
                 one.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ByTheWayError(f"{self.folder} cannot be made: {error.strerror}.") from error
@@ -189,7 +189,7 @@ class History:
                 raise ByTheWayError(f"The file has more than {LARGEST >> 20} MB; give a smaller one.")
             with file.open("rb") as opened:
                 digest = hashlib.file_digest(opened, "sha256").hexdigest()[:24]
-            place = self._inputs / f"{digest}{ending}"
+            place = self.inputs / f"{digest}{ending}"
             if not place.is_file():
                 with written(place) as draft:
                     shutil.copyfile(file, draft)
@@ -199,7 +199,7 @@ class History:
 
     def kept_input(self, text: str) -> Path | None:
         """The kept file that settings name; None for any other, whatever it names."""
-        place = self._inputs / Path(text).name
+        place = self.inputs / Path(text).name
         return place if place.is_file() and Path(text) == place else None
 
     # ------------------------------------------------------------------------------------------------- files

@@ -135,6 +135,7 @@ class Studio:
         from bytheway.studio.making import Making, StoppedError  # imports torch
 
         try:
+            self.model_said = ""  # it is the ticket's now
             ticket.change(state="loading", said=f"Loading {ticket.wish.choice.model} …")
             pipe = self._pipeline(ticket.wish.choice)
             making = Making(pipe, ticket, self.history)
@@ -152,7 +153,6 @@ class Studio:
 
     def _pipeline(self, choice: ModelChoice) -> VideoPipeline:
         """The pipeline of a choice; the one before is let go first, for there may be memory for one alone."""
-        self.model_said = ""
         if self._loaded is not None and self._loaded[0] == choice:
             return self._loaded[1]
         self._loaded = None

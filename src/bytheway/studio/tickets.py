@@ -1,11 +1,10 @@
-"""A ticket: what somebody asked for, and how far it is. Whoever looks waits for the next change of it."""
+"""A ticket: what somebody asked for, and how far it is."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
-from threading import Condition, Event
+from threading import Event, Lock
 from typing import Any, Final, Literal, TypeAlias
 
 from PIL import Image
@@ -115,7 +114,7 @@ class Ticket:
     number: str = field(default_factory=lambda: token_hex(8))
     stop: Event = field(default_factory=Event)
     _status: Status = field(default_factory=Status)
-    _changed: Condition = field(default_factory=Condition)
+    _lock: Lock = field(default_factory=Lock)
 
     @property
     def status(self) -> Status:
@@ -124,15 +123,6 @@ class Ticket:
 
     def change(self, **changes: Any) -> None:
         """Say how far it is by now; what has ended stays as it is."""
-        with self._changed:
+        with self._lock:
             if not self._status.ended:
                 self._status = replace(self._status, version=self._status.version + 1, **changes)
-                self._changed.notify_all()
-
-    def after(self, version: int, seconds: float) -> Status:
-        """Its status as soon as that is another than the one of that version, or when the seconds are over."""
-        end = time.monotonic() + seconds
-        with self._changed:
-            while self._status.version <= version and (left := end - time.monotonic()) > 0:
-                self._changed.wait(left)
-            return self._status

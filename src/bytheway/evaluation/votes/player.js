@@ -29,7 +29,7 @@ async function seek(video, seconds, fps) {
 }
 
 /** All frames of a clip as bitmaps, by seeking to the middle of each. */
-async function decode(blob, { frames, fps, size }) {
+export async function decode(blob, { frames, fps, size }) {
   const scale = Math.min(1, Math.sqrt(MOST_PIXELS / (frames * size[0] * size[1])));
   const [resizeWidth, resizeHeight] = size.map((side) => Math.max(1, Math.round(side * scale)));
   const video = document.createElement("video");
@@ -68,6 +68,8 @@ export class Player {
     this.canvases = canvases;
     this.onTick = onTick;
     this.playing = false;
+    this.looping = true;
+    this.speed = 1;
     this.clips = null;
     requestAnimationFrame((now) => this.#tick(now));
   }
@@ -93,6 +95,13 @@ export class Player {
     this.clips = null;
   }
 
+  /** Stand still on a frame. */
+  seek(frame) {
+    this.playing = false;
+    this.position = (((frame % this.pair.frames) + this.pair.frames) % this.pair.frames) / this.pair.fps;
+    this.#draw();
+  }
+
   replay() {
     this.position = 0;
     this.replays++;
@@ -114,10 +123,11 @@ export class Player {
     this.last = now;
     if (this.clips && this.playing) {
       this.watched += passed;
-      this.position += passed;
+      this.position += passed * this.speed;
       if (this.position >= this.seconds) {
         this.loops++;
-        this.position %= this.seconds;
+        this.playing = this.looping;
+        this.position = this.looping ? this.position % this.seconds : (this.pair.frames - 1) / this.pair.fps;
       }
       this.#draw();
     }

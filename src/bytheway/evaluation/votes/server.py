@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import sqlite3
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from importlib.resources import files
 from typing import Any, Final, TypeAlias
 
@@ -46,6 +46,7 @@ _PAGES: Final = {
     "page.js": ("page.js", "text/javascript"),
     "player.js": ("player.js", "text/javascript"),
 }
+# They keep a browser from asking anybody else, and from keeping anything.
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "media-src blob:; connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
@@ -60,20 +61,19 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class _WithHeaders:
-    """Every answer has the headers that keep a browser from asking anybody else, and from keeping anything."""
+def with_headers(app: App, headers: Mapping[str, str]) -> App:
+    """An application whose every answer has these headers as well."""
+    ours = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
-    def __init__(self, app: App) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_headers(message: MutableMapping[str, Any]) -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def and_ours(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                ours = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
                 message["headers"] = [*message.get("headers", ()), *ours]
             await send(message)
 
-        await self._app(scope, receive, with_headers)
+        await app(scope, receive, and_ours)
+
+    return answer
 
 
 class _BehindSecret:
@@ -116,7 +116,7 @@ def app_of(store: Store, study: Study, secret: str | None = None) -> App:
         middleware=own if secret is None else [],
         exception_handlers={HTTPException: _error, ByTheWayError: _refused, sqlite3.Error: _not_stored},
     )
-    return _WithHeaders(app if secret is None else _BehindSecret(app, secret))
+    return with_headers(app if secret is None else _BehindSecret(app, secret), _HEADERS)
 
 
 def _page(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:

@@ -1,0 +1,55 @@
+// The page: its parts, and what they tell each other.
+"use strict";
+import { ask, at, say } from "./dom.js";
+import { setUpCompare, compareClips } from "./compare.js";
+import { setUpForm, fill, setKind } from "./form.js";
+import { setUpHistory, refreshHistory } from "./history.js";
+import { setUpLive } from "./live.js";
+
+const WORKSHOP = { make: "Make clips", seeds: "The best of several seeds", grid: "A grid over two settings" };
+
+/** Show a part of the page; what is in the others stays. */
+export function show(tab) {
+  const isWork = tab in WORKSHOP;
+  at("workshop").hidden = !isWork;
+  at("compare").hidden = tab !== "compare";
+  at("history").hidden = tab !== "history";
+  for (const button of document.querySelectorAll("[data-tab]")) {
+    if (button.dataset.tab === tab) button.setAttribute("aria-current", "page");
+    else button.removeAttribute("aria-current");
+  }
+  if (isWork) {
+    at("workshop-title").textContent = WORKSHOP[tab];
+    setKind(tab);
+  }
+  if (tab === "history") refreshHistory();
+  if (location.hash !== `#${tab}`) history.replaceState(null, "", `#${tab}`);
+}
+
+const tools = {
+  compare(a, b) {
+    show("compare");
+    compareClips(a, b);
+  },
+  reuse(form) {
+    show("make");
+    fill(form);
+    at("prompt").focus();
+    say("The form has the settings of the clip; the seed is kept.");
+  },
+};
+
+for (const button of document.querySelectorAll("[data-tab]")) {
+  button.addEventListener("click", () => show(button.dataset.tab));
+}
+setUpCompare();
+setUpHistory(tools);
+try {
+  const about = await ask("api/about");
+  setUpForm(about, tools);
+  setUpLive(tools);
+} catch (error) {
+  say(error.message, { error: true });
+}
+const wanted = location.hash.slice(1);
+show([...document.querySelectorAll("[data-tab]")].some((one) => one.dataset.tab === wanted) ? wanted : "make");
