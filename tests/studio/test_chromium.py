@@ -1,0 +1,355 @@
+"""The studio in a real browser: Debian's headless Chromium, driven by Playwright, with the packaged model."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+from tests.evaluation.votes.test_chromium import ARGUMENTS, CONTRASTS, PHONE, WIDE
+from tests.toys.studio_server import Visitor, served
+from tests.toys.vote_server import Server
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+
+PROMPT = "a red ball <b>rolling</b> to the right on grass"
+PATIENCE = 180_000  # milliseconds; of a machine that many share
+# How far the two canvases are apart, in mean difference of a byte, and which frames they say they show.
+LOOK = """() => {
+  const [a, b] = ['a', 'b'].map((id) => document.getElementById(id));
+  const pixels = [a, b].map((one) => one.getContext('2d').getImageData(0, 0, one.width, one.height).data);
+  let apart = 0;
+  for (let k = 0; k < pixels[0].length; k++) apart += Math.abs(pixels[0][k] - pixels[1][k]);
+  return {frames: [Number(a.dataset.frame), Number(b.dataset.frame)], apart: apart / pixels[0].length};
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with served(tmp_path_factory.mktemp("studio")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def clip(server: Server) -> str:
+    """A comparison that is in the history already."""
+    return str(Visitor(server.address).made(compare=True, steps="2")["made"][0]["name"])
+
+
+@pytest.fixture
+def told() -> list[str]:
+    """What the page asked of other hosts, and what it complained about: nothing."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server, told: list[str]) -> Iterator[Page]:
+    context = browser.new_context(viewport=WIDE)  # type: ignore[arg-type]
+    yield page_of(context, server.address, told)
+    context.close()
+
+
+def page_of(context: BrowserContext, address: str, told: list[str]) -> Page:
+    expect.set_options(timeout=PATIENCE)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.on("request", lambda one: None if one.url.startswith((address, "blob:", "data:")) else told.append(one.url))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("console", lambda message: told.append(message.text) if message.type == "error" else None)
+    page.goto(address)
+    expect(page.get_by_label("Model", exact=True)).to_have_value("diorama")
+    return page
+
+
+def fill(page: Page, steps: int, prompt: str = PROMPT) -> None:
+    page.get_by_label("Prompt").fill(prompt)
+    if page.locator("#more").get_attribute("open") is None:
+        page.get_by_text("Size, frames, steps").click()
+    page.get_by_label("Steps", exact=True).fill(str(steps))
+    page.get_by_label("Frames", exact=True).fill("8")
+
+
+def ticket(page: Page) -> Locator:
+    """The latest ticket."""
+    return page.get_by_role("article").first
+
+
+def plays(video: Locator) -> None:
+    expect(video).to_have_js_property("muted", True)
+    video.evaluate("(one) => one.readyState >= 2 || new Promise((done) => one.addEventListener('loadeddata', done))")
+
+
+def test_a_comparison_from_prompt_to_wipe(page: Page, told: list[str]) -> None:
+    expect(page.get_by_text("Nothing is being made.")).to_be_visible()
+    page.get_by_role("button", name="Make", exact=True).last.click()
+    expect(page.get_by_role("alert")).to_contain_text("The prompt is empty")
+    expect(page.get_by_label("Prompt")).to_be_focused()
+    fill(page, 6)
+    page.get_by_label("Make it without the method too").check()
+    page.get_by_role("button", name="Make", exact=True).last.click()
+    one = ticket(page)
+    expect(one.get_by_role("heading")).to_have_text(PROMPT)
+    expect(one.get_by_alt_text("as it is going to be")).to_be_visible()
+    expect(one.get_by_role("progressbar")).to_have_attribute("aria-valuemax", "12")
+    expect(one).to_contain_text(re.compile(r"enhanced: step \d of 6, the method acted in the first 2, \d+ s left"))
+    expect(one).to_contain_text("Done: seed")
+    assert one.locator("b").count() == 0, "markup is shown as it was written"
+    plays(one.locator("video"))
+    seed = page.get_by_label("Seed", exact=True).input_value()
+    expect(one).to_contain_text(seed)
+
+    one.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("heading", name="Compare two clips in step")).to_be_visible()
+    expect(page.locator("#stage")).to_be_visible()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    for _ in range(5):
+        look = page.evaluate(LOOK)
+        assert look["frames"][0] == look["frames"][1]
+        assert look["apart"] > 0
+        page.wait_for_timeout(60)
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_label("Frame", exact=True).fill("6")
+    assert page.evaluate(LOOK)["frames"] == [6, 6]
+    page.get_by_role("button", name="One frame on").click()
+    page.get_by_role("button", name="One frame on").click()
+    assert page.evaluate(LOOK)["frames"] == [0, 0], "after the last comes the first"
+    page.get_by_role("button", name="One frame back").click()
+    assert page.evaluate(LOOK)["frames"] == [7, 7]
+    page.get_by_label("Speed").select_option("2")
+    page.get_by_label("Loop").uncheck()
+    page.get_by_role("button", name="Play").click()
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    assert page.evaluate(LOOK)["frames"] == [7, 7], "it stands on the last frame"
+
+    page.get_by_label("Wipe").check()
+    page.get_by_label("Where the second clip begins").fill("25")
+    clipped = "getComputedStyle(document.getElementById('b')).clipPath"
+    assert page.evaluate(clipped) == "inset(0px 0px 0px 25%)"
+    a, b = (page.locator(f"#{side}").bounding_box() for side in "ab")
+    assert a == b, "one lies over the other"
+    page.get_by_label("Difference").check()
+    assert page.evaluate("getComputedStyle(document.getElementById('b')).mixBlendMode") == "difference"
+    charts = page.locator("#what-it-did").get_by_role("img")
+    expect(charts).to_have_count(3)
+    assert "up_blocks" in str(charts.first.get_attribute("aria-label"))
+    page.get_by_role("button", name="Swap").click()
+    expect(page.locator("#a-says")).to_contain_text("enhanced: alpha 0.2")
+    expect(page.locator("#b-says")).to_contain_text("vanilla")
+    assert told == []
+
+
+def test_a_stop_and_another_clip_after_it(page: Page, told: list[str]) -> None:
+    fill(page, 500)
+    page.get_by_role("button", name="Make", exact=True).last.click()
+    one = ticket(page)
+    expect(one).to_contain_text(re.compile("step [1-9]"))
+    page.reload()
+    one = ticket(page)
+    expect(one).to_contain_text(re.compile("step [1-9]"))
+    expect(page.get_by_label("Prompt")).to_have_value(PROMPT)
+    one.get_by_role("button", name="Stop").click()
+    expect(one).to_contain_text("Stopped.")
+    expect(one.get_by_role("button", name="Stop")).to_be_hidden()
+    fill(page, 2)
+    page.get_by_label("Keep it").check()
+    page.get_by_label("Seed", exact=True).fill("77")
+    page.get_by_label("Settings", exact=True).select_option("own")
+    page.get_by_label("Begin from a preset").select_option("animatediff")
+    expect(page.get_by_label("Steadier structure alpha")).to_have_value("0.6")
+    expect(page.locator("#preset-hint")).not_to_be_empty()
+    page.get_by_label("More motion, slider").fill("3")
+    expect(page.get_by_label("More motion beta")).to_have_value("3")
+    page.get_by_role("button", name="Make", exact=True).last.click()
+    expect(ticket(page)).to_contain_text("Done: seed 77")
+    assert told == []
+
+
+def test_seeds_and_grids_fill(page: Page, told: list[str]) -> None:
+    page.get_by_role("button", name="Seeds").click()
+    fill(page, 3)
+    page.get_by_label("Begin", exact=True).fill("3")
+    page.get_by_label("The best by").select_option("motion")
+    page.get_by_role("button", name="Begin the seeds").click()
+    table = ticket(page).get_by_role("table")
+    expect(table.get_by_role("row")).to_have_count(4)
+    expect(table.get_by_role("cell", name="yes")).to_have_count(1)
+    expect(ticket(page).locator("video")).to_have_count(1)
+    expect(ticket(page)).to_contain_text("Done")
+
+    page.get_by_role("button", name="Grid").click()
+    fill(page, 2)
+    page.get_by_label("Settings", exact=True).select_option("own")
+    page.get_by_label("Rows", exact=True).select_option("alpha")
+    page.get_by_label("Values of the rows").fill("0.1, 0.5")
+    page.get_by_label("Values of the columns").fill("1 2")
+    page.get_by_role("button", name="Make the grid").click()
+    one = ticket(page)
+    expect(one.get_by_role("columnheader", name="beta 2")).to_be_visible()
+    expect(one.get_by_role("rowheader", name="alpha 0.5")).to_be_visible()
+    expect(one.locator("video")).to_have_count(4)
+    last = one.get_by_role("cell").filter(has=page.locator("video")).last
+    expect(last).to_contain_text("alpha 0.5, beta 2")
+    last.get_by_role("button", name="Send").click()
+    expect(page.get_by_label("Steadier structure alpha")).to_have_value("0.5")
+    expect(page.get_by_label("More motion beta")).to_have_value("2")
+    expect(page.get_by_label("Keep it")).to_be_checked()
+    assert told == []
+
+
+def test_the_history_finds_deletes_and_gives_back(
+    page: Page, server: Server, clip: str, tmp_path: Path, told: list[str]
+) -> None:
+    page.get_by_role("button", name="History").click()
+    card = page.locator(f"[data-clip='{clip}']")
+    plays(card.locator("video"))
+    page.get_by_label("Search").fill("no such words")
+    expect(page.get_by_text("No clip has all of these words.")).to_be_visible()
+    page.get_by_label("Search").fill(clip)
+    expect(page.get_by_text("2 clips")).to_be_visible()
+    card.get_by_text("All settings").click()
+    expect(card.get_by_role("definition").filter(has_text="diorama")).not_to_have_count(0)
+    with page.expect_download() as loading:
+        card.get_by_role("link", name="Download webp").click()
+    file = tmp_path / "given.webp"
+    loading.value.save_as(file)
+    card.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("1 clip", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("2 clips")).to_be_visible()
+    page.get_by_role("button", name="Make", exact=True).click()
+    page.get_by_label("Load a clip's settings").set_input_files(file)
+    expect(page.get_by_label("Prompt")).to_have_value("a red ball rolling to the right on grass")
+    expect(page.get_by_label("Seed", exact=True)).to_have_value("5")
+    page.get_by_label("Load a clip's settings").set_input_files({"name": "x.mp4", "mimeType": "", "buffer": b"none"})
+    expect(page.get_by_role("alert")).to_contain_text("is not a video")
+    assert [one for one in told if "400" not in one] == []
+
+
+def test_two_browsers_see_the_clips_but_not_each_others_drafts(
+    browser: Browser, page: Page, server: Server, clip: str, told: list[str]
+) -> None:
+    page.get_by_label("Prompt").fill("my secret idea")
+    other = browser.new_context(viewport=WIDE)  # type: ignore[arg-type]
+    second = page_of(other, server.address, told)
+    expect(second.get_by_label("Prompt")).to_have_value("")
+    expect(second.get_by_text("Nothing is being made.")).to_be_visible()
+    second.get_by_role("button", name="History").click()
+    expect(second.locator(f"[data-clip='{clip}']")).to_be_visible()
+    page.reload()
+    expect(page.get_by_label("Prompt")).to_have_value("my secret idea")
+    assert "secret" not in second.content()
+    other.close()
+
+
+def test_by_keyboard_alone(page: Page, clip: str) -> None:
+    keys = page.keyboard
+    keys.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the work")).to_be_focused()
+    keys.press("Enter")
+    reach(page, "prompt")
+    keys.type("a red ball")
+    reach(page, "more summary")
+    keys.press("Enter")
+    reach(page, "steps")
+    keys.type("2")
+    keys.press("Enter")
+    expect(ticket(page)).to_contain_text("Done")
+    page.reload()
+    for name in ("Seeds", "Grid", "Compare"):
+        while page.evaluate("document.activeElement.textContent") != name:
+            keys.press("Tab")
+        keys.press("Space")
+        assert page.get_by_role("button", name=name, exact=True).get_attribute("aria-current") == "page"
+    reach(page, "clip-a")
+    keys.press("ArrowDown")
+    expect(page.get_by_text("Two clips are needed")).to_be_visible()
+
+
+def reach(page: Page, place: str) -> None:
+    """Press Tab until a control is focused, by its id, or what is in it."""
+    ident, _, inner = place.partition(" ")
+    selector = f"#{ident} {inner}".strip()
+    for _ in range(80):
+        if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"Tab never reaches {place}")
+
+
+UNNAMED = """() => [...document.querySelectorAll('button, input, select, textarea, video, img, canvas, a, [role]')]
+  .filter((one) => one.checkVisibility())
+  .filter((one) => !(one.getAttribute('aria-label') || one.getAttribute('alt') || one.textContent.trim()
+    || [...(one.labels || [])].some((label) => label.textContent.trim()) || one.matches('[role=status], [role=alert]')))
+  .map((one) => one.outerHTML)"""
+WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, {"width": 1024, "height": 768}], ids=["phone", "tablet"])
+def test_it_fits_is_named_and_can_be_read(
+    browser: Browser, server: Server, clip: str, told: list[str], size: dict[str, int], scheme: Any
+) -> None:
+    context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+    page = page_of(context, server.address, told)
+    for details in page.locator("#form details summary").all():
+        details.click()
+    page.get_by_label("Settings", exact=True).select_option("own")
+    texts = [".hint", "label", "label small", "summary", "#go", ".empty p", "legend", "[aria-current]", "h1 span"]
+    for name in ("Make", "Seeds", "Grid"):
+        page.get_by_role("button", name=name, exact=True).first.click()
+        assert page.evaluate(WIDER) <= 0, name
+        assert page.evaluate(UNNAMED) == []
+        assert min(page.evaluate(CONTRASTS, texts)) >= 4.5
+    page.get_by_role("button", name="History").click()
+    card = page.locator(f"[data-clip='{clip}']")
+    card.get_by_text("All settings").click()
+    expect(card.locator("dl")).to_be_visible()
+    assert page.evaluate(WIDER) <= 0
+    assert page.evaluate(UNNAMED) == []
+    assert min(page.evaluate(CONTRASTS, [".gallery .hint", ".downloads a", ".gallery button", "dt"])) >= 4.5
+    assert card.locator("video").evaluate("(one) => one.paused"), "nothing moves unasked"
+    card.get_by_role("button", name="Compare").click()
+    expect(page.locator("#what-it-did svg")).to_have_count(3)
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    assert page.evaluate(WIDER) <= 0
+    assert page.evaluate(UNNAMED) == []
+    assert (
+        min(page.evaluate(CONTRASTS, [".captions p", "#frame-says", "#play", ".charts figcaption", ".legend b"])) >= 4.5
+    )
+    assert told == []
+    context.close()
+
+
+def test_the_page_outlives_its_server(browser: Browser, tmp_path: Path, told: list[str]) -> None:
+    context = browser.new_context(viewport=WIDE)  # type: ignore[arg-type]
+    with served(tmp_path) as server:
+        page = page_of(context, server.address, told)
+        fill(page, 500)
+        page.get_by_role("button", name="Make", exact=True).last.click()
+        expect(ticket(page)).to_contain_text(re.compile("step [1-9]"))
+        server.process.kill()
+        server.process.wait()
+        expect(page.get_by_role("alert")).to_contain_text("The studio cannot be reached; it is tried again.")
+        port = int(server.address.rstrip("/").rpartition(":")[2])
+    with served(tmp_path, port=port):
+        expect(page.get_by_role("alert")).to_contain_text("The studio is there again.")
+        expect(ticket(page)).to_contain_text("started anew")
+        fill(page, 2)
+        page.get_by_role("button", name="Make", exact=True).last.click()
+        expect(ticket(page)).to_contain_text("Done")
+    assert all("ERR_CONNECTION" in one for one in told)
+    context.close()
