@@ -239,6 +239,27 @@ def test_the_history_finds_deletes_and_gives_back(
     assert [one for one in told if "400" not in one] == []
 
 
+def test_pairs_are_voted_on(page: Page, clip: str, told: list[str]) -> None:
+    page.get_by_role("button", name="Judge").click()
+    expect(page.get_by_text(re.compile(r"\d+ pairs? of vanilla and enhanced"))).to_be_visible()
+    page.get_by_role("button", name="Begin").click()
+    link = page.get_by_role("link", name="Vote (in a tab of its own)")
+    expect(link).to_be_focused()
+    with page.expect_popup() as opening:
+        link.click()
+    voting = opening.value
+    voting.get_by_role("checkbox").check()
+    voting.get_by_role("button", name="Take part").click()
+    voting.get_by_role("button", name="Begin").click()
+    voting.get_by_role("button", name="Left").click()
+    expect(voting.locator("#step")).to_contain_text("Question 2 of 3")
+    voting.close()
+    page.get_by_role("button", name="Judge").click()
+    expect(page.get_by_text("and 1 votes.")).to_be_visible()
+    expect(page.get_by_role("rowheader", name="video_quality")).to_be_visible()
+    assert told == []
+
+
 def test_two_browsers_see_the_clips_but_not_each_others_drafts(
     browser: Browser, page: Page, server: Server, clip: str, told: list[str]
 ) -> None:

@@ -63,7 +63,8 @@ class FairQueue(Generic[T]):
 
     def order(self) -> Sequence[T]:
         """Those that wait, in the order of their turns."""
-        turns, left, found = dict(self._turns), list(self._waiting), []
+        turns, left = dict(self._turns), list(self._waiting)
+        found: list[T] = []
         while left:
             # min takes the first of those that are equal: the one that waits longest
             following = min(left, key=lambda ticket: turns.get(ticket.owner, 0))

@@ -36,6 +36,7 @@ try:
     from starlette.routing import Route
 
     from bytheway.evaluation.votes.server import LOOPBACK, App, Receive, Scope, Send, with_headers
+    from bytheway.studio.judging import Judging
 except ImportError as error:
     raise ByTheWayError(
         'The studio needs starlette and uvicorn; install them (pip install -c constraints.txt ".[studio]" in a '
@@ -46,7 +47,7 @@ COOKIE: Final = "bytheway-studio"
 LARGEST_FORM: Final = 64 << 10  # bytes
 SHOWN: Final = 20  # tickets that are told at once, the latest
 PAGE: Final = 24  # clips of the history that are told at once
-_SCRIPTS: Final = ("page.js", "form.js", "live.js", "compare.js", "charts.js", "history.js", "dom.js")
+_SCRIPTS: Final = ("page.js", "form.js", "live.js", "compare.js", "charts.js", "history.js", "judge.js", "dom.js")
 _SHARED: Final = {"player.js": "bytheway.evaluation.votes"}
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -55,6 +56,17 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+
+class _WithVotes:
+    """The voting page below its secret, beside the studio's own."""
+
+    def __init__(self, app: App, judging: Judging) -> None:
+        self._app, self._judging = app, judging
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        voting = await run_in_threadpool(self._judging.app, scope["path"]) if scope["type"] == "http" else None
+        await (voting or self._app)(scope, receive, send)
 
 
 class _Behind:
@@ -104,6 +116,8 @@ def app_of(studio: Studio, choice: ModelChoice, *, auth: str | None = None, list
             Route("/api/history/{name}", service.entry),
             Route("/api/history/{name}", service.delete, methods=["DELETE"]),
             Route("/api/history/{name}", service.restore, methods=["POST"]),
+            Route("/api/judge", service.judge),
+            Route("/api/judge", service.begin_to_judge, methods=["POST"]),
             Route("/clips/{name}.{ending}", service.clip),
         ],
         middleware=[]
@@ -111,7 +125,9 @@ def app_of(studio: Studio, choice: ModelChoice, *, auth: str | None = None, list
         else [Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"], www_redirect=False)],
         exception_handlers={HTTPException: _error, ByTheWayError: _refused},
     )
-    return with_headers(app if auth is None else _Behind(app, auth), _HEADERS)
+    app = with_headers(app, _HEADERS)
+    app = _WithVotes(app, service.judging)
+    return app if auth is None else _Behind(app, auth)
 
 
 def _file(path: Path) -> Callable[[Request], Awaitable[Response]]:
@@ -138,6 +154,7 @@ class _Service:
 
     def __init__(self, studio: Studio, choice: ModelChoice) -> None:
         self._studio, self._choice = studio, choice
+        self.judging = Judging(studio.history)
         self._page = _file(Path(str(files("bytheway.studio"))) / "page" / "page.html")
 
     async def page(self, request: Request) -> Response:
@@ -231,6 +248,18 @@ class _Service:
         await _json(request)
         await run_in_threadpool(self._studio.history.restore, request.path_params["name"])
         return Response(status_code=204)
+
+    async def judge(self, request: Request) -> Response:
+        """Which pairs there are, and what the votes on them tell."""
+        _owner(request)
+        return JSONResponse(await run_in_threadpool(self.judging.told))
+
+    async def begin_to_judge(self, request: Request) -> Response:
+        """A study of the pairs that there are now."""
+        _owner(request)
+        await _json(request)
+        await run_in_threadpool(self.judging.begin)
+        return await self.judge(request)
 
     async def clip(self, request: Request) -> Response:
         """A clip as a file."""

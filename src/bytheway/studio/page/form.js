@@ -65,7 +65,7 @@ function changed() {
     ? `${model.description}.${model.here ? "" : " It is downloaded when it is first used."}${model.start ? ` Starts from: ${model.start}.` : ""}`
     : "A folder, a checkpoint file or a hub id (owner/name).";
   const preset = about?.presets.find((one) => one.name === at("preset").value);
-  at("preset-hint").textContent = preset ? `${preset.source}. ${preset.figure}` : "";
+  at("preset-hint").textContent = preset ? `Source: ${preset.source}. Measured: ${preset.figure}.` : "";
   showInputs();
   try {
     localStorage.setItem(DRAFT, JSON.stringify(read()));

@@ -4,6 +4,7 @@ import { ask, at, say } from "./dom.js";
 import { setUpCompare, compareClips } from "./compare.js";
 import { setUpForm, fill, setKind } from "./form.js";
 import { setUpHistory, refreshHistory } from "./history.js";
+import { refreshJudge, setUpJudge } from "./judge.js";
 import { setUpLive } from "./live.js";
 
 const WORKSHOP = { make: "Make clips", seeds: "The best of several seeds", grid: "A grid over two settings" };
@@ -14,6 +15,7 @@ export function show(tab) {
   at("workshop").hidden = !isWork;
   at("compare").hidden = tab !== "compare";
   at("history").hidden = tab !== "history";
+  at("judge").hidden = tab !== "judge";
   for (const button of document.querySelectorAll("[data-tab]")) {
     if (button.dataset.tab === tab) button.setAttribute("aria-current", "page");
     else button.removeAttribute("aria-current");
@@ -23,6 +25,7 @@ export function show(tab) {
     setKind(tab);
   }
   if (tab === "history") refreshHistory();
+  if (tab === "judge") refreshJudge();
   if (location.hash !== `#${tab}`) history.replaceState(null, "", `#${tab}`);
 }
 
@@ -44,6 +47,7 @@ for (const button of document.querySelectorAll("[data-tab]")) {
 }
 setUpCompare();
 setUpHistory(tools);
+setUpJudge();
 try {
   const about = await ask("api/about");
   setUpForm(about, tools);
