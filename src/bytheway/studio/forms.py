@@ -94,7 +94,8 @@ def wish_of(form: Mapping[str, Any], history: History, device: str | None = None
         strength=read.number("strength") if video is not None else None,
     )
     kind = read.one_of("kind", ("make", "seeds", "grid"))
-    best, grid = None, ()
+    best: Best | None = None
+    grid: tuple[Axis, ...] = ()
     if kind == "seeds":
         best = Best(read.whole("seeds") or 0, read.whole("keep") or 0, read.one_of("aim", AIMS))  # type: ignore[arg-type]
     elif kind == "grid":

@@ -79,8 +79,8 @@ class Making:
         for number, (cell, job) in enumerate(zip(cells, jobs, strict=True)):
             fit = self._fit(job)
             steps.begin(job, cell.label, f"clip {number + 1} of {len(cells)}" if len(cells) > 1 else "", fit)
-            with self._watching(), closing(make_clips(self.pipe, job, steps)) as clips:
-                for clip in clips:
+            with self._watching():
+                for clip in make_clips(self.pipe, job, steps):
                     self._keep(clip, cell.label, steps.forecast)
 
     def check_stop(self) -> None:
