@@ -22,6 +22,7 @@ from bytheway.studio.history import History
 from bytheway.studio.service import NO_MEMORY, Studio
 from bytheway.studio.tickets import Status, Ticket
 from bytheway.studio.wishes import Axis, Best, Wish
+from tests.diagnosis.test_prediction import FIT
 
 CHOICE = ModelChoice("diorama", None, (), "cpu", None)
 REQUEST = Request(("a red ball rolling to the right on grass",), seed=5, num_frames=8, steps=3)
@@ -175,6 +176,28 @@ def test_auto_settings_come_with_their_reasons(opened: Open) -> None:
     assert any(note.startswith("alpha: Guidance adds no energy") for note in status.notes)
     config = read_metadata(studio.history.entry(status.made[0].name).path)["config"]
     assert 0 < config["alpha"] <= 0.6
+
+
+@pytest.mark.parametrize("changes", [{"method": "auto"}, {"best": Best(3, 1, "motion")}])
+def test_a_stop_is_heard_while_maps_are_looked_at_and_seeds_begun(opened: Open, changes: dict[str, Any]) -> None:
+    studio = opened()
+    ticket = studio.ask("ann", Wish(CHOICE, replace(REQUEST, steps=900), **changes))
+    until(ticket, lambda status: status.state in ("looking", "making"))
+    studio.stop(ticket)
+    status = ended(ticket)
+    assert (status.state, status.candidates, status.notes) == ("stopped", (), ())
+    assert ended(studio.ask("ann", Wish(CHOICE, replace(REQUEST, steps=1)))).state == "done"
+
+
+def test_a_fit_tells_early_what_the_clip_will_be(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bytheway.studio.making.fit_for", lambda model, pipe, job: FIT)
+    studio = opened()
+    ticket = studio.ask("ann", Wish(CHOICE, REQUEST))
+    seen = until(ticket, lambda status: status.forecast is not None)
+    assert seen.progress is not None
+    assert seen.progress.step < seen.progress.steps, "before the clip is finished"
+    assert str(seen.forecast).startswith("likely ")
+    assert ended(ticket).made[0].forecast == seen.forecast
 
 
 def test_words_that_the_model_does_not_know_are_said(opened: Open) -> None:

@@ -110,9 +110,10 @@ class Making:
             said = f"Looking at the model's own maps: first steps {seen} of {total}"
             self.ticket.change(state="looking", said=said)
 
-        curves = {
-            anchor: first_steps(self.pipe, job, preset.replace(anchor_block=anchor), on_clip) for anchor in anchors
-        }
+        with watched(self.pipe.scheduler, lambda step: self.check_stop()):
+            curves = {
+                anchor: first_steps(self.pipe, job, preset.replace(anchor_block=anchor), on_clip) for anchor in anchors
+            }
         found = auto_settings(curves, self._profile.latent_frames(job.num_frames), preset)
         self._note(f"{name}: {why}" for name, why in found.reasons.items())
         return found.config

@@ -45,7 +45,7 @@ except ImportError as error:
 
 COOKIE: Final = "bytheway-studio"
 LARGEST_FORM: Final = 64 << 10  # bytes
-SHOWN: Final = 20  # tickets that are told at once, the latest
+SHOWN: Final = 20  # the latest tickets of somebody, which are told though they ended
 PAGE: Final = 24  # clips of the history that are told at once
 _SCRIPTS: Final = ("page.js", "form.js", "live.js", "compare.js", "charts.js", "history.js", "judge.js", "dom.js")
 _SHARED: Final = {"player.js": "bytheway.evaluation.votes"}
@@ -180,9 +180,10 @@ class _Service:
         return JSONResponse(_told(await run_in_threadpool(asked)), 201)
 
     async def tickets(self, request: Request) -> Response:
-        """One's own tickets, the latest last, and what the studio is loading."""
-        found = [_told(one) for one in self._studio.tickets(_owner(request))[-SHOWN:]]
-        return JSONResponse({"tickets": found, "said": self._studio.model_said})
+        """One's own tickets that go on, and the latest of the others; and what the studio is loading."""
+        own = self._studio.tickets(_owner(request))
+        shown = [one for place, one in enumerate(own, SHOWN - len(own)) if place >= 0 or not one.status.ended]
+        return JSONResponse({"tickets": [_told(one) for one in shown], "said": self._studio.model_said})
 
     async def stop(self, request: Request) -> Response:
         """A ticket is wanted no longer."""

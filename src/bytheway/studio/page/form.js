@@ -47,7 +47,7 @@ function read() {
   const grid = ["rows", "columns"]
     .map((side) => ({ setting: at(`${side}-setting`).value, values: at(`${side}-values`).value }))
     .filter((axis) => axis.setting);
-  return { ...values, kind, compare: at("compare-too").checked, inputs, grid, lock: at("lock").checked };
+  return { ...values, kind, compare: at("compare-too").checked && !at("compare-too").disabled, inputs, grid, lock: at("lock").checked };
 }
 
 function changed() {

@@ -28,7 +28,7 @@ async function look() {
     const { tickets, said } = await ask("api/tickets");
     if (lost) say("The studio is there again.");
     lost = false;
-    at("loading").textContent = said;
+    if (at("loading").textContent !== said) at("loading").textContent = said;
     for (const ticket of tickets) draw(ticket);
     const known = new Set(tickets.map((one) => one.number));
     for (const [number, one] of cards) if (!known.has(number)) gone(one);
@@ -61,6 +61,7 @@ function draw(told) {
   one.fresh = false;
   one.told = told;
   one.card.classList.toggle("failed", told.state === "failed");
+  one.state.setAttribute("aria-live", told.progress && !told.ended ? "off" : "polite"); // not every step aloud
   one.state.textContent = stateOf(told);
   one.stop.hidden = told.ended;
   one.bar.hidden = !told.progress || told.ended;
@@ -76,7 +77,7 @@ function card(told) {
   const title = make("h3", {}, told.prompt);
   const one = {
     made: 0, fresh: true,
-    state: make("p", { class: "state", role: "status" }),
+    state: make("p", { class: "state", "aria-live": "polite" }),
     stop: make("button", {
       type: "button", "aria-label": `Stop: ${told.prompt}`,
       onclick: tried(async (event) => {
