@@ -181,7 +181,7 @@ class Making:
         recorded = clip.record is not None and len(clip.record) > 0
         curves = _curves(curves_of(clip.record)) if recorded and clip.record is not None else None
         name = self.history.save(clip.frames, clip.vanilla, clip.fps, settings, curves)
-        self.ticket.change(made=(*self.ticket.status.made, Made(name, label, forecast)), preview=None, forecast=None)
+        self.ticket.change(made=(*self.ticket.status.made, Made(name, label, forecast)), forecast=None)
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
