@@ -112,7 +112,7 @@ class History:
         """The clips, the latest first; only those whose settings hold all of these words, in any case of letters."""
         wanted = words.lower().split()
         found = []
-        for path in sorted(self.folder.glob("*.mp4"), reverse=True):
+        for path in sorted(self.folder.glob("*.mp4"), key=_place, reverse=True):
             entry = self._entry(path)
             if entry is not None:
                 text = f"{entry.name} {json.dumps(entry.settings, ensure_ascii=False)}".lower()
@@ -248,6 +248,11 @@ class History:
             os.replace(path, to / path.name)
         except OSError as error:
             raise ByTheWayError(f"{path.name} cannot be moved: {error.strerror}.") from error
+
+
+def _place(path: Path) -> tuple[str, bool]:
+    """By the time in the name, and of two partners vanilla first."""
+    return path.stem.removesuffix(VANILLA), not path.stem.endswith(VANILLA)
 
 
 def settings_in(file: Path) -> dict[str, Any]:
