@@ -9,6 +9,7 @@ from PIL import Image
 
 from bytheway.clips.frames import as_frames
 from bytheway.families.pipeline import VideoPipeline
+from bytheway.generation.job import PlannedClip
 from bytheway.generation.sample import Step
 
 _LARGEST: Final = 512  # pixels
@@ -20,21 +21,30 @@ class Progress:
     Only autoencoders of single pictures are asked for a preview, since those of clips make all frames at once.
     """
 
-    def __init__(self, pipe: VideoPipeline) -> None:
-        self.pipe = pipe
-        self._bar: Any = None
+    def __init__(self, pipe: VideoPipeline, steps: int) -> None:
+        """
+        Args:
+            pipe: that samples.
+            steps: of all clips together.
+        """
+        from comfy.utils import ProgressBar
+
+        self.pipe, self.steps = pipe, steps
+        self._bar = ProgressBar(steps)
+        self._done: dict[int, int] = {}  # by clip: of several some wait while others go on
 
     def __call__(self, step: Step) -> None:
         from comfy.model_management import throw_exception_if_processing_interrupted
-        from comfy.utils import ProgressBar
 
         throw_exception_if_processing_interrupted()
-        total = step.steps * step.iterations
-        if self._bar is None:
-            self._bar = ProgressBar(total)
+        self.made(step.clips[0], step.iteration * step.steps + step.done)
         frame = self._middle_frame(step.latents)
         preview = None if frame is None else ("JPEG", frame, _LARGEST)
-        self._bar.update_absolute(step.iteration * step.steps + step.done, total, preview)
+        self._bar.update_absolute(sum(self._done.values()), self.steps, preview)
+
+    def made(self, clip: PlannedClip, steps: int) -> None:
+        """So many steps of a clip are made; the last one before it waits is not told."""
+        self._done[clip.index] = steps
 
     @torch.no_grad()
     def _middle_frame(self, latents: Any) -> Image.Image | None:
