@@ -23,7 +23,7 @@ from bytheway.batch.journal import Journal
 from bytheway.batch.local import LocalPool
 from bytheway.batch.maker import Made
 from bytheway.batch.plan import Batch, Facts, Plan, Shard, Sweep
-from bytheway.batch.pool import Answered, Event, Ready
+from bytheway.batch.pool import Answered, Event, OnSteps, Ready
 from bytheway.batch.rows import Row
 from bytheway.batch.store import open_store
 from bytheway.config import ByTheWayConfig
@@ -64,6 +64,9 @@ class SleepingPool:
 
     def drop(self, worker: int) -> None:
         raise NotImplementedError
+
+    def watch(self, on_steps: OnSteps) -> None:
+        pass
 
     def wait(self, seconds: float) -> list[Event]:
         events, self._events = self._events, []

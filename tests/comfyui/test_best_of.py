@@ -13,17 +13,24 @@ from bytheway.selection.best import best_of
 from tests.comfyui import fakes
 from tests.comfyui.sampling import PROMPT, sample
 
-BEST = {"best_of": 3, "keep": 2, "aim": "motion", "steps": 5}
+BEST = {"best_of": 3, "keep": 2, "aim": "motion", "steps": 3}
 
 
 def test_what_is_kept_is_what_the_package_keeps_and_each_the_clip_of_its_seed_alone(pipe: Any) -> None:
+    fakes.ProgressBar.made.clear()
     images, fps, settings, records, choice = sample(pipe, **BEST)
-    wanted = list(best_of(pipe.pipe, PROMPT, 3, keep=2, aim="motion", seed=3, steps=5, num_frames=8))
+    [bar] = fakes.ProgressBar.made
+    values = [value for value, _, _ in bar.seen]
+    assert values == sorted(values)
+    assert {of for _, of, _ in bar.seen} == {values[-1]} == {3 * 1 + 2 * 2}
+    assert bar.seen[-1][2] is not None
+    wanted = list(best_of(pipe.pipe, PROMPT, 3, keep=2, aim="motion", seed=3, steps=3, num_frames=8))
     seeds = [json.loads(one)["seed"] for one in settings]
     assert seeds == [clip.settings["seed"] for clip in wanted]
-    assert len(images) == len(fps) == len(records) == 2
+    assert len(images) == len(fps) == 2
+    assert [len(one.record) > 0 for one in records] == [True, True]
     for image, seed in zip(images, seeds, strict=True):
-        assert torch.equal(image, sample(pipe, seed=seed, steps=5)[0][0])
+        assert torch.equal(image, sample(pipe, seed=seed, steps=3)[0][0])
     heading, *rows = [line.split() for line in choice.splitlines()[:4]]
     assert heading == ["seed", "motion", "structure", "kept", "why"]
     assert [row[0] for row in rows] == ["3", "4", "5"]
@@ -32,30 +39,14 @@ def test_what_is_kept_is_what_the_package_keeps_and_each_the_clip_of_its_seed_al
     assert "bytheway inspect diorama --clips 24" in choice
 
 
-def test_records_of_what_is_kept_are_handed_out_unasked(pipe: Any) -> None:
-    records = sample(pipe, **BEST)[3]
-    assert [len(one.record) > 0 for one in records] == [True, True]
-
-
-def test_the_bar_counts_the_steps_that_are_made_and_shows_the_clip_in_work(pipe: Any) -> None:
-    fakes.ProgressBar.made.clear()
-    sample(pipe, **BEST)
-    [bar] = fakes.ProgressBar.made
-    values = [value for value, _, _ in bar.seen]
-    total = 3 * 1 + 2 * 4
-    assert values == sorted(values)
-    assert values[-1] == total
-    assert {of for _, of, _ in bar.seen} == {total}
-    assert all(preview is not None for value, _, preview in bar.seen if value == total)
-
-
 def test_the_user_can_end_it_and_the_next_run_is_as_if_nothing_had_been(pipe: Any, comfy: Any) -> None:
-    before = sample(pipe)[0][0]
+    short = {"steps": 2}
+    before = sample(pipe, **short)[0][0]
     comfy.interrupt = True
     with pytest.raises(fakes.InterruptedByUserError):
         sample(pipe, **BEST)
     comfy.interrupt = False
-    assert torch.equal(before, sample(pipe)[0][0])
+    assert torch.equal(before, sample(pipe, **short)[0][0])
 
 
 @pytest.mark.parametrize(
@@ -68,7 +59,8 @@ def test_what_cannot_be_chosen_among(pipe: Any, changed: dict[str, Any], said: s
 
 
 def test_without_the_method_seeds_are_chosen_by_what_is_observed(pipe: Any) -> None:
-    images, _, settings, _, choice = sample(pipe, **BEST | {"preset": "off"})
-    seed = json.loads(settings[0])["seed"]
-    assert torch.equal(images[0], sample(pipe, seed=seed, steps=5, preset="off")[0][0])
+    off = {"steps": 3, "preset": "off"}
+    [image], _, [settings], _, choice = sample(pipe, **BEST | off | {"best_of": 2, "keep": 1})
+    seed = json.loads(settings)["seed"]
+    assert torch.equal(image, sample(pipe, **off, seed=seed)[0][0])
     assert "stopped after 1 steps" in choice

@@ -35,9 +35,9 @@ def found_in(recorded: list[Any], after: Any = None) -> tuple[Any, str]:
 
 
 def test_findings_are_the_librarys(pipe: Any) -> None:
-    [recorded] = sample(pipe, record=True, steps=10)[3]
+    [recorded] = sample(pipe, record=True, steps=6)[3]
     _, text = found_in([recorded])
-    [clip] = generate(pipe.pipe, PROMPT, seed=3, steps=10, num_frames=8, record=True)
+    [clip] = generate(pipe.pipe, PROMPT, seed=3, steps=6, num_frames=8, record=True)
     curves = curves_of(clip.record)
     noise = active_noise(pipe.pipe.scheduler, curves.timesteps, (8, 8))
     assert len(curves.steps) == 2
@@ -49,28 +49,28 @@ def test_findings_are_the_librarys(pipe: Any) -> None:
 
 
 def test_clips_of_several_seeds_are_held_against_each_other(pipe: Any) -> None:
-    records = sample(pipe, best_of=5, keep=4, steps=5)[3]
+    records = sample(pipe, best_of=5, keep=4, steps=2)[3]
     assert "needs 4 clips" in found_in(records[:1])[1]
     assert "the median of these clips" in found_in(records)[1]
 
 
 def test_without_the_method_the_steps_that_would_be_active_count(pipe: Any) -> None:
-    [recorded] = sample(pipe, record=True, steps=10, preset="off")[3]
-    assert max(row.step for row in recorded.record.rows()) == 9
+    [recorded] = sample(pipe, record=True, steps=6, preset="off")[3]
+    assert max(row.step for row in recorded.record.rows()) == 5
     assert recorded.seen().curves.steps == (0, 1)
     assert "The method was off" in found_in([recorded])[1]
 
 
 def test_a_fit_of_the_model_is_used(pipe: Any) -> None:
-    job = job_of(pipe.pipe, PROMPT, seed=3, steps=5, num_frames=8)
+    job = job_of(pipe.pipe, PROMPT, seed=3, steps=3, num_frames=8)
     predictor = Predictor("no dynamic degree", "chance", (), (), (), (), 9.0, Skill("AUC", 0.9, 0.8, 1.0))
     conditions = conditions_of(pipe.pipe, job)
     save_fit(Fit("diorama", fingerprint_of(pipe.pipe), conditions, 32, {"near_static": predictor}, {}))
-    [recorded] = sample(pipe, record=True, steps=5)[3]
+    [recorded] = sample(pipe, record=True, steps=3)[3]
     assert "of near-static clips 100% are expected" in found_in([recorded])[1]
-    [other] = sample(pipe, record=True, steps=6)[3]
+    [other] = sample(pipe, record=True, steps=4)[3]
     assert "are expected" not in found_in([other])[1]
-    assert "By the fit of diorama on 32 clips." in sample(pipe, best_of=2, steps=5)[4]
+    assert "By the fit of diorama on 32 clips." in sample(pipe, best_of=2, steps=3)[4]
 
 
 def test_what_animatediff_has_recorded() -> None:

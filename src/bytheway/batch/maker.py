@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bytheway.batch.board import Steps
 from bytheway.batch.plan import ENDING, Batch, Facts, Task
 from bytheway.batch.store import Store, StoreError
 from bytheway.clips.read import read_metadata
@@ -17,6 +19,7 @@ from bytheway.generation.clip import Clip
 from bytheway.generation.job import Job, PlannedClip, check
 from bytheway.generation.request import Request
 from bytheway.generation.run import make_clips
+from bytheway.generation.sample import Step
 from bytheway.models.choice import ModelChoice
 
 
@@ -82,13 +85,21 @@ class Maker:
             fps=float(defaults.fps),
         )
 
-    def make(self, batch: Batch) -> Made | Failure:
-        """Make the clips of a batch and put them into the store; whatever goes wrong is told, not raised."""
+    def make(self, batch: Batch, on_steps: Callable[[Steps], None] = lambda steps: None) -> Made | Failure:
+        """Make the clips of a batch and put them into the store; whatever goes wrong is told, not raised.
+
+        Args:
+            on_steps: hears how far it is, after every denoising step.
+        """
+
+        def on_step(step: Step) -> None:
+            on_steps(Steps(step.iteration * step.steps + step.done, step.iterations * step.steps))
+
         try:
             wanted = batch.wanted()
             if all(self._store.has(task.name) for task in wanted):  # another driver was faster
                 return Made(tuple(row_at(self._store, task.name) for task in wanted), (False,) * len(wanted))
-            clips = make_clips(self._pipe, _job(batch, self._profile))
+            clips = make_clips(self._pipe, _job(batch, self._profile), on_step)
             put = [self._put(task, clip) for task, clip in batch.kept(zip(batch.tasks, clips, strict=True))]
             return Made(tuple(row for row, _ in put), tuple(is_first for _, is_first in put))
         except StoreError as error:
