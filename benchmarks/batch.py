@@ -31,7 +31,7 @@ from bytheway.evaluation.experiment.arms import parse_arm
 from bytheway.evaluation.manifest import row_of
 from bytheway.models.choice import ModelChoice
 
-FACTS = Facts("0123456789abcdef", "float32", ByTheWayConfig().to_dict(), 16, 64, 64, 25, 2.0, 8.0)
+FACTS = Facts("0123456789abcdef", "float32", ByTheWayConfig().to_dict(), 16, 64, 64, 25, 2.0, 8.0, "Toy", "toy", None)
 SECONDS = 1.0  # that a simulated clip takes, in the mean
 
 

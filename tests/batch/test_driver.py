@@ -96,7 +96,9 @@ def test_how_far_workers_are_is_known_of_those_at_work(plan_of: PlanOf) -> None:
     plan = plan_of(list("abcd"))
     first = first_worker(workers, lambda note: None)
     tally = Tally(4, 0)
-    driver = Driver(workers, first, plan.left(plan.survey([])), tally, Book(), on_turn=lambda one: seen.append(one.steps))
+    driver = Driver(
+        workers, first, plan.left(plan.survey([])), tally, Book(), on_turn=lambda one: seen.append(one.steps)
+    )
     driver.run()
     told = [steps for steps in seen if steps]
     assert {worker for steps in told for worker in steps} == {0, 1, 2}

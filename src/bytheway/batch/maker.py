@@ -83,6 +83,9 @@ class Maker:
             steps=defaults.steps,
             guidance_scale=defaults.guidance_scale,
             fps=float(defaults.fps),
+            pipeline=self._profile.pipeline,
+            preset_name=self._profile.preset.name,
+            free_init_iterations=self._profile.free_init_iterations,
         )
 
     def make(self, batch: Batch, on_steps: Callable[[Steps], None] = lambda steps: None) -> Made | Failure:

@@ -40,6 +40,9 @@ class Facts:
         dtype: precision in which it runs.
         preset: the method's settings for it.
         num_frames, width, height, steps, guidance_scale, fps: its defaults.
+        pipeline: name of its class.
+        preset_name: whose settings `preset` has.
+        free_init_iterations: its own, where it has FreeInit on; else None.
     """
 
     weights: str
@@ -51,6 +54,9 @@ class Facts:
     steps: int
     guidance_scale: float
     fps: float
+    pipeline: str
+    preset_name: str
+    free_init_iterations: int | None
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Task:
         free_init: whether it is made with FreeInit.
         config: the method's settings as a dictionary; None where the method is left out.
         weights, dtype: of the model.
+        file: where the clip goes below the output; None: arm/id.mp4.
     """
 
     arm: str
@@ -79,21 +86,22 @@ class Task:
     config: Mapping[str, Any] | None = field(hash=False)
     weights: str
     dtype: str
+    file: str | None = None
 
     @property
     def id(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of everything that decides the clip.
 
-        The arm's name does not, nor do the device and the number of clips that are made at once.
+        The names of arm and file do not, nor do the device and the number of clips that are made at once.
         """
-        content = vars(self) | {"arm": None}
+        content = {name: value for name, value in vars(self).items() if name != "file"} | {"arm": None}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
     @property
     def name(self) -> str:
-        """Where the clip is, below the output: arm/id.mp4."""
-        return f"{self.arm}/{self.id}{ENDING}"
+        """Where the clip is, below the output."""
+        return self.file or f"{self.arm}/{self.id}{ENDING}"
 
     def goes_with(self, other: Task) -> bool:
         """Whether both can be made at once: they differ in prompt and seed only."""

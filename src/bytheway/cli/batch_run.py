@@ -34,8 +34,8 @@ class Crew:
 
     address: str | None
     workers: int | None
-    gpus: float | None
-    cpus: int
+    gpus: float | None = None
+    cpus: int = 1
 
     @property
     def is_ray(self) -> bool:
@@ -87,7 +87,7 @@ def _make(pool: Pool, first: Ready, plan: Plan, survey: Survey, tally: Tally, jo
     """Have made what is left; gives whether it was stopped before its end."""
     if not journal.has_manifest:
         note("There will be no manifest: it needs pyarrow.")
-    with journal, BatchProgress(tally) as progress, _interrupts() as is_stopped:
+    with journal, BatchProgress(tally) as progress, interrupts() as is_stopped:
         journal.read_again(plan.there(survey), partial(_damaged, tally))
         driver = Driver(pool, first, plan.left(survey), tally, journal, attempts=attempts, note=note, on_turn=progress)
         driver.run(is_stopped)
@@ -125,7 +125,7 @@ def _print_end(tally: Tally, place: str, stopped: bool) -> int:
 
 
 @contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
+def interrupts() -> Iterator[Callable[[], bool]]:
     """While the block runs, Ctrl-C is a wish that can be asked about; a second one interrupts at once."""
     asked = threading.Event()
 

@@ -15,7 +15,12 @@ SHOWN, COST = "What is shown and asked", "Cost"
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of an experiment (bytheway evaluate), or the manifest of a batch.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="The folder of an experiment (bytheway evaluate), or the manifest of a batch."
+        ),
+    ],
     model: Annotated[
         str, typer.Option("--model", "-m", metavar="NAME", help="The full name the endpoint knows it by.")
     ],
