@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -17,13 +17,14 @@ from bytheway.batch.journal import FAILURES, Journal
 from bytheway.batch.local import LocalPool
 from bytheway.batch.plan import Plan, Shard, Survey, Sweep
 from bytheway.batch.pool import Pool, Ready
-from bytheway.batch.rows import read_rows
+from bytheway.batch.rows import Row, read_rows
 from bytheway.batch.store import open_store
 from bytheway.cli.errors import EXIT_SIGNALLED
 from bytheway.cli.progress import BatchProgress
 from bytheway.cli.run import ModelChoice
 from bytheway.cli.tables import note, print_settings, warn
 from bytheway.errors import ByTheWayError
+from bytheway.families.family import Start
 
 EXIT_SOME_FAILED = 1
 
@@ -68,7 +69,8 @@ def run_batch(
         raise ByTheWayError(f"batch_size is {batch_size}; it must be at least 1.", setting="batch_size")
     if shard is not None and crew.is_ray:
         raise ByTheWayError("A shard is made in this process, without Ray; leave --workers and --address out.")
-    rows = sum(1 for _ in read_rows(jobs))  # every row is checked before anything is started
+    rows, start = _looked_through(jobs)  # every row is checked before anything is started
+    choice = replace(choice, start=start)
     store = open_store(place)
     store.prepare()
     # What Ray prints of workers that die, also where it is asked not to, is no result.
@@ -81,6 +83,27 @@ def run_batch(
         journal = Journal(store, shard or Shard())
         stopped = not is_dry and _make(pool, first, plan, survey, tally, journal, attempts)
     return _print_plan(tally, place) if is_dry else _print_end(tally, place, stopped)
+
+
+def _looked_through(jobs: Path) -> tuple[int, Start | None]:
+    """How many rows there are, and what all of them start from.
+
+    Raises:
+        ByTheWayError: a row is wrong, or starts from something else than others.
+    """
+    first, count = None, 0
+    for row in read_rows(jobs):
+        first, count = first or row, count + 1
+        if row.start != first.start:
+            raise ByTheWayError(
+                f"{row.where} starts from {_said(row)}, and {first.where} from {_said(first)}; a run has one model, so "
+                "give each kind a jobs file of its own."
+            )
+    return count, first.start if first else None
+
+
+def _said(row: Row) -> str:
+    return f"{row.start}s" if row.start else "its prompt alone"
 
 
 def _make(pool: Pool, first: Ready, plan: Plan, survey: Survey, tally: Tally, journal: Journal, attempts: int) -> bool:
