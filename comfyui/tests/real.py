@@ -180,7 +180,6 @@ def on_a_server(comfyui: Path, packs: dict[str, Path], base: Path, port: int, al
     """Every example workflow by HTTP, a run that is interrupted, and what the front end asks for."""
     with serving.running(comfyui, base, port) as server:
         print(f"| server | up with our nodes and AnimateDiff-Evolved | {server.boot_seconds:.1f} s |", flush=True)
-        say("help and tooltips", lambda: help_is_served(server))
         for name, make in graphs.WORKFLOWS.items():
 
             def workflow(make: Callable[[], graphs.Graph] = make) -> str:
@@ -189,7 +188,7 @@ def on_a_server(comfyui: Path, packs: dict[str, Path], base: Path, port: int, al
                     f"`{one['filename']}`, {server.file(one).stat().st_size} bytes" for one in outputs["save"]["images"]
                 ]
                 said = [line for line in outputs["text"]["text"][0].splitlines() if line] if "text" in outputs else []
-                return "; ".join([*files, *(f"text: {len(said)} lines, {said[0]}" for _ in said[:1])])
+                return "; ".join(files + ([f"text of {len(said)} lines: {said[0]}"] if said else []))
 
             say(f"workflow '{name}'", workflow)
         say("interruption by HTTP", lambda: interrupted(server, graphs.with_toys(graphs.animatediff())))
@@ -197,6 +196,7 @@ def on_a_server(comfyui: Path, packs: dict[str, Path], base: Path, port: int, al
         say("diorama", lambda: dioramas_best(server))
         say("interruption among seeds", lambda: best_of_interrupted(server))
         also(server)
+        say("help and tooltips", lambda: help_is_served(server))
 
 
 async def look(server: Any, chromium: str, base: Path, workflows: bool) -> None:

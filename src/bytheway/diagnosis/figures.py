@@ -29,6 +29,10 @@ def check_figure(path: Path) -> None:
 def draw_curves(path: Path, clips: Sequence[Curves], *, num_frames: int, least_beta: float | None) -> None:
     """The picture of `curves_figure`, as a file.
 
+    Args:
+        path: of the picture.
+        clips, num_frames, least_beta: as there.
+
     Raises:
         ByTheWayError: matplotlib is not installed, or the file cannot be written.
     """
