@@ -115,7 +115,7 @@ class RayPool:
 
     def _look_at_board(self) -> None:
         """Tell what was on the board, and look again; nothing waits for it, nor needs it."""
-        if self._look is not None and self._ray.wait([self._look], timeout=0)[0]:
+        if self._look is not None and self._ray.wait([self._look], num_returns=1, timeout=0)[0]:
             look, self._look = self._look, None
             with suppress(self._ray.exceptions.RayError):  # its machine is gone
                 self._on_steps(self._ray.get(look))
