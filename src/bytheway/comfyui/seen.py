@@ -73,7 +73,7 @@ class RecordedClip:
         return Seen(
             curves,
             profile.latent_frames(job.num_frames),
-            config and config.beta,
+            None if config is None else config.beta,
             active_noise(self.scheduler, curves.timesteps, size),
             self.fit,
         )
