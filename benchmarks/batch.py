@@ -23,7 +23,7 @@ from bytheway.batch.journal import Journal
 from bytheway.batch.local import LocalPool
 from bytheway.batch.maker import Made
 from bytheway.batch.plan import Batch, Facts, Plan, Shard, Sweep
-from bytheway.batch.pool import Answered, Event, Ready
+from bytheway.batch.pool import Answered, Event, OnSteps, Ready
 from bytheway.batch.rows import Row
 from bytheway.batch.store import open_store
 from bytheway.config import ByTheWayConfig
@@ -31,7 +31,7 @@ from bytheway.evaluation.experiment.arms import parse_arm
 from bytheway.evaluation.manifest import row_of
 from bytheway.models.choice import ModelChoice
 
-FACTS = Facts("0123456789abcdef", "float32", ByTheWayConfig().to_dict(), 16, 64, 64, 25, 2.0, 8.0)
+FACTS = Facts("0123456789abcdef", "float32", ByTheWayConfig().to_dict(), 16, 64, 64, 25, 2.0, 8.0, "Toy", "toy", None)
 SECONDS = 1.0  # that a simulated clip takes, in the mean
 
 
@@ -64,6 +64,9 @@ class SleepingPool:
 
     def drop(self, worker: int) -> None:
         raise NotImplementedError
+
+    def watch(self, on_steps: OnSteps) -> None:
+        pass
 
     def wait(self, seconds: float) -> list[Event]:
         events, self._events = self._events, []

@@ -33,7 +33,7 @@ ARROWS: Mapping[str, set[str]] = {
     "evaluation": {"generation", "record"},
     "batch": {"evaluation"},
     "selection": {"evaluation", "diagnosis"},
-    "comfyui": {"evaluation"},
+    "comfyui": {"selection"},
     "tuning": {"generation", "diagnosis"},
     "studio": {"selection", "tuning"},
     "cli": {"studio", "batch"},

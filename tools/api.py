@@ -26,7 +26,7 @@ SECTIONS: Final[dict[str, str]] = {
     "match_heads self_guide adaptive_beta enhance_motion bytheway_map",
     "bytheway.training": "",
     "bytheway.diagnosis": "curves_of Curves diagnose Finding predict Prediction Fit Predictor find_fit save_fit "
-    "draw_curves draw_maps watch_maps",
+    "curves_figure draw_curves draw_maps watch_maps",
     "bytheway.selection": "best_of Choice Candidate learn Example",
     "bytheway.evaluation.measures": "load_measures Measure Measurement Backbone Kind overall prompt_of",
     "bytheway.evaluation.measures.backbones": "Brought",

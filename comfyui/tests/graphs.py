@@ -88,23 +88,55 @@ def video_models() -> Graph:
 
 def diorama() -> Graph:
     """A clip of diorama, with nothing to download, and its record."""
-    create, save = _saved(["sample", 0], ["sample", 1], "bytheway/diorama")
     return {
-        "load": _node("ByTheWayLoad", model="diorama", folder=""),
-        "sample": _node(
-            "ByTheWaySample", pipe=["load", 0], prompt="a red ball rolling to the right on grass", negative_prompt="",
-            seed=1, steps=0, guidance=0.0, frames=0, width=0, height=0, preset="by model", enlarge=0,
-            record=True, **WHOLE,
-        ),
-        "video": create,
-        "save": save,
+        **_sampled("bytheway/diorama", record=True),
         "record": _node("ByTheWayRecord", recorded=["sample", 3]),
         "plot": _node("PreviewImage", "energies, disparity, beta", images=["record", 0]),
         "text": _node("PreviewAny", "the same as text", source=["record", 1]),
+    }
+
+
+def best_of() -> Graph:
+    """The best of eight seeds of diorama, and why it is."""
+    return {
+        **_sampled("bytheway/best", best_of=8),
+        "text": _node("PreviewAny", "which seeds, and why", source=["sample", 4]),
+    }
+
+
+def diagnosis() -> Graph:
+    """What the records of several clips of diorama tell of it."""
+    return {
+        **_sampled("bytheway/diagnosis", best_of=6, keep=4),
+        "record": _node("ByTheWayDiagnose", recorded=["sample", 3]),
+        "plot": _node("PreviewImage", "energies, disparity, beta", images=["record", 0]),
+        "text": _node("PreviewAny", "findings", source=["record", 1]),
+    }
+
+
+def _sampled(name: str, **changed: Any) -> Graph:
+    """Clips of diorama, as videos."""
+    create, save = _saved(["sample", 0], ["sample", 1], name)
+    inputs = {
+        "prompt": "a red ball rolling to the right on grass", "negative_prompt": "", "seed": 1, "steps": 0,
+        "guidance": 0.0, "frames": 0, "width": 0, "height": 0, "preset": "by model", **WHOLE, "enlarge": 0,
+        "record": False, "best_of": 1, "keep": 1, "aim": "both",
     }  # fmt: skip
+    return {
+        "load": _node("ByTheWayLoad", model="diorama", folder=""),
+        "sample": _node("ByTheWaySample", pipe=["load", 0], **inputs | changed),
+        "video": create,
+        "save": save,
+    }
 
 
-WORKFLOWS = {"ByTheWay AnimateDiff": animatediff, "ByTheWay video models": video_models, "ByTheWay diorama": diorama}
+WORKFLOWS = {
+    "ByTheWay AnimateDiff": animatediff,
+    "ByTheWay video models": video_models,
+    "ByTheWay diorama": diorama,
+    "ByTheWay best of several seeds": best_of,
+    "ByTheWay diagnosis": diagnosis,
+}
 
 
 def numbered(graph: Graph) -> Graph:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import subprocess
 import sys
 import tempfile
@@ -115,8 +116,8 @@ def interrupted(server: serving.Server, graph: graphs.Graph) -> str:
     return f"interrupted in the middle; {len(vanilla)} frames vanilla and enhanced bit-equal before and after"
 
 
-def diorama_is_the_packages(server: serving.Server) -> str:
-    """The frames of the node are those of `bytheway.generate`."""
+def dioramas_best(server: serving.Server) -> str:
+    """The frames of the seed that is kept are those that `bytheway.generate` makes of it alone."""
     import numpy as np
     from PIL import Image
 
@@ -125,13 +126,39 @@ def diorama_is_the_packages(server: serving.Server) -> str:
     graph = graphs.diorama()
     for name in ("video", "save", "record", "plot", "text"):
         graph.pop(name)
-    graph["sample"]["inputs"] |= {"enlarge": 1, "steps": 8}
+    graph["sample"]["inputs"] |= {"enlarge": 1, "steps": 8, "best_of": 3, "aim": "motion"}
     graph["pictures"] = {"class_type": "SaveImage", "inputs": {"images": ["sample", 0], "filename_prefix": "diorama"}}
-    images = server.run(graph)["pictures"]["images"]
-    shown = np.stack([np.asarray(Image.open(server.file(image)).convert("RGB")) for image in images])
-    [clip] = generate(load("diorama", device="cpu"), graph["sample"]["inputs"]["prompt"], seed=1, steps=8)
+    graph["settings"] = {"class_type": "PreviewAny", "inputs": {"source": ["sample", 2]}}
+    outputs = server.run(graph)
+    seed = json.loads(outputs["settings"]["text"][0])["seed"]
+    images = [Image.open(server.file(image)).convert("RGB") for image in outputs["pictures"]["images"]]
+    shown = np.stack([np.asarray(image) for image in images])
+    [clip] = generate(load("diorama", device="cpu"), graph["sample"]["inputs"]["prompt"], seed=seed, steps=8)
     assert np.array_equal(shown, clip.frames)
-    return f"{len(shown)} frames equal to those of `bytheway.generate`, to the bit"
+    return f"the best of 3 seeds: {len(shown)} frames equal to those of `bytheway.generate` with its seed, to the bit"
+
+
+def best_of_interrupted(server: serving.Server) -> str:
+    """A choice among seeds that is ended in the middle; the next run is as if nothing had been."""
+    graph = graphs.best_of()
+    graph["sample"]["inputs"] |= {"best_of": 64, "steps": 20}
+    number = server.start(graph)
+    time.sleep(8)
+    server.post("/interrupt", {})
+    status = server.finish(number)["status"]
+    assert "execution_interrupted" in str(status["messages"]), status
+    return f"interrupted among 64 seeds; then {dioramas_best(server)}"
+
+
+def diagnosed(server: serving.Server) -> str:
+    """The findings on AnimateDiff-Evolved's record."""
+    graph = graphs.with_toys(graphs.animatediff())
+    graph["record"]["class_type"] = "ByTheWayDiagnose"
+    said = server.run(graph)["text"]["text"][0]
+    topics = [line for line in said.splitlines() if line.isupper() or line.endswith(": found")]
+    assert len(topics) == 6, said
+    [schedule] = [line for line in said.splitlines() if "log-SNR" in line and "active step, " in line]
+    return f"findings on {', '.join(topics).lower()}; {schedule}"
 
 
 def help_is_served(server: serving.Server) -> str:
@@ -153,20 +180,23 @@ def on_a_server(comfyui: Path, packs: dict[str, Path], base: Path, port: int, al
     """Every example workflow by HTTP, a run that is interrupted, and what the front end asks for."""
     with serving.running(comfyui, base, port) as server:
         print(f"| server | up with our nodes and AnimateDiff-Evolved | {server.boot_seconds:.1f} s |", flush=True)
-        say("help and tooltips", lambda: help_is_served(server))
         for name, make in graphs.WORKFLOWS.items():
 
             def workflow(make: Callable[[], graphs.Graph] = make) -> str:
                 outputs = server.run(graphs.with_toys(make()))
-                [saved] = outputs["save"]["images"]
-                return f"`{saved['filename']}`, {server.file(saved).stat().st_size} bytes" + (
-                    f"; record: {outputs['text']['text'][0].splitlines()[0]}" if "text" in outputs else ""
-                )
+                files = [
+                    f"`{one['filename']}`, {server.file(one).stat().st_size} bytes" for one in outputs["save"]["images"]
+                ]
+                said = [line for line in outputs["text"]["text"][0].splitlines() if line] if "text" in outputs else []
+                return "; ".join(files + ([f"text of {len(said)} lines: {said[0]}"] if said else []))
 
             say(f"workflow '{name}'", workflow)
         say("interruption by HTTP", lambda: interrupted(server, graphs.with_toys(graphs.animatediff())))
-        say("diorama", lambda: diorama_is_the_packages(server))
+        say("AnimateDiff diagnosed", lambda: diagnosed(server))
+        say("diorama", lambda: dioramas_best(server))
+        say("interruption among seeds", lambda: best_of_interrupted(server))
         also(server)
+        say("help and tooltips", lambda: help_is_served(server))
 
 
 async def look(server: Any, chromium: str, base: Path, workflows: bool) -> None:

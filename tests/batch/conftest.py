@@ -9,7 +9,7 @@ from bytheway.batch.rows import Row
 from bytheway.config import ByTheWayConfig
 from bytheway.evaluation.experiment.arms import Arm, parse_arm
 
-FACTS = Facts("0123456789abcdef", "float32", ByTheWayConfig().to_dict(), 16, 64, 64, 25, 2.0, 8.0)
+FACTS = Facts("0123456789abcdef", "float32", ByTheWayConfig().to_dict(), 16, 64, 64, 25, 2.0, 8.0, "Toy", "toy", None)
 
 
 @pytest.fixture

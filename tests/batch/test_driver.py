@@ -1,16 +1,17 @@
 """The driver against workers that do as they are told: every kind of loss, and nothing twice."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
+from bytheway.batch.board import Steps
 from bytheway.batch.driver import Driver, Tally, first_worker
 from bytheway.batch.maker import Failure, Made
 from bytheway.batch.plan import Batch, Facts, Plan, Task
-from bytheway.batch.pool import Answered, Event, Lost, Ready, Recalled
+from bytheway.batch.pool import Answered, Event, Lost, OnSteps, Ready, Recalled
 from bytheway.batch.store import StoreError
 from bytheway.errors import ByTheWayError
 from tests.batch.conftest import FACTS
@@ -57,6 +58,9 @@ class Workers:
     def close(self) -> None:
         self.queues.clear()
 
+    def watch(self, on_steps: OnSteps) -> None:
+        self.say = on_steps
+
     def wait(self, seconds: float) -> list[Event]:
         events, self.events = self.events, []
         coming, self.pending = self.pending, []
@@ -78,6 +82,28 @@ class Workers:
                 else:
                     events.append(Answered(worker, batch, answer or made(batch)))
         return events
+
+
+def test_how_far_workers_are_is_known_of_those_at_work(plan_of: PlanOf) -> None:
+    said = {worker: Steps(worker, 25) for worker in range(9)}
+    seen: list[Mapping[int, Steps]] = []
+
+    def act(worker: int, batch: Batch) -> Answer:
+        workers.say(said)
+        return Lost(worker, "gone") if worker == 0 else None
+
+    workers = Workers(2, act)
+    plan = plan_of(list("abcd"))
+    first = first_worker(workers, lambda note: None)
+    tally = Tally(4, 0)
+    driver = Driver(
+        workers, first, plan.left(plan.survey([])), tally, Book(), on_turn=lambda one: seen.append(one.steps)
+    )
+    driver.run()
+    told = [steps for steps in seen if steps]
+    assert {worker for steps in told for worker in steps} == {0, 1, 2}
+    assert all(steps[worker] == said[worker] for steps in told for worker in steps)
+    assert 0 not in told[-1]
 
 
 def made(batch: Batch, fresh: bool = True) -> Made:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bytheway.batch import farm
+from bytheway.batch.board import Steps
 from bytheway.batch.farm import RayPool
 from bytheway.batch.maker import Failure, Made
 from bytheway.batch.plan import Batch, Facts, Plan
@@ -43,6 +44,7 @@ class Ray:
         self.options: dict[str, Any] = {}
         self.arguments: tuple[Any, ...] = ()
         self.calls: list[Call] = []
+        self.looks: list[Call] = []
         self.killed: list[Any] = []
         self.cancelled: list[Call] = []
         self.is_down = False
@@ -58,13 +60,18 @@ class Ray:
 
         def actor(*arguments: Any) -> Any:
             self.arguments = arguments
-            return SimpleNamespace(load=SimpleNamespace(remote=self._call), make=SimpleNamespace(remote=self._call))
+            methods = {"load": self._call, "make": self._call, "told": self._look}
+            return SimpleNamespace(**{name: SimpleNamespace(remote=method) for name, method in methods.items()})
 
         return lambda kind: SimpleNamespace(remote=actor)
 
     def _call(self, *_: Any) -> Call:
         self.calls.append(Call())
         return self.calls[-1]
+
+    def _look(self) -> Call:
+        self.looks.append(Call())
+        return self.looks[-1]
 
     def wait(self, calls: list[Call], num_returns: int, timeout: float) -> tuple[list[Call], list[Call]]:
         done = [call for call in calls if call.answer is not None][:num_returns]
@@ -154,7 +161,7 @@ def test_there_are_as_many_workers_as_there_is_room_for(
     pool.hire()
     assert pool.size == size
     assert ray.options["num_gpus"] == share
-    assert ray.arguments == (CHOICE, str(Path("out").absolute()), cpus)
+    assert ray.arguments[:3] == (CHOICE, str(Path("out").absolute()), cpus)
 
 
 def test_no_room_for_any_worker_is_said(pool_on: Callable[..., tuple[RayPool, Ray]]) -> None:
@@ -181,6 +188,49 @@ def test_what_is_heard_of_workers(
     assert ray.cancelled == [ray.calls[3]]
     ray.calls[2].answer, ray.calls[3].answer = failure, TaskCancelledError()
     assert pool.wait(0) == [Answered(0, second, failure), Recalled(0, third)]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time for what is in `farm`."""
+    now = [100.0]
+    monkeypatch.setattr(farm, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def test_the_board_is_looked_at_once_a_second(pool_on: Callable[..., tuple[RayPool, Ray]], clock: list[float]) -> None:
+    pool, ray = pool_on({"CPU": 2.0}, workers=1)
+    said: list[Any] = []
+    pool.watch(said.append)
+    pool.wait(0)
+    pool.wait(0)
+    assert said == []
+    ray.looks[0].answer = {0: Steps(3, 25)}
+    pool.wait(0)
+    pool.wait(0)
+    assert said == [{0: Steps(3, 25)}]
+    assert len(ray.looks) == 1
+    clock[0] += 1
+    pool.wait(0)
+    ray.looks[1].answer = RayError("The node with the board is gone.")
+    assert pool.wait(0) == []
+    assert len(said) == 1
+
+
+def test_a_worker_writes_at_most_once_a_second(clock: list[float]) -> None:
+    told: list[Any] = []
+    board = SimpleNamespace(tell=SimpleNamespace(remote=lambda *what: told.append(what)))
+    worker = farm._Worker(CHOICE, "out", 1, board, 7)
+
+    def make(batch: Any, on_steps: Callable[[Steps], None]) -> Made:
+        for done in range(5):
+            on_steps(Steps(done, 4))
+            clock[0] += 0.5
+        return Made((), ())
+
+    worker._maker = SimpleNamespace(make=make)  # type: ignore[assignment]
+    worker.make(Batch(()))
+    assert told == [(7, Steps(done, 4)) for done in (0, 2, 4)]
 
 
 def test_a_worker_that_is_gone_is_told_of_once(

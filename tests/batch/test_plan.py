@@ -48,6 +48,38 @@ def test_adding_rows_never_renumbers(before: list[str], added: list[str], batch_
     assert survey.left.sum() == len(set(added) - set(before))
 
 
+def test_ids_go_by_what_is_in_files_and_not_by_where_they_are(tmp_path: Path) -> None:
+    for name, content in (("a.png", b"a"), ("b.png", b"b"), ("copy.png", b"a")):
+        (tmp_path / name).write_bytes(content)
+
+    def id_of(**settings: object) -> str:
+        rows = [Row("here", "a ball", settings)]
+        [batch] = Plan(lambda: rows, Sweep((parse_arm("enhanced"),)), FACTS).batches()
+        return batch.tasks[0].id
+
+    a, b, copy = (f"{tmp_path}/{name}.png" for name in ("a", "b", "copy"))
+    of = [id_of(), *(id_of(image=(one,)) for one in (a, b, f"{a}@-1")), id_of(sketch=(a,)), id_of(image=(a, b))]
+    of += [
+        id_of(video=a),
+        id_of(video=a, strength=0.5),
+        id_of(lora=(a,)),
+        id_of(lora=(f"{a}=0.5",)),
+        id_of(lora=("x/y",)),
+    ]
+    assert len(set(of)) == len(of)
+    assert id_of(image=(a,)) == id_of(image=(copy,))
+    assert id_of(lora=(f"{a}=0.5",)) == id_of(lora=(f"{copy}=0.5",))
+    assert of[0] == names(plan(["a ball"]))[0].removeprefix("enhanced/").removesuffix(".mp4")
+
+
+def test_clips_that_start_from_files_are_made_one_by_one(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    rows = [Row("here", prompt, {"image": (f"{tmp_path}/a.png",)}) for prompt in "ab"]
+    rows += [Row("here", prompt, {"lora": ("x/y",)}) for prompt in "cd"]
+    batches = Plan(lambda: rows, Sweep((parse_arm("enhanced"),)), FACTS, batch_size=2).batches()
+    assert [len(batch.tasks) for batch in batches] == [1, 1, 2]
+
+
 @given(PROMPTS, st.integers(1, 4), st.integers(1, 5), st.integers(1, 3))
 def test_shards_cover_everything_once(prompts: list[str], batch_size: int, count: int, seeds: int) -> None:
     whole = plan(prompts, batch_size, seeds=seeds, arms="vanilla,enhanced")

@@ -76,6 +76,12 @@ WRONG: dict[str, tuple[Any, str]] = {
     "fps": ({"prompt": "a", "fps": 0}, "fps is 0; it must lie between"),
     "method": ({"prompt": "a", "alpha": 2}, "alpha is 2; it must lie between 0 and 1"),
     "arm": ({"prompt": "a", "arm": "../../etc"}, "no arm '../../etc'"),
+    "image": ({"prompt": "a", "image": "none.png"}, "There is no image"),
+    "sketches": ({"prompt": "a", "sketch": ["cat.png", 3]}, "sketch is 3; it must be a text"),
+    "video": ({"prompt": "a", "video": "none.mp4"}, "There is no video"),
+    "image and video": ({"prompt": "a", "video": "cat.png", "image": "cat.png"}, "starts from one of image and video"),
+    "strength alone": ({"prompt": "a", "strength": 0.5}, "give the video"),
+    "strength": ({"prompt": "a", "video": "cat.png", "strength": 0}, "strength is 0; it must be greater than 0"),
     "huge": ({"prompt": "a" * LONGEST_ROW}, f"longer than {LONGEST_ROW} characters"),
 }
 
@@ -83,6 +89,7 @@ WRONG: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_row_says_its_line_and_what_is_wrong(tmp_path: Path, case: str) -> None:
     row, said = WRONG[case]
+    (tmp_path / "cat.png").touch()
     text = row if isinstance(row, str) else json.dumps(row)
     refused = refusal(tmp_path / "jobs.jsonl", f'{{"prompt": "a red ball"}}\n\n{text}\n')
     assert "jobs.jsonl, line 3" in refused
@@ -110,6 +117,25 @@ def test_odd_prompts_are_prompts(tmp_path: Path) -> None:
 )
 def test_damaged_files_are_refused_in_a_sentence(tmp_path: Path, name: str, content: str | bytes, said: str) -> None:
     assert said in refusal(tmp_path / name, content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("jobs.jsonl", json.dumps({"prompt": "a", "image": ["cat.png", "cat.png@-1"], "lora": "own/zoom=0.5"})),
+        ("jobs.csv", 'prompt,image,lora\na,"[""cat.png"", ""cat.png@-1""]",own/zoom=0.5\n'),
+    ],
+)
+def test_files_are_those_beside_the_jobs_file(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / "cat.png").touch()
+    (tmp_path / "zoom.safetensors").touch()
+    [row] = rows_of(tmp_path / name, content)
+    image = tmp_path / "cat.png"
+    assert row.settings == {"image": (f"{image}", f"{image}@-1"), "lora": ("own/zoom=0.5",)}
+    assert row.start == "image"
+    [row] = rows_of(tmp_path / "b.jsonl", '{"prompt": "a", "lora": ["zoom.safetensors=0.5", "zoom.safetensors"]}')
+    file = tmp_path / "zoom.safetensors"
+    assert (row.settings, row.start) == ({"lora": (f"{file}=0.5", f"{file}")}, None)
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:

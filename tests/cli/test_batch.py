@@ -2,22 +2,34 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 import pytest
+import torch
+from peft import LoraConfig, get_peft_model_state_dict
+from PIL import Image
 from typer.testing import Result
 
+from bytheway.batch.board import Steps
+from bytheway.batch.driver import Tally
 from bytheway.batch.maker import Maker
 from bytheway.batch.plan import Batch
+from bytheway.cli.progress import BatchProgress, _steps
+from bytheway.clips.inputs import read_video
 from bytheway.clips.read import read_metadata
+from bytheway.clips.write import save_video
 from tests.cli.conftest import SMALL
+from tests.toys import animatediff
 
 Command = Callable[..., Result]
 ROOT = Path(__file__).parents[2]
@@ -45,11 +57,11 @@ def on_make(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> None:
     """Do something before the first batch is made."""
     make, done = Maker.make, []
 
-    def first(self: Maker, batch: Batch) -> Any:
+    def first(self: Maker, batch: Batch, *more: Any) -> Any:
         if not done:
             done.append(True)
             do()
-        return make(self, batch)
+        return make(self, batch, *more)
 
     monkeypatch.setattr(Maker, "make", first)
 
@@ -259,3 +271,79 @@ def test_help_and_planning_import_neither_ray_nor_torch() -> None:
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     run = subprocess.run([sys.executable, "-c", told], env=env, capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"
+
+
+@pytest.fixture
+def from_files(bytheway: Command, tiny_pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs `bytheway batch jobs.jsonl -o out` on tiny pipelines, by what the clips start from."""
+    pipes = {None: tiny_pipeline, "image": animatediff.sparse_controlnet()[0], "video": animatediff.video_to_video()[0]}
+    monkeypatch.setattr("bytheway.models.choice.load", lambda model, **choice: pipes[choice["start"]])
+    Image.fromarray(np.full((20, 40, 3), 90, np.uint8)).save("cat.png")
+    save_video(np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8), "in", 5, {})
+
+    def run(*rows: dict[str, Any]) -> Result:
+        Path("jobs.jsonl").write_text(
+            "".join(json.dumps({"prompt": "a ball", "seed": 3, **row}) + "\n" for row in rows)
+        )
+        return bytheway("batch", "jobs.jsonl", "-o", "out", "--size", "16x16", "--steps", 2)
+
+    return run
+
+
+def made() -> list[dict[str, Any]]:
+    return sorted((read_metadata(path) for path in Path("out").glob("*/*.mp4")), key=lambda one: one["prompt"])
+
+
+def test_clips_that_start_from_images(from_files: Command) -> None:
+    result = from_files({"image": ["cat.png", "cat.png@-1"], "num_frames": 4}, {"prompt": "other", "image": "cat.png"})
+    assert result.exit_code == 0, result.output
+    here = Path("cat.png").resolve()
+    assert [one["images"] for one in made()] == [[f"{here}@0", f"{here}@3"], [f"{here}@0"]]
+    assert {one["start"] for one in made()} == {"image"}
+
+
+def test_clips_that_are_made_from_a_video_have_its_frames_and_rate(from_files: Command) -> None:
+    result = from_files({"video": "in", "strength": 0.5})
+    assert result.exit_code == 0, result.output
+    [clip] = made()
+    assert (clip["video"], clip["strength"], clip["num_frames"]) == (str(Path("in").resolve()), 0.5, 6)
+    assert clip["fps"] == read_video("in").fps
+
+
+def test_rows_of_two_kinds_are_refused_before_a_model_is_loaded(from_files: Command) -> None:
+    result = from_files({"image": "cat.png"}, {"prompt": "other"})
+    assert result.exit_code == 2
+    assert "jobs.jsonl, line 2 starts from its prompt alone, and jobs.jsonl, line 1 from images" in result.stderr
+
+
+def test_a_lora_is_on_for_its_row_alone(from_files: Command, tiny_pipeline: Any) -> None:
+    torch.manual_seed(2)
+    tiny_pipeline.unet.add_adapter(LoraConfig(r=2, target_modules=r".*motion_modules.*to_q", init_lora_weights=False))
+    layers = {name: tensor.detach() for name, tensor in get_peft_model_state_dict(tiny_pipeline.unet).items()}
+    tiny_pipeline.save_lora_weights("zoom", unet_lora_layers=layers)
+    tiny_pipeline.unload_lora_weights()
+    assert from_files({"prompt": "a"}, {"prompt": "c"}).exit_code == 0
+    plain = {one["prompt"]: one["frames_sha256"] for one in made()}
+    shutil.rmtree("out")
+    result = from_files({"prompt": "a"}, {"prompt": "b", "lora": "zoom=5"}, {"prompt": "b"}, {"prompt": "c"})
+    assert result.exit_code == 0, result.output
+    clips = made()
+    assert {one["prompt"]: one["frames_sha256"] for one in clips if one["prompt"] != "b"} == plain
+    with_lora, without = sorted((one for one in clips if one["prompt"] == "b"), key=lambda one: -len(one["lora"]))
+    assert (with_lora["lora"], without["lora"]) == ([f"{Path('zoom').resolve()}=5"], [])
+    assert with_lora["frames_sha256"] != without["frames_sha256"]
+
+
+def test_how_far_the_clip_at_work_is_is_told(batch: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tally] = []
+    monkeypatch.setattr(BatchProgress, "__call__", lambda self, tally: seen.append(replace(tally)))
+    assert batch().exit_code == 0
+    steps = [one.steps[0] for one in seen if one.steps]
+    assert {one.steps for one in steps} == {4}
+    assert [one.done for one in steps if one.done][:4] == [1, 2, 3, 4]
+
+
+def test_what_the_bar_says_of_many_workers() -> None:
+    tally = Tally(20, 0, steps={worker: Steps(worker, 25) for worker in range(9)})
+    assert _steps(tally) == "steps 0/25 1/25 2/25 3/25 4/25 5/25 6/25 7/25 ..."
+    assert _steps(Tally(20, 0)) == ""

@@ -11,12 +11,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import Result
 
+from bytheway.batch.local import LocalPool
+from bytheway.batch.maker import Failure
+from bytheway.batch.store import open_store
 from bytheway.clips.read import load_video, read_metadata
 from bytheway.families.known import presets
+from bytheway.models.choice import ModelChoice
 
 Command = Callable[..., Result]
 ROOT = Path(__file__).parents[2]
@@ -95,6 +100,47 @@ def test_what_is_there_is_neither_made_nor_measured_again(evaluate: Command, mon
     assert {path: path.read_bytes() for path in scores} == scores, "the clip that was made again is the same"
     monkeypatch.setattr(experiment, "_make", lambda *arguments: pytest.fail("nothing is left to be made"))
     assert evaluate().exit_code == 0
+
+
+def test_workers_make_the_same_clips_under_the_same_names(evaluate: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pool(LocalPool):
+        """A worker in this process in the place of Ray's."""
+
+        def __init__(self, choice: ModelChoice, place: str, **asked: Any) -> None:
+            assert asked == {"address": "auto", "workers": None, "gpus": None, "cpus": 1}
+            super().__init__(choice, open_store(place))
+
+    monkeypatch.setattr("bytheway.batch.farm.RayPool", Pool)
+    arms = ("--arms", "vanilla,freeinit,alpha=0.5 beta=4")
+
+    def found() -> tuple[dict[str, str], Any]:
+        made = {path: read_metadata(Path("out", path))["frames_sha256"] for path in clips()}
+        return made, json.loads(Path("out/experiment.json").read_text())
+
+    assert evaluate(*arms).exit_code == 0
+    alone = found()
+    Path("out").rename("alone")
+    result = evaluate(*arms, "--address", "auto")
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert found() == alone
+    Path("out/freeinit", f"{PROMPTS[1]}-0.mp4").unlink()
+    result = evaluate(*arms, "--address", "auto")
+    assert "5 of 6 clips are there already." in result.stderr
+    assert found() == alone
+    place = Path("out/vanilla", f"{PROMPTS[1]}-0.mp4")
+    place.write_bytes(Path("out/freeinit", f"{PROMPTS[1]}-0.mp4").read_bytes())
+    Path("out/freeinit", f"{PROMPTS[0]}-0.mp4").unlink()
+    refused(evaluate(*arms, "--address", "auto"), "was made with free_init True, not False")
+
+
+def test_what_workers_cannot_make_is_said(evaluate: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "bytheway.batch.farm.RayPool", lambda choice, place, **asked: LocalPool(choice, open_store(place))
+    )
+    monkeypatch.setattr("bytheway.batch.maker.Maker.make", lambda *arguments: Failure("It breaks"))
+    result = evaluate("--workers", 1)
+    refused(result, "4 of 4 clips cannot be made; the same command tries them again.")
+    assert "after 3 attempts: It breaks" in result.stderr
 
 
 def test_an_experiment_grows(evaluate: Command) -> None:

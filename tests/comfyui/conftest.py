@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bytheway import load
 from tests.comfyui import fakes
 
 
@@ -24,3 +26,22 @@ def comfy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield state
     for name in [name for name in sys.modules if name.startswith("bytheway.comfyui")]:
         del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def user_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No fits of anybody's."""
+    monkeypatch.setenv("BYTHEWAY_DATA", str(tmp_path / "data"))
+
+
+@pytest.fixture(scope="package")
+def diorama() -> Any:
+    return load("diorama", device="cpu")
+
+
+@pytest.fixture
+def pipe(diorama: Any) -> Any:
+    """As ByTheWay (load) hands it out."""
+    from bytheway.comfyui.pipelines import Loaded
+
+    return Loaded("diorama", diorama)

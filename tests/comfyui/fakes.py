@@ -186,6 +186,7 @@ class Schema:
     display_name: str = ""
     category: str = ""
     description: str = ""
+    is_input_list: bool = False
     inputs: list[Input] = field(default_factory=list)
     outputs: list[Input] = field(default_factory=list)
 
@@ -204,7 +205,7 @@ def _kind(said: str) -> Any:
         return Input(id, more)
 
     def make_output(id: str, **more: Any) -> Input:
-        assert set(more) <= {"display_name", "tooltip"}
+        assert set(more) <= {"display_name", "tooltip", "is_output_list"}
         return Input(id, more)
 
     return SimpleNamespace(Input=make_input, Output=make_output)

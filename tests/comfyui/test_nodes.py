@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from bytheway import load
 from bytheway.errors import ByTheWayError
 from tests.comfyui import fakes
+from tests.comfyui.sampling import PROMPT, WHOLE, sample
 from tests.comfyui.test_animatediff import LATENTS, forward
 
 PACK = Path(__file__).parents[2] / "comfyui"
-WHOLE = {"self_guidance": 0.6, "motion": 1.5, "band": 7, "active_share": 0.2, "adaptive": "sqrt"}
 
 
 def node_classes() -> list[Any]:
@@ -28,7 +27,7 @@ def node_classes() -> list[Any]:
 
 def test_every_node_and_input_is_told_in_words() -> None:
     schemas = [node.define_schema() for node in node_classes()]
-    assert len({schema.node_id for schema in schemas}) == len(schemas) == 5
+    assert len({schema.node_id for schema in schemas}) == len(schemas) == 6
     for schema in schemas:
         assert schema.display_name.startswith("ByTheWay (")
         assert schema.description
@@ -93,46 +92,31 @@ def test_an_older_comfyui_is_told_what_it_knows() -> None:
     assert not hasattr(made, "search_aliases")
 
 
-@pytest.fixture(scope="module")
-def pipe() -> Any:
-    return load("diorama", device="cpu")
-
-
 class TestPipelines:
-    def sample(self, pipe: Any, **changed: Any) -> Any:
-        from bytheway.comfyui.pipelines import ByTheWaySample
-
-        inputs = {
-            "prompt": "a red ball rolling to the right on grass", "negative_prompt": "", "seed": 3, "steps": 2,
-            "guidance": 0.0, "frames": 8, "width": 0, "height": 0, "preset": "by model", **WHOLE, "enlarge": 1,
-            "record": False,
-        }  # fmt: skip
-        return ByTheWaySample.execute(pipe, **inputs | changed)
-
     def test_a_clip_is_that_of_the_package(self, pipe: Any) -> None:
         from bytheway.generation.run import generate
 
-        image, fps, settings, recorder = self.sample(pipe, record=True)
-        prompt = "a red ball rolling to the right on grass"
-        [clip] = generate(pipe, prompt, seed=3, steps=2, num_frames=8)
+        [image], [fps], [settings], [recorded], choice = sample(pipe, record=True)
+        [clip] = generate(pipe.pipe, PROMPT, seed=3, steps=2, num_frames=8)
         assert image.shape == (8, 64, 64, 3)
         assert torch.equal((image * 255).round().to(torch.uint8), torch.from_numpy(clip.frames))
         assert fps == clip.fps
         assert json.loads(settings)["seed"] == 3
-        assert recorder.record.rows()
+        assert recorded.record.rows()
+        assert choice == ""
 
     def test_presets_off_and_own_values(self, pipe: Any) -> None:
-        by_model, off = self.sample(pipe)[0], self.sample(pipe, preset="off")[0]
-        same = self.sample(pipe, preset="own values", self_guidance=0.2)[0]
+        [by_model], [off] = sample(pipe)[0], sample(pipe, preset="off")[0]
+        [same] = sample(pipe, preset="own values", self_guidance=0.2)[0]
         assert torch.equal(by_model, same)
         assert not torch.equal(by_model, off)
 
     def test_small_clips_are_enlarged(self, pipe: Any) -> None:
-        assert self.sample(pipe, enlarge=0)[0].shape == (8, 256, 256, 3)
+        assert sample(pipe, enlarge=0)[0][0].shape == (8, 256, 256, 3)
 
     def test_steps_move_the_bar_and_show_the_middle_frame(self, pipe: Any) -> None:
         fakes.ProgressBar.made.clear()
-        self.sample(pipe)
+        sample(pipe)
         [bar] = fakes.ProgressBar.made
         assert [value for value, _, _ in bar.seen] == [0, 1, 2]
         kind, picture, largest = bar.seen[-1][2]
@@ -141,14 +125,14 @@ class TestPipelines:
         assert largest >= 64
 
     def test_the_user_can_end_it_and_the_next_run_is_as_if_nothing_had_been(self, pipe: Any, comfy: Any) -> None:
-        before = self.sample(pipe)[0]
+        [before] = sample(pipe)[0]
         comfy.interrupt = True
         with pytest.raises(fakes.InterruptedByUserError):
-            self.sample(pipe)
+            sample(pipe)
         comfy.interrupt = False
-        assert torch.equal(before, self.sample(pipe)[0])
+        assert torch.equal(before, sample(pipe)[0][0])
 
-    def test_load_has_the_models_that_start_from_a_prompt(self, pipe: Any) -> None:
+    def test_load_has_the_models_that_start_from_a_prompt(self) -> None:
         from bytheway.comfyui.pipelines import ByTheWayLoad
 
         names = next(one for one in ByTheWayLoad.define_schema().inputs if one.id == "model").said["options"]
@@ -156,6 +140,8 @@ class TestPipelines:
         assert "pia" not in names
         with pytest.raises(ByTheWayError):
             ByTheWayLoad.execute("folder or hub id below", "no-such-model")
+        [loaded] = ByTheWayLoad.execute("diorama-early", "")
+        assert loaded.name == "diorama-early"
 
 
 class TestRecordNode:
@@ -225,4 +211,4 @@ def test_the_folder_is_a_pack_of_nodes() -> None:
         kinds = {node["type"] for node in json.loads(workflow.read_text())["nodes"]}
         assert any(kind.startswith("ByTheWay") for kind in kinds), workflow
         assert workflow.with_suffix(".jpg").exists()
-    assert len(list((PACK / "example_workflows").glob("*.json"))) == 3
+    assert len(list((PACK / "example_workflows").glob("*.json"))) == 5

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, Protocol
 
+from bytheway.batch.board import Steps
 from bytheway.batch.maker import Failure, Made
 from bytheway.batch.plan import Batch, Task
 from bytheway.batch.pool import Event, Lost, Pool, Ready, Recalled
@@ -48,6 +49,7 @@ class Tally:
         at_work: batches that workers have.
         workers: that are ready.
         began: when the first worker was ready, by `time.monotonic`.
+        steps: how far workers are with what they have at work, by their numbers, as far as they have said.
     """
 
     clips: int
@@ -57,6 +59,7 @@ class Tally:
     at_work: int = 0
     workers: int = 0
     began: float | None = None
+    steps: Mapping[int, Steps] = field(default_factory=dict)
 
     @property
     def left(self) -> int:
@@ -111,7 +114,7 @@ class Driver:
         writer: who is told of results.
         attempts: how often a batch is tried before it is set aside; a worker that dies counts one for that at work.
         note: hears remarks, in sentences.
-        on_turn: is called after everything that happens, and once a second.
+        on_turn: is called after everything that happens, and once a second; in this process after every step.
     """
 
     def __init__(
@@ -137,6 +140,7 @@ class Driver:
         self._lost_hires = 0  # one after the other
         self._is_stopped = False
         self._welcome(first)
+        pool.watch(self._hear)
 
     def run(self, is_stopped: Callable[[], bool] = lambda: False) -> None:
         """Go on until everything is made or set aside, or, when asked to stop, until what is at work is made.
@@ -154,6 +158,12 @@ class Driver:
             if is_stopped() and not self._is_stopped:
                 self._stop()
             self._feed()
+        self._on_turn(self._tally)
+
+    def _hear(self, steps: Mapping[int, Steps]) -> None:
+        """Workers say how far they are; what is done, and what those say that are gone or have nothing, is old."""
+        has_work = {worker for worker, cases in self._at_work.items() if cases}
+        self._tally.steps = {worker: one for worker, one in sorted(steps.items()) if worker in has_work}
         self._on_turn(self._tally)
 
     def _is_finished(self) -> bool:

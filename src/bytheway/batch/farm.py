@@ -8,12 +8,15 @@ whoever is lost is replaced by the driver.
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from itertools import count
 from typing import Any, Final
 
+from bytheway.batch.board import Board, Steps
 from bytheway.batch.maker import Failure, Made, Maker
 from bytheway.batch.plan import Batch, Facts
-from bytheway.batch.pool import Answered, Event, Lost, Ready, Recalled
+from bytheway.batch.pool import Answered, Event, Lost, OnSteps, Ready, Recalled
 from bytheway.batch.store import open_store
 from bytheway.errors import ByTheWayError
 from bytheway.models.choice import ModelChoice
@@ -21,6 +24,7 @@ from bytheway.models.choice import ModelChoice
 _TOLD: Final = ("AWS_", "FSSPEC_")  # begin the names of variables that workers need to reach an object store
 _OWN: Final = "bytheway"  # namespace
 _OBJECTS: Final = 100 * 2**20  # bytes of memory for what goes through Ray: nothing large does
+_LOOK: Final = 1.0  # seconds between two looks at the board, and between two things that a worker writes on it
 
 
 class RayPool:
@@ -67,13 +71,17 @@ class RayPool:
         self._actors: dict[int, Any] = {}
         self._hired: dict[Any, int] = {}  # by the call that tells that a worker is ready
         self._calls: dict[Any, tuple[int, Batch]] = {}  # by call
+        self._board = self._ray.remote(num_cpus=0)(Board).remote()
+        self._on_steps: OnSteps = lambda steps: None
+        self._look: Any = None  # a call of the board
+        self._looked = 0.0
 
     def hire(self) -> None:
         worker = next(self._numbers)
         kind = self._ray.remote(
             num_cpus=self._cpus, num_gpus=self._gpus, max_restarts=0, max_task_retries=0, max_concurrency=1
         )(_Worker)
-        actor = kind.remote(self._choice, self._place, self._cpus)
+        actor = kind.remote(self._choice, self._place, self._cpus, self._board, worker)
         self._actors[worker] = actor
         self._hired[actor.load.remote()] = worker
 
@@ -92,7 +100,11 @@ class RayPool:
         if actor is not None:
             self._ray.kill(actor)
 
+    def watch(self, on_steps: OnSteps) -> None:
+        self._on_steps = on_steps
+
     def wait(self, seconds: float) -> list[Event]:
+        self._look_at_board()
         calls = [*self._hired, *self._calls]
         if not calls:
             return []
@@ -100,6 +112,16 @@ class RayPool:
         if done and rest:
             done += self._ray.wait(rest, num_returns=len(rest), timeout=0)[0]
         return [event for call in done if (event := self._heard(call)) is not None]
+
+    def _look_at_board(self) -> None:
+        """Tell what was on the board, and look again; nothing waits for it, nor needs it."""
+        if self._look is not None and self._ray.wait([self._look], num_returns=1, timeout=0)[0]:
+            look, self._look = self._look, None
+            with suppress(self._ray.exceptions.RayError):  # its machine is gone
+                self._on_steps(self._ray.get(look))
+        if self._look is None and time.monotonic() - self._looked >= _LOOK:
+            self._looked = time.monotonic()
+            self._look = self._board.told.remote()
 
     def _heard(self, call: Any) -> Event | None:
         """What a call has come to; nothing where its worker is known to be gone."""
@@ -154,8 +176,9 @@ class RayPool:
 class _Worker:
     """What an actor is: a maker, and what went wrong said as data, since an error need not fit through a pickle."""
 
-    def __init__(self, choice: ModelChoice, place: str, threads: int) -> None:
+    def __init__(self, choice: ModelChoice, place: str, threads: int, board: Any, number: int) -> None:
         self._choice, self._place, self._threads = choice, place, threads
+        self._board, self._number, self._told = board, number, 0.0
 
     def load(self) -> Facts | Failure:
         """Load the model; once, before anything else is called."""
@@ -171,7 +194,12 @@ class _Worker:
             return Failure(f"The model cannot be loaded: {type(error).__name__}: {error}")
 
     def make(self, batch: Batch) -> Made | Failure:
-        return self._maker.make(batch)
+        return self._maker.make(batch, self._tell)
+
+    def _tell(self, steps: Steps) -> None:
+        if time.monotonic() - self._told >= _LOOK:
+            self._told = time.monotonic()
+            self._board.tell.remote(self._number, steps)
 
 
 def _first_line(error: Exception) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from bytheway.batch.maker import Maker
 from bytheway.batch.plan import Batch
-from bytheway.batch.pool import Answered, Event, Ready, Recalled
+from bytheway.batch.pool import Answered, Event, OnSteps, Ready, Recalled
 from bytheway.batch.store import Store
 from bytheway.errors import ByTheWayError
 from bytheway.models.choice import ModelChoice
@@ -30,6 +30,7 @@ class LocalPool:
         self._maker: Maker | None = None
         self._queue: deque[Batch] = deque()
         self._recalled: list[Event] = []
+        self._on_steps: OnSteps = lambda steps: None
 
     def hire(self) -> None:
         if self._maker is not None:
@@ -45,13 +46,16 @@ class LocalPool:
     def drop(self, worker: int) -> None:
         self._queue.clear()
 
+    def watch(self, on_steps: OnSteps) -> None:
+        self._on_steps = on_steps
+
     def wait(self, seconds: float) -> list[Event]:
         if self._maker is None:
             self._maker = Maker(self._choice, self._store)
             return [Ready(_WORKER, self._maker.facts())]
         if self._queue:
             batch = self._queue.popleft()
-            return [Answered(_WORKER, batch, self._maker.make(batch))]
+            return [Answered(_WORKER, batch, self._maker.make(batch, lambda steps: self._on_steps({_WORKER: steps})))]
         recalled, self._recalled = self._recalled, []
         return recalled
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bytheway.batch.board import Steps
 from bytheway.batch.plan import ENDING, Batch, Facts, Task
 from bytheway.batch.store import Store, StoreError
+from bytheway.clips.inputs import read_image, read_video
 from bytheway.clips.read import read_metadata
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
@@ -17,6 +20,7 @@ from bytheway.generation.clip import Clip
 from bytheway.generation.job import Job, PlannedClip, check
 from bytheway.generation.request import Request
 from bytheway.generation.run import make_clips
+from bytheway.generation.sample import Step
 from bytheway.models.choice import ModelChoice
 
 
@@ -63,6 +67,7 @@ class Maker:
 
         self._choice, self._store = choice, store
         self._pipe = choice.load()
+        self._loras: tuple[str, ...] | None = ()  # of the batch before
         self._profile = profile_of(self._pipe)
 
     def facts(self) -> Facts:
@@ -80,15 +85,27 @@ class Maker:
             steps=defaults.steps,
             guidance_scale=defaults.guidance_scale,
             fps=float(defaults.fps),
+            pipeline=self._profile.pipeline,
+            preset_name=self._profile.preset.name,
+            free_init_iterations=self._profile.free_init_iterations,
         )
 
-    def make(self, batch: Batch) -> Made | Failure:
-        """Make the clips of a batch and put them into the store; whatever goes wrong is told, not raised."""
+    def make(self, batch: Batch, on_steps: Callable[[Steps], None] = lambda steps: None) -> Made | Failure:
+        """Make the clips of a batch and put them into the store; whatever goes wrong is told, not raised.
+
+        Args:
+            on_steps: hears how far it is, after every denoising step.
+        """
+
+        def on_step(step: Step) -> None:
+            on_steps(Steps(step.iteration * step.steps + step.done, step.iterations * step.steps))
+
         try:
             wanted = batch.wanted()
             if all(self._store.has(task.name) for task in wanted):  # another driver was faster
                 return Made(tuple(row_at(self._store, task.name) for task in wanted), (False,) * len(wanted))
-            clips = make_clips(self._pipe, _job(batch, self._profile))
+            self._put_on(wanted[0].loras)
+            clips = make_clips(self._pipe, _job(batch, self._profile), on_step)
             put = [self._put(task, clip) for task, clip in batch.kept(zip(batch.tasks, clips, strict=True))]
             return Made(tuple(row for row, _ in put), tuple(is_first for _, is_first in put))
         except StoreError as error:
@@ -102,11 +119,20 @@ class Maker:
             # After such an error every later call of this process fails as well.
             return Failure(said, is_broken="CUDA error" in said or "HIP error" in said)
 
+    def _put_on(self, loras: tuple[str, ...]) -> None:
+        """Have these LoRAs on the model, beside those of the whole run."""
+        if loras != self._loras:
+            self._loras = None  # where this fails it is tried anew for the next batch
+            self._choice.change_loras(self._pipe, loras)
+            self._loras = loras
+
     def _put(self, task: Task, clip: Clip) -> tuple[dict[str, Any], bool]:
         own = {"id": task.id, "arm": task.arm, "weights": task.weights}
         with tempfile.TemporaryDirectory(prefix="bytheway-") as folder:
             file = Path(folder) / f"{task.id}{ENDING}"
-            replace(clip, settings={**own, **self._choice.settings(), **clip.settings}).save(file)
+            model = self._choice.settings()
+            model["lora"] += task.loras
+            replace(clip, settings={**own, **model, **clip.settings}).save(file)
             return row_of(task.name, read_metadata(file)), self._store.put(file, task.name)
 
 
@@ -136,6 +162,12 @@ def _job(batch: Batch, profile: Any) -> Job:
         fps=first.fps,
         free_init=first.free_init,
         batch_size=len(batch.tasks),
+        images=(
+            *(read_image(text) for text in first.images),
+            *(read_image(text, sketch=True) for text in first.sketches),
+        ),
+        video=None if first.video is None else read_video(first.video),
+        strength=first.strength,
     )
     clips = (PlannedClip(number, task.prompt, task.seed) for number, task in enumerate(batch.tasks))
     return replace(check(request, profile), clips=tuple(clips))

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 
+from bytheway.batch.contents import content_of
 from bytheway.batch.rows import Row
 from bytheway.batch.store import Store
 from bytheway.config import ByTheWayConfig
@@ -25,6 +26,9 @@ from bytheway.evaluation.experiment.arms import Arm
 
 ENDING: Final = ".mp4"
 _NAME: Final = re.compile(r".*/[0-9a-f]{16}\.mp4")
+# Of a task: where something is, which its id does not go by, and what ids of tasks without it do not have.
+_NAMED: Final = ("images", "sketches", "video", "loras", "file")
+_SELDOM: Final = ("strength", "content")
 _DIGITS: Final = 16  # of an id, hexadecimal: two of 10^6 clips share one with a chance of 3e-8
 
 Item = TypeVar("Item")
@@ -40,6 +44,9 @@ class Facts:
         dtype: precision in which it runs.
         preset: the method's settings for it.
         num_frames, width, height, steps, guidance_scale, fps: its defaults.
+        pipeline: name of its class.
+        preset_name: whose settings `preset` has.
+        free_init_iterations: its own, where it has FreeInit on; else None.
     """
 
     weights: str
@@ -51,6 +58,9 @@ class Facts:
     steps: int
     guidance_scale: float
     fps: float
+    pipeline: str
+    preset_name: str
+    free_init_iterations: int | None
 
 
 @dataclass(frozen=True)
@@ -59,44 +69,62 @@ class Task:
 
     Attributes:
         arm: name of the folder of its arm.
-        prompt, negative_prompt, seed, num_frames, width, height, steps, guidance_scale, fps: as in `Request`.
+        prompt, negative_prompt, seed, num_frames, width, height, steps, guidance_scale, fps: as in `Request`; made from
+            a video, number of frames and rate are None where they are the video's.
         free_init: whether it is made with FreeInit.
         config: the method's settings as a dictionary; None where the method is left out.
         weights, dtype: of the model.
+        strength: as in `Request`.
+        images, sketches: that it starts from, each FILE@FRAME.
+        video: that it is made from.
+        loras: that are put on the model for it, each NAME=WEIGHT.
+        content: digest of what is in these files; None where there are none.
+        file: where the clip goes below the output; None: arm/id.mp4.
     """
 
     arm: str
     prompt: str
     negative_prompt: str | None
     seed: int
-    num_frames: int
+    num_frames: int | None
     width: int
     height: int
     steps: int
     guidance_scale: float
-    fps: float
+    fps: float | None
     free_init: bool
     config: Mapping[str, Any] | None = field(hash=False)
     weights: str
     dtype: str
+    strength: float | None = None
+    images: tuple[str, ...] = ()
+    sketches: tuple[str, ...] = ()
+    video: str | None = None
+    loras: tuple[str, ...] = ()
+    content: str | None = None
+    file: str | None = None
 
     @property
     def id(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of everything that decides the clip.
 
-        The arm's name does not, nor do the device and the number of clips that are made at once.
+        The names of arm and files do not, nor do the device and the number of clips that are made at once.
         """
-        content = vars(self) | {"arm": None}
+        names = [name for name in vars(self) if name not in _NAMED]
+        names = [name for name in names if name not in _SELDOM or vars(self)[name] is not None]
+        content = {name: vars(self)[name] for name in names} | {"arm": None}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
     @property
     def name(self) -> str:
-        """Where the clip is, below the output: arm/id.mp4."""
-        return f"{self.arm}/{self.id}{ENDING}"
+        """Where the clip is, below the output."""
+        return self.file or f"{self.arm}/{self.id}{ENDING}"
 
     def goes_with(self, other: Task) -> bool:
-        """Whether both can be made at once: they differ in prompt and seed only."""
+        """Whether both can be made at once: they differ in prompt and seed only, and start from nothing else."""
+        if self.images or self.sketches or self.video is not None:
+            return False
         return vars(self) | {"prompt": None, "seed": None} == vars(other) | {"prompt": None, "seed": None}
 
 
@@ -269,21 +297,31 @@ class Plan:
     def _task(self, row: Row, arm: Arm, seed: int, given: Mapping[str, Any]) -> Task:
         facts = self._facts
         changes = json.dumps({**arm.changes, **row.method}, sort_keys=True)
+        images, sketches, loras = (given.get(name, ()) for name in ("image", "sketch", "lora"))
+        video = given.get("video")
+        usual = (facts.num_frames, facts.fps) if video is None else (None, None)
+        num_frames, fps = given.get("num_frames", usual[0]), given.get("fps", usual[1])
         return Task(
             arm=arm.folder,
             prompt=row.prompt,
             negative_prompt=given.get("negative_prompt"),
             seed=seed,
-            num_frames=given.get("num_frames", facts.num_frames),
+            num_frames=num_frames,
             width=given.get("width", facts.width),
             height=given.get("height", facts.height),
             steps=given.get("steps", facts.steps),
             guidance_scale=float(given.get("guidance_scale", facts.guidance_scale)),
-            fps=float(given.get("fps", facts.fps)),
+            fps=None if fps is None else float(fps),
             free_init=arm.free_init,
             config=_config(json.dumps(dict(facts.preset)), changes) if arm.method else None,
             weights=facts.weights,
             dtype=facts.dtype,
+            strength=given.get("strength"),
+            images=images,
+            sketches=sketches,
+            video=video,
+            loras=loras,
+            content=content_of(images, sketches, video, loras),
         )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from bytheway.batch.board import Steps
 from bytheway.batch.maker import Failure, Made
 from bytheway.batch.plan import Batch, Facts
 
@@ -50,6 +52,7 @@ class Recalled:
 
 
 Event: TypeAlias = Ready | Answered | Lost | Recalled
+OnSteps: TypeAlias = Callable[[Mapping[int, Steps]], None]
 
 
 class Pool(Protocol):
@@ -70,6 +73,9 @@ class Pool(Protocol):
 
     def drop(self, worker: int) -> None:
         """End a worker; nothing more is heard of it."""
+
+    def watch(self, on_steps: OnSteps) -> None:
+        """While it waits, tell now and then how far workers are with what they have at work, by their numbers."""
 
     def wait(self, seconds: float) -> list[Event]:
         """What has happened, after so many seconds at most; a worker in this process makes its batch meanwhile."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import difflib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from bytheway.clips.frames import FASTEST, SLOWEST
+from bytheway.clips.inputs import image_place
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.experiment.arms import Arm, parse_arm, parse_value
+from bytheway.families.family import Start
 from bytheway.generation.request import Request
 
 LONGEST_ROW: Final = 2**20  # characters; settings travel in the comment of the clip
@@ -31,7 +34,7 @@ class Row:
     Attributes:
         where: it stands, for errors, such as "jobs.csv, line 3".
         prompt: what the clips show.
-        settings: those of `SETTINGS` that it gives.
+        settings: those of `SETTINGS` that it gives; files by their whole paths.
         method: fields of the method's config that differ from the preset, or from what the arm says.
         arm: how its clips are made; None: in every way that the run asks for.
     """
@@ -41,6 +44,11 @@ class Row:
     settings: Mapping[str, Any] = field(default_factory=dict)
     method: Mapping[str, Any] = field(default_factory=dict)
     arm: Arm | None = None
+
+    @property
+    def start(self) -> Start | None:
+        """What its clips start from beside the prompt."""
+        return next((kind for kind in STARTS if kind in self.settings), None)
 
 
 def read_rows(file: Path) -> Iterator[Row]:
@@ -56,7 +64,7 @@ def read_rows(file: Path) -> Iterator[Row]:
     empty = True
     with _said(file):
         for where, cells in read(file):
-            yield _row(f"{file.name}, {where}", cells)
+            yield _row(f"{file.name}, {where}", cells, Path(os.path.abspath(file)).parent)
             empty = False
     if empty:
         raise ByTheWayError(f"{file} holds no row; write one prompt a line, or a table with a column prompt.")
@@ -111,7 +119,7 @@ def _csv(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _parsed(name: str, cell: str) -> Any:
-    return cell if name in ("prompt", "negative_prompt", "arm") else parse_value(cell.strip())
+    return cell if name in ("prompt", "negative_prompt", "arm", "video") else parse_value(cell.strip())
 
 
 def _parquet(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -154,7 +162,7 @@ def _too_long(where: str) -> ByTheWayError:
     return ByTheWayError(f"{where} is longer than {LONGEST_ROW} characters; no prompt is.")
 
 
-def _row(where: str, cells: Mapping[str, Any]) -> Row:
+def _row(where: str, cells: Mapping[str, Any], folder: Path) -> Row:
     given = {name: value for name, value in cells.items() if not _is_missing(value)}
     try:
         if sum(len(value) for value in given.values() if isinstance(value, str)) > LONGEST_ROW:
@@ -166,10 +174,39 @@ def _row(where: str, cells: Mapping[str, Any]) -> Row:
         method = {name: given.pop(name) for name in _METHOD if name in given}
         settings = {name: _checked(name, value) for name, value in given.items()}
         ByTheWayConfig().replace(**method)
-        Request((prompt,), **{"seed": 0, **settings})
+        Request((prompt,), **{"seed": 0, **{name: settings[name] for name in settings if name not in _OF_FILES}})
+        settings |= _found(settings, folder)
     except ByTheWayError as error:
         raise ByTheWayError(f"{where}: {error}") from error
     return Row(where, prompt, settings, method, arm)
+
+
+def _found(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The files that a row gives by their whole paths, below the folder of the jobs file where they are no such."""
+    kinds = [kind for kind in STARTS if kind in settings]
+    if len(kinds) > 1:
+        raise ByTheWayError(f"A clip starts from one of {' and '.join(kinds)}; leave the others out.")
+    if "strength" in settings and "video" not in settings:
+        raise ByTheWayError("A strength says how far a clip may go from a video; give the video.")
+    found: dict[str, Any] = {}
+    for kind in ("image", "sketch"):
+        if kind in settings:
+            found[kind] = tuple(str(folder / text) for text in settings[kind])
+            for text in found[kind]:
+                image_place(text)
+    if "video" in settings:
+        found["video"] = str(folder / settings["video"])
+        if not Path(found["video"]).exists():
+            raise ByTheWayError(f"There is no video {found['video']}.")
+    if "lora" in settings:
+        found["lora"] = tuple(_lora(text, folder) for text in settings["lora"])
+    return found
+
+
+def _lora(text: str, folder: Path) -> str:
+    """A LoRA by the whole path of its file or folder where there is one, else as it is given: a hub id."""
+    sources = (text, text.rpartition("=")[0])
+    return next((f"{folder / one}{text[len(one) :]}" for one in sources if one and (folder / one).exists()), text)
 
 
 def checked_settings(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,6 +241,18 @@ def _text(name: str, value: Any) -> str:
     raise ByTheWayError(f"{name} is {value!r}; it must be a text.")
 
 
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    """A text, or a list of them."""
+    return tuple(_text(name, one) for one in value) if isinstance(value, list) else (_text(name, value),)
+
+
+def _strength(name: str, value: Any) -> float:
+    strength = _number(name, value)
+    if not 0 < strength <= 1:
+        raise ByTheWayError(f"{name} is {strength:g}; it must be greater than 0 and at most 1.")
+    return strength
+
+
 def _whole(name: str, value: Any) -> int:
     if isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)
@@ -235,7 +284,15 @@ SETTINGS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "steps": _whole,
     "guidance_scale": _number,
     "fps": _fps,
+    "image": _texts,
+    "sketch": _texts,
+    "video": _text,
+    "strength": _strength,
+    "lora": _texts,
 }
-"""What a row may give beside prompt, arm and the method's settings, by the names of `Request`."""
+"""What a row may give beside prompt, arm and the method's settings: by the names of `Request`, and files."""
+
+STARTS: Final[tuple[Start, ...]] = ("image", "sketch", "video")
+_OF_FILES: Final = (*STARTS, "strength", "lora")
 
 _METHOD: Final = tuple(one.name for one in fields(ByTheWayConfig))

@@ -9,6 +9,8 @@ import typer
 
 from bytheway.cli.errors import reported
 from bytheway.cli.options import (
+    WORKERS,
+    Address,
     BatchSize,
     Dtype,
     GuidanceScale,
@@ -21,10 +23,11 @@ from bytheway.cli.options import (
     Quiet,
     Size,
     Steps,
+    Workers,
 )
 from bytheway.cli.tables import quiet as silence
 
-CLIPS, WORKERS = "Clips", "Workers"
+CLIPS = "Clips"
 
 
 def command(
@@ -77,20 +80,8 @@ def command(
             rich_help_panel=WORKERS,
         ),
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Processes that make clips, started by Ray. Default: this process alone; with --address as many as "
-            "there is room for.",
-            rich_help_panel=WORKERS,
-        ),
-    ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Of a Ray cluster, or auto.", rich_help_panel=WORKERS),
-    ] = None,
+    workers: Workers = None,
+    address: Address = None,
     gpus_per_worker: Annotated[
         float | None,
         typer.Option(

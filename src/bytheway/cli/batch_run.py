@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -17,13 +17,14 @@ from bytheway.batch.journal import FAILURES, Journal
 from bytheway.batch.local import LocalPool
 from bytheway.batch.plan import Plan, Shard, Survey, Sweep
 from bytheway.batch.pool import Pool, Ready
-from bytheway.batch.rows import read_rows
+from bytheway.batch.rows import Row, read_rows
 from bytheway.batch.store import open_store
 from bytheway.cli.errors import EXIT_SIGNALLED
 from bytheway.cli.progress import BatchProgress
 from bytheway.cli.run import ModelChoice
 from bytheway.cli.tables import note, print_settings, warn
 from bytheway.errors import ByTheWayError
+from bytheway.families.family import Start
 
 EXIT_SOME_FAILED = 1
 
@@ -34,8 +35,8 @@ class Crew:
 
     address: str | None
     workers: int | None
-    gpus: float | None
-    cpus: int
+    gpus: float | None = None
+    cpus: int = 1
 
     @property
     def is_ray(self) -> bool:
@@ -68,7 +69,8 @@ def run_batch(
         raise ByTheWayError(f"batch_size is {batch_size}; it must be at least 1.", setting="batch_size")
     if shard is not None and crew.is_ray:
         raise ByTheWayError("A shard is made in this process, without Ray; leave --workers and --address out.")
-    rows = sum(1 for _ in read_rows(jobs))  # every row is checked before anything is started
+    rows, start = _looked_through(jobs)  # every row is checked before anything is started
+    choice = replace(choice, start=start)
     store = open_store(place)
     store.prepare()
     # What Ray prints of workers that die, also where it is asked not to, is no result.
@@ -83,11 +85,32 @@ def run_batch(
     return _print_plan(tally, place) if is_dry else _print_end(tally, place, stopped)
 
 
+def _looked_through(jobs: Path) -> tuple[int, Start | None]:
+    """How many rows there are, and what all of them start from.
+
+    Raises:
+        ByTheWayError: a row is wrong, or starts from something else than others.
+    """
+    first, count = None, 0
+    for row in read_rows(jobs):
+        first, count = first or row, count + 1
+        if row.start != first.start:
+            raise ByTheWayError(
+                f"{row.where} starts from {_said(row)}, and {first.where} from {_said(first)}; a run has one model, so "
+                "give each kind a jobs file of its own."
+            )
+    return count, first.start if first else None
+
+
+def _said(row: Row) -> str:
+    return f"{row.start}s" if row.start else "its prompt alone"
+
+
 def _make(pool: Pool, first: Ready, plan: Plan, survey: Survey, tally: Tally, journal: Journal, attempts: int) -> bool:
     """Have made what is left; gives whether it was stopped before its end."""
     if not journal.has_manifest:
         note("There will be no manifest: it needs pyarrow.")
-    with journal, BatchProgress(tally) as progress, _interrupts() as is_stopped:
+    with journal, BatchProgress(tally) as progress, interrupts() as is_stopped:
         journal.read_again(plan.there(survey), partial(_damaged, tally))
         driver = Driver(pool, first, plan.left(survey), tally, journal, attempts=attempts, note=note, on_turn=progress)
         driver.run(is_stopped)
@@ -125,7 +148,7 @@ def _print_end(tally: Tally, place: str, stopped: bool) -> int:
 
 
 @contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
+def interrupts() -> Iterator[Callable[[], bool]]:
     """While the block runs, Ctrl-C is a wish that can be asked about; a second one interrupts at once."""
     asked = threading.Event()
 

@@ -10,6 +10,7 @@ import typer
 from bytheway.cli.errors import reported
 from bytheway.cli.measuring import Brought, Device, FlowNetwork, Names, Weights
 from bytheway.cli.options import (
+    Address,
     BatchSize,
     Dtype,
     GuidanceScale,
@@ -22,6 +23,7 @@ from bytheway.cli.options import (
     Quiet,
     Size,
     Steps,
+    Workers,
 )
 from bytheway.cli.tables import quiet as silence
 
@@ -82,6 +84,8 @@ def command(
     lora: Loras = None,
     device: ModelDevice = None,
     dtype: Dtype = None,
+    workers: Workers = None,
+    address: Address = None,
     table2: Annotated[
         bool,
         typer.Option(
@@ -97,6 +101,7 @@ def command(
 ) -> None:
     """Make the same clips in several ways, measure them, and tell what is more than chance: a table and a page."""
     with reported(), silence(quiet):
+        from bytheway.cli.batch_run import Crew
         from bytheway.cli.experiment import run_experiment
         from bytheway.cli.measuring import measure_choice
         from bytheway.cli.prompts import read_prompts
@@ -127,6 +132,7 @@ def command(
             Experiment(output, parse_arms(arms), request.prompts, seeds),
             ModelChoice(model, motion_adapter, tuple(lora or ()), device, dtype),
             request,
+            Crew(address, workers),
             measure_choice(names, measure_device, weights, flow, bring),
             table2=table2,
         )

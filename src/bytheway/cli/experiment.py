@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import closing, redirect_stdout
+from functools import partial
 from typing import Any
 
+from bytheway.batch.driver import Driver, Tally, first_worker
+from bytheway.batch.experiment import SetAside, batches_of, left_of
+from bytheway.batch.plan import Task
+from bytheway.cli.batch_run import Crew, interrupts
 from bytheway.cli.measuring import complain, load_measures
-from bytheway.cli.progress import CountProgress, MakingProgress
+from bytheway.cli.progress import BatchProgress, CountProgress, MakingProgress
 from bytheway.cli.run import ModelChoice, warn_before
 from bytheway.cli.tables import note, print_table
 from bytheway.errors import ByTheWayError
@@ -21,11 +28,19 @@ from bytheway.evaluation.paper import HEADS, table_2, what_differs
 from bytheway.evaluation.report.words import cautions, comparison_heads, comparison_rows
 from bytheway.evaluation.scores import ClipScores
 from bytheway.files import check_writable
+from bytheway.generation.free_init import FREE_INIT_ITERATIONS
+from bytheway.generation.job import Job
 from bytheway.generation.request import Request
 
 
 def run_experiment(
-    experiment: Experiment, choice: ModelChoice, request: Request, measures: MeasureChoice, *, table2: bool
+    experiment: Experiment,
+    choice: ModelChoice,
+    request: Request,
+    crew: Crew,
+    measures: MeasureChoice,
+    *,
+    table2: bool,
 ) -> None:
     """Make the clips that are missing, measure those that are not measured, and write what they say."""
     folder = experiment.folder
@@ -47,7 +62,8 @@ def run_experiment(
     loaded = load_measures(measures)  # what is missing is said before hours of work, not after them
     if there is None or not experiment.complete:
         del loaded  # the memory is the model's meanwhile
-        _make(experiment, choice, request, asked, there)
+        make_missing = partial(_make_by_crew, crew) if crew.is_ray else _make
+        make_missing(experiment, choice, request, asked, there)
         loaded, _ = measures.load()
     _report(experiment, choice, measures, loaded, table2=table2)
 
@@ -71,42 +87,89 @@ def _make(
     first = next(iter(jobs.values()))
     warn_before(first, profile, choice.model)
     left = missing(pipe, experiment, jobs, choice.settings())
-    on_disk.write_facts(
-        experiment.folder,
-        {
-            **facts,
-            "made with": {
-                "pipeline": profile.pipeline,
-                "preset": profile.preset.name,
-                "num_frames": first.num_frames,
-                "width": first.width,
-                "height": first.height,
-                "steps": first.steps,
-                "guidance_scale": first.guidance_scale,
-                "fps": first.fps,
-            },
-            "arms": {
-                arm.name: {
-                    "folder": arm.folder,
-                    "config": job.request.config.to_dict() if job.request.config else None,
-                    "free_init_iterations": job.free_init_iterations,
-                }
-                for arm, job in jobs.items()
-            },
-            "seeds": [request.seed + k for k in range(experiment.seeds)],
-            "prompts": list(experiment.prompts),
-        },
-    )
+    arms = {
+        arm.name: {
+            "folder": arm.folder,
+            "config": job.request.config.to_dict() if job.request.config else None,
+            "free_init_iterations": job.free_init_iterations,
+        }
+        for arm, job in jobs.items()
+    }
+    made_with = {"pipeline": profile.pipeline, "preset": profile.preset.name, **_sampled(first)}
+    _write_facts(experiment, request, {**facts, "made with": made_with, "arms": arms})
     total = len(experiment.names()) * len(experiment.arms)
-    done = total - sum(len(chunk.clips) for chunk in left)
-    if done:
-        note(f"{done} of {total} clips are there already.")
+    done = _say_there(total, sum(len(chunk.clips) for chunk in left))
     with MakingProgress(sum(chunk.steps for chunk in left), done, total) as progress:
         for chunk in left:
             progress.begin(chunk.arm.name, chunk.clips[0].prompt)
             for _ in make(pipe, chunk, choice.settings(), progress):
                 progress.made()
             progress.finish(chunk.steps)
+
+
+def _make_by_crew(
+    crew: Crew,
+    experiment: Experiment,
+    choice: ModelChoice,
+    request: Request,
+    asked: dict[str, Any],
+    there: dict[str, Any] | None,
+) -> None:
+    """Have workers load the model and make the clips that are not there."""
+    total = len(experiment.names()) * len(experiment.arms)
+    with redirect_stdout(sys.stderr), closing(crew.pool(choice, str(experiment.folder))) as pool:
+        first = first_worker(pool, note)
+        own = {"model": asked["model"] | {"weights": first.facts.weights}, "sampling": asked["sampling"]}
+        if there is not None:
+            on_disk.check_same(experiment.folder, there, own)
+        batches = list(batches_of(experiment, request, first.facts))
+        left = list(left_of(experiment, iter(batches), choice.settings()))
+        tasks = {task.arm: task for batch in batches for task in batch.tasks}
+        free_init = first.facts.free_init_iterations
+        arms = {
+            arm.name: {
+                "folder": arm.folder,
+                "config": tasks[arm.folder].config,
+                "free_init_iterations": free_init or (FREE_INIT_ITERATIONS if arm.free_init else None),
+            }
+            for arm in experiment.arms
+        }
+        made_with = {
+            "pipeline": first.facts.pipeline,
+            "preset": first.facts.preset_name,
+            **_sampled(batches[0].tasks[0]),
+        }
+        _write_facts(experiment, request, {**own, "made with": made_with, "arms": arms})
+        tally = Tally(total, _say_there(total, sum(len(batch.wanted()) for batch in left)))
+        set_aside = SetAside()
+        with BatchProgress(tally) as progress, interrupts() as is_stopped:
+            Driver(pool, first, iter(left), tally, set_aside, note=note, on_turn=progress).run(is_stopped)
+            if is_stopped() and tally.left:
+                raise KeyboardInterrupt
+    if set_aside.said:
+        count = len(set_aside.said)
+        raise ByTheWayError(
+            f"{count} of {total} clips cannot be made; the same command tries them again. The first: "
+            f"{set_aside.said[0]}"
+        )
+
+
+def _sampled(one: Job | Task) -> dict[str, Any]:
+    """How clips are sampled, of which the experiment tells."""
+    names = ("num_frames", "width", "height", "steps", "guidance_scale", "fps")
+    return {name: getattr(one, name) for name in names}
+
+
+def _write_facts(experiment: Experiment, request: Request, facts: dict[str, Any]) -> None:
+    seeds = [request.seed + k for k in range(experiment.seeds)]
+    on_disk.write_facts(experiment.folder, {**facts, "seeds": seeds, "prompts": list(experiment.prompts)})
+
+
+def _say_there(total: int, left: int) -> int:
+    """How many clips are there already."""
+    if left < total:
+        note(f"{total - left} of {total} clips are there already.")
+    return total - left
 
 
 def _report(

@@ -15,7 +15,12 @@ SHOWN, COST = "What is shown and asked", "Cost"
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of an experiment (bytheway evaluate).")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="The folder of an experiment (bytheway evaluate), or the manifest of a batch."
+        ),
+    ],
     model: Annotated[
         str, typer.Option("--model", "-m", metavar="NAME", help="The full name the endpoint knows it by.")
     ],
@@ -95,7 +100,7 @@ def command(
     with reported(), silence(quiet):
         from bytheway.cli.judging import count_calls, run_judge
         from bytheway.errors import ByTheWayError
-        from bytheway.evaluation.experiment.folder import open_experiment
+        from bytheway.evaluation.experiment.manifest_clips import open_clips
         from bytheway.evaluation.judge.budget import Prices
         from bytheway.evaluation.judge.run import Choice, arms_of, pairs_of
         from bytheway.evaluation.questions import QUESTIONS, questions_named
@@ -103,11 +108,11 @@ def command(
         if (price_in is None) != (price_out is None):
             raise ByTheWayError("Give both prices, --price-in and --price-out, or none.")
         prices = Prices(price_in, price_out) if price_in is not None and price_out is not None else None
-        experiment = open_experiment(run)
+        experiment = open_clips(run)
         asked = QUESTIONS if questions is None else questions_named([name.strip() for name in questions.split(",")])
         choice = Choice(model, asked, frames, detail, max_tokens)
         found, missing = pairs_of(experiment, arms_of(experiment, arm), pairs)
         if dry_run:
-            count_calls(run, choice, found, prices, missing)
+            count_calls(experiment.folder, choice, found, prices, missing)
         else:
-            run_judge(run, choice, found, missing, endpoint, concurrency, prices, max_cost)
+            run_judge(experiment.folder, choice, found, missing, endpoint, concurrency, prices, max_cost)

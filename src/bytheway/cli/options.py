@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-MODEL, SAMPLING = "Model", "Sampling"
+MODEL, SAMPLING, WORKERS = "Model", "Sampling", "Workers"
 
 ModelName: TypeAlias = Annotated[
     str,
@@ -64,3 +64,16 @@ Size: TypeAlias = Annotated[
     typer.Option(metavar="WxH", help="In pixels.", rich_help_panel=SAMPLING, show_default="the model's"),
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
+Workers: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Processes that make clips, started by Ray. Default: this process alone; with --address as many as there "
+        "is room for.",
+        rich_help_panel=WORKERS,
+    ),
+]
+Address: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Of a Ray cluster, or auto.", rich_help_panel=WORKERS)
+]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bytheway.generation.sample import Step
     from bytheway.models.videocrafter.convert import Written
 
+_MOST_STEPS: Final = 8  # workers whose steps are shown
 SILENCE: Final = 10.0  # seconds after which a line is written of steps, where no bars are
 
 
@@ -227,9 +228,12 @@ class BatchProgress(_Progress):
         super().__init__(
             MofNCompleteColumn(),
             TextColumn("{task.fields[workers]}", style="cyan"),
+            TextColumn("{task.fields[steps]}"),
             TextColumn("{task.fields[left]}", style="dim"),
         )
-        self._task = self._bars.add_task("clips", total=tally.clips, completed=tally.there, workers="", left="")
+        self._task = self._bars.add_task(
+            "clips", total=tally.clips, completed=tally.there, workers="", steps="", left=""
+        )
         self._said = time.monotonic()
 
     def __call__(self, tally: Tally) -> None:
@@ -240,10 +244,18 @@ class BatchProgress(_Progress):
         if tally.failed:
             workers += f", {tally.failed} set aside"
         done = tally.there + tally.made + tally.failed
-        self._bars.update(self._task, completed=done, workers=workers, left=told)
+        steps = _steps(tally)
+        self._bars.update(self._task, completed=done, workers=workers, steps=steps, left=told)
         if not self._drawn and now - self._said >= SILENCE:
             self._said = now
-            note(f"clips: {done}/{tally.clips}, {workers}{told and ', '}{told}")
+            note(", ".join(filter(None, (f"clips: {done}/{tally.clips}", workers, steps, told))))
+
+
+def _steps(tally: Tally) -> str:
+    """How far the first few workers are."""
+    said = [f"{one.done}/{one.steps}" for one in tally.steps.values()]
+    more = " ..." if len(said) > _MOST_STEPS else ""
+    return f"steps {' '.join(said[:_MOST_STEPS])}{more}" if said else ""
 
 
 def _duration(seconds: float) -> str:

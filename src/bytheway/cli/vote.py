@@ -13,7 +13,12 @@ STUDY, PAGE = "Study, fixed when it begins", "Page"
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of an experiment (bytheway evaluate).")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="The folder of an experiment (bytheway evaluate), or the manifest of a batch."
+        ),
+    ],
     pairs: Annotated[
         int | None,
         typer.Option(

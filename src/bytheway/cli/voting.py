@@ -13,7 +13,7 @@ import typer
 
 from bytheway.cli.tables import note, print_table, printable, warn
 from bytheway.errors import ByTheWayError
-from bytheway.evaluation.experiment.folder import open_experiment
+from bytheway.evaluation.experiment.manifest_clips import open_clips
 from bytheway.evaluation.votes.prepare import Wanted, prepare
 from bytheway.evaluation.votes.store import FILE, FOLDER, Store, opened
 from bytheway.evaluation.votes.study import Study
@@ -26,7 +26,7 @@ def serve_study(run: Path, wanted: Wanted, *, port: int, share: bool, browser: b
     """Begin the study, or go on with it, and serve its page until Ctrl-C."""
     from bytheway.evaluation.votes.server import LOOPBACK, app_of, listen, own_address, serve
 
-    experiment = open_experiment(run)
+    experiment = open_clips(run)
     wanted.check()
 
     def make(folder: Path) -> Study:
@@ -36,7 +36,7 @@ def serve_study(run: Path, wanted: Wanted, *, port: int, share: bool, browser: b
             warn(sentence)
         return study
 
-    with opened(run) as store:
+    with opened(experiment.folder) as store:
         study = store.study_or(make)
         wanted.check_same(study)
         secret = store.secret() if share else None
@@ -66,10 +66,10 @@ def show_results(run: Path, wanted: Wanted) -> None:
     from bytheway.evaluation.votes.results import results_of
     from bytheway.evaluation.votes.words import conduct_sentences, heads, rows, strength_rows, verdicts
 
-    open_experiment(run)
-    if not (run / FOLDER / FILE).is_file():
+    folder = open_clips(run).folder
+    if not (folder / FOLDER / FILE).is_file():
         raise ByTheWayError(f"Nobody has voted on {run} yet; begin with `bytheway vote {run}`.")
-    with opened(run) as store:
+    with opened(folder) as store:
         study = _study(store, run)
         wanted.check_same(study)
         results = results_of(store, study)
@@ -80,7 +80,7 @@ def show_results(run: Path, wanted: Wanted) -> None:
         print_table((f"preferred to {study.pairs[0].arms[0]}", *arms), strength_rows(results))
     for sentence in (*verdicts(results), *conduct_sentences(results, study)):
         typer.echo(printable(sentence))
-    place = run / FOLDER / RESULTS
+    place = folder / FOLDER / RESULTS
     told = {"rules": study.rules.sentences(bool(study.checks)), **results.to_dict()}
     write_text(place, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     note(f"{place} has all of it.")

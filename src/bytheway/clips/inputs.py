@@ -98,10 +98,7 @@ def read_image(text: str, *, sketch: bool = False) -> ImageInput:
     Raises:
         ByTheWayError: there is no such file, or it holds no image, or values of which none can be made.
     """
-    match = None if Path(text).exists() else _FILE_AT_FRAME.fullmatch(text)
-    file, frame = (match[1], int(match[2])) if match else (text, 0)
-    if not Path(file).exists():
-        raise ByTheWayError(f"There is no image {file}.")
+    file, frame = image_place(text)
     try:
         with Image.open(file) as opened:
             ImageOps.exif_transpose(opened, in_place=True)
@@ -111,6 +108,19 @@ def read_image(text: str, *, sketch: bool = False) -> ImageInput:
     except Exception as error:  # Pillow's readers answer broken files with whatever they stumble over
         raise ByTheWayError(f"{Path(file)} cannot be read as an image; give a PNG, JPEG or WebP file.") from error
     return ImageInput(image, file, frame, sketch)
+
+
+def image_place(text: str) -> tuple[str, int]:
+    """The file of `FILE` or `FILE@FRAME`, and the frame that its image is for.
+
+    Raises:
+        ByTheWayError: there is no such file.
+    """
+    match = None if Path(text).exists() else _FILE_AT_FRAME.fullmatch(text)
+    file, frame = (match[1], int(match[2])) if match else (text, 0)
+    if not Path(file).exists():
+        raise ByTheWayError(f"There is no image {file}.")
+    return file, frame
 
 
 def read_video(path: str | os.PathLike[str], num_frames: int = 1) -> VideoInput:

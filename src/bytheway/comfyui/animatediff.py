@@ -164,5 +164,6 @@ class Forward:
         if kept is not None:
             self._anchors[site.index, call] = kept
         if self.recorder is not None and measures is not None:
-            self.recorder.add(self.options, self.timestep, site.block, site.index, call, measures)
+            frames = query.shape[-2]
+            self.recorder.add(self.options, self.timestep, site.block, site.index, call, frames, measures)
         return output.transpose(1, 2).flatten(2)

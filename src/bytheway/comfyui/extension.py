@@ -8,14 +8,14 @@ from comfy_api.latest import ComfyExtension
 
 from bytheway.comfyui.models import ByTheWayAnimateDiff, ByTheWayVideo
 from bytheway.comfyui.pipelines import ByTheWayLoad, ByTheWaySample
-from bytheway.comfyui.records import ByTheWayRecord
+from bytheway.comfyui.records import ByTheWayDiagnose, ByTheWayRecord
 
 
 class ByTheWayExtension(ComfyExtension):  # type: ignore[misc]
     """The nodes of the pack."""
 
     async def get_node_list(self) -> list[Any]:
-        return [ByTheWayAnimateDiff, ByTheWayVideo, ByTheWayLoad, ByTheWaySample, ByTheWayRecord]
+        return [ByTheWayAnimateDiff, ByTheWayVideo, ByTheWayLoad, ByTheWaySample, ByTheWayRecord, ByTheWayDiagnose]
 
 
 async def comfy_entrypoint() -> ByTheWayExtension:

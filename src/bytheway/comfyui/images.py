@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+from typing import Any, Final
+
 import numpy as np
 import torch
 from PIL import Image
@@ -10,6 +13,8 @@ from torch import Tensor
 from bytheway.clips.frames import Frames
 from bytheway.clips.sheets import enlarge, factor_to_reach
 from bytheway.generation.clip import COMFORTABLE
+
+_DPI: Final = 100
 
 
 def as_image(frames: Frames) -> Tensor:
@@ -25,3 +30,10 @@ def enlarged(frames: Frames, factor: int) -> Frames:
 def picture_as_image(picture: Image.Image) -> Tensor:
     """One picture, (1, height, width, 3)."""
     return as_image(np.asarray(picture.convert("RGB"))[None])
+
+
+def figure_as_image(figure: Any) -> Tensor:
+    """A figure of matplotlib, (1, height, width, 3)."""
+    written = BytesIO()
+    figure.savefig(written, format="png", dpi=_DPI)
+    return picture_as_image(Image.open(written))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from comfy_api.latest import io
 
@@ -21,9 +21,27 @@ from bytheway.comfyui.inputs import (
 )
 from bytheway.families.known import known_models
 from bytheway.families.pipeline import VideoPipeline
+from bytheway.selection.aim import AIMS, Aim
+
+if TYPE_CHECKING:
+    from bytheway.diagnosis.fit import Fit
+    from bytheway.generation.clip import Clip
+    from bytheway.generation.job import Job
 
 _OFF: Final = "off"
 _FOLDER: Final = "folder or hub id below"
+
+
+class Loaded(NamedTuple):
+    """A PIPE as it goes from node to node.
+
+    Attributes:
+        name: as the user gave it.
+        pipe: the pipeline.
+    """
+
+    name: str
+    pipe: VideoPipeline
 
 
 class ByTheWayLoad(io.ComfyNode):  # type: ignore[misc]
@@ -60,11 +78,12 @@ class ByTheWayLoad(io.ComfyNode):  # type: ignore[misc]
 
         from bytheway.models.loading import load
 
-        return io.NodeOutput(load(folder if model == _FOLDER else model, device=get_torch_device()))
+        name = folder if model == _FOLDER else model
+        return io.NodeOutput(Loaded(name, load(name, device=get_torch_device())))
 
 
 class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
-    """ByTheWay (sample): a clip of a loaded pipeline."""
+    """ByTheWay (sample): a clip of a loaded pipeline, or the best of several seeds."""
 
     @classmethod
     def define_schema(cls) -> Any:
@@ -73,8 +92,9 @@ class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
             node_id="ByTheWaySample",
             display_name="ByTheWay (sample)",
             description="Makes a clip with a pipeline of ByTheWay (load). Give the frames to Create Video and Save "
-            "Video. The same seed with 'off' shows what the method does.",
-            search_aliases=["diorama", "generate", "text to video"],
+            "Video. The same seed with 'off' shows what the method does. With best_of several seeds are begun, and "
+            "after the steps in which the method acts the most promising are finished.",
+            search_aliases=["diorama", "generate", "text to video", "best of", "seeds"],
             inputs=[
                 Pipe.Input("pipe", tooltip="From ByTheWay (load)."),
                 io.String.Input(
@@ -123,21 +143,45 @@ class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
                 io.Boolean.Input(
                     "record",
                     default=False,
-                    tooltip="Measure energies, disparity and beta, for the node ByTheWay (record).",
+                    tooltip="Measure energies, disparity and beta, for the nodes ByTheWay (record) and ByTheWay "
+                    "(diagnose).",
                 ),
+                *_best_of_inputs(),
             ],
             outputs=[
-                io.Image.Output(id="frames", display_name="IMAGE", tooltip="The frames of the clip."),
-                io.Float.Output(id="fps", display_name="fps", tooltip="Frames a second, for Create Video."),
-                io.String.Output(id="settings", display_name="settings", tooltip="What makes the clip again, as JSON."),
-                Recorded.Output(id="recorded", display_name="RECORD", tooltip="What was measured, if 'record' is on."),
+                io.Image.Output(
+                    id="frames",
+                    display_name="IMAGE",
+                    is_output_list=True,
+                    tooltip="The frames of the clip; of several clips what follows is done for each.",
+                ),
+                io.Float.Output(
+                    id="fps", display_name="fps", is_output_list=True, tooltip="Frames a second, for Create Video."
+                ),
+                io.String.Output(
+                    id="settings",
+                    display_name="settings",
+                    is_output_list=True,
+                    tooltip="What makes the clip again, as JSON.",
+                ),
+                Recorded.Output(
+                    id="recorded",
+                    display_name="RECORD",
+                    is_output_list=True,
+                    tooltip="What was measured, if 'record' is on or best_of more than 1.",
+                ),
+                io.String.Output(
+                    id="choice",
+                    display_name="choice",
+                    tooltip="Which seeds were begun, what was predicted of each, and which were kept; empty for one.",
+                ),
             ],
         )
 
     @classmethod
     def execute(
         cls,
-        pipe: VideoPipeline,
+        pipe: Loaded,
         prompt: str,
         negative_prompt: str,
         seed: int,
@@ -154,17 +198,21 @@ class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
         adaptive: str,
         enlarge: int,
         record: bool,
+        best_of: int,
+        keep: int,
+        aim: Aim,
     ) -> Any:
         from bytheway.comfyui.images import as_image, enlarged
-        from bytheway.comfyui.previews import Progress
-        from bytheway.comfyui.recorder import Recorder
+        from bytheway.comfyui.seen import RecordedClip
         from bytheway.families.known import preset_for
         from bytheway.generation.request import Request
-        from bytheway.generation.run import generate
+        from bytheway.generation.run import job_of
+        from bytheway.record import Record
+        from bytheway.selection.conditions import fit_for
 
         config = None
         if preset == BY_MODEL:
-            config = preset_for(pipe).config
+            config = preset_for(pipe.pipe).config
         elif preset == OWN:
             config = config_of(preset, self_guidance, motion, band, active_share, adaptive)
         request = Request(
@@ -177,8 +225,74 @@ class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
             width=width or None,
             steps=steps or None,
             guidance_scale=guidance or None,
+            num_videos=best_of,
             record=record,
         )
-        [clip] = generate(pipe, request, Progress(pipe))
-        shown = as_image(enlarged(clip.frames, enlarge))
-        return io.NodeOutput(shown, float(clip.fps), json.dumps(clip.settings, indent=2), Recorder(clip.record))
+        job = job_of(pipe.pipe, request)
+        fit = fit_for(pipe.name, pipe.pipe, job) if record or best_of > 1 else None
+        clips, choice = _best(pipe, job, keep, aim, fit) if best_of > 1 else (_one(pipe, job), "")
+        return io.NodeOutput(
+            [as_image(enlarged(clip.frames, enlarge)) for clip in clips],
+            [float(clip.fps) for clip in clips],
+            [json.dumps(clip.settings, indent=2) for clip in clips],
+            [
+                RecordedClip(Record() if clip.record is None else clip.record, job, pipe.pipe.scheduler, fit)
+                for clip in clips
+            ],
+            choice,
+        )
+
+
+def _best_of_inputs() -> list[Any]:
+    return [
+        io.Int.Input(
+            "best_of",
+            default=1,
+            min=1,
+            max=64,
+            tooltip="How many seeds are begun, from 'seed' on. 1: that one alone is made. With 8, a fifth of the steps "
+            "active, it takes as long as 2.4 clips, and the memory of 8 clips' latents.",
+        ),
+        io.Int.Input(
+            "keep",
+            default=1,
+            min=1,
+            max=63,
+            tooltip="With best_of: how many of them are finished, the most promising first, each the clip that its "
+            "seed gives alone.",
+        ),
+        io.Combo.Input(
+            "aim",
+            options=list(reversed(AIMS)),
+            default="both",
+            tooltip="With best_of: by what the most promising are told. 'motion' moves more, 'structure' holds "
+            "together better, 'both' goes by the sum of the two ranks.",
+        ),
+    ]
+
+
+def _one(pipe: Loaded, job: Job) -> list[Clip]:
+    from bytheway.comfyui.previews import Progress
+    from bytheway.generation.run import make_clips
+
+    return list(make_clips(pipe.pipe, job, Progress(pipe.pipe, job.steps_run * job.iterations)))
+
+
+def _best(pipe: Loaded, job: Job, keep: int, aim: Aim, fit: Fit | None) -> tuple[list[Clip], str]:
+    """The clips that are kept, and how they were chosen, in words."""
+    from bytheway.comfyui.plot import in_columns
+    from bytheway.comfyui.previews import Progress
+    from bytheway.selection.best import Choice, check_choice, make_best, steps_before_choice, steps_of_all
+    from bytheway.selection.words import remarks_on, table_of
+
+    check_choice(pipe.pipe, job, keep, aim)
+    progress, before = Progress(pipe.pipe, steps_of_all(job, keep)), steps_before_choice(job)
+    said: list[str] = []
+
+    def say(choice: Choice) -> None:
+        for candidate in choice.candidates:
+            progress.made(candidate.clip, before)
+        said.extend([*in_columns(table_of(choice, before)), "", *remarks_on(choice, fit, pipe.name)])
+
+    clips = list(make_best(pipe.pipe, job, keep, aim, fit, progress, say))
+    return clips, "\n".join(said)

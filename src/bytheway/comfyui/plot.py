@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 from bytheway.clips.sheets import INK, PAPER
-from bytheway.errors import ByTheWayError
+from bytheway.comfyui.seen import rows_of
 from bytheway.record import Record, Row
 
 _WIDTH, _PANEL, _LEFT, _RIGHT, _TOP, _BOTTOM = 960, 260, 90, 190, 44, 34
@@ -35,7 +35,7 @@ def draw(record: Record) -> Image.Image:
     Raises:
         ByTheWayError: nothing was recorded.
     """
-    rows = _rows(record)
+    rows = rows_of(record)
     blocks = list(dict.fromkeys(row.block for row in rows))
     colours = {block: _COLOURS[number % len(_COLOURS)] for number, block in enumerate(blocks)}
     moments = sorted({(row.run, row.step) for row in rows})
@@ -66,7 +66,7 @@ def tables(record: Record) -> str:
     Raises:
         ByTheWayError: nothing was recorded.
     """
-    rows = _rows(record)
+    rows = rows_of(record)
     lines: list[tuple[str, ...]] = [("run", "step", "block", "energy", "enhanced", "disparity", "beta")]
     for run, step, block in dict.fromkeys((row.run, row.step, row.block) for row in rows):
         here = [row for row in rows if (row.run, row.step, row.block) == (run, step, block)]
@@ -75,19 +75,13 @@ def tables(record: Record) -> str:
         means = [f"{value:.4f}" for value in numbers]
         disparity = f"{fmean(away):.4f}" if away else "–"
         lines.append((str(run), str(step), block, *means, disparity, f"{fmean(row.beta for row in here):.3f}"))
+    return "\n".join([repr(record), "", *in_columns(lines)])
+
+
+def in_columns(lines: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table as text, its columns one below the other."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    steps = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
-    return "\n".join([repr(record), "", *steps])
-
-
-def _rows(record: Record) -> list[Row]:
-    rows = record.rows()
-    if not rows:
-        raise ByTheWayError(
-            "Nothing was recorded; turn 'record' on, connect 'after' with the sampler's output, and let the method act "
-            "in at least one step."
-        )
-    return rows
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
 
 
 def _means(rows: Sequence[Row], block: str, number: Callable[[Row], float | None]) -> dict[Point, float]:

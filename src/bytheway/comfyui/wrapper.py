@@ -31,7 +31,7 @@ class Enhancement(ABC):
         """The forward of the denoiser, enhanced in the active steps; in the others what it would be without."""
         step, steps = step_of(args[OPTIONS])
         if self.recorder is not None:
-            self.recorder.begin(args[OPTIONS], step)
+            self.recorder.begin(args[OPTIONS], step, self.config, args[0])
         if step >= count_active(self.config.active_steps, steps):
             return executor(*args, **kwargs)
         return self.run(executor, step, *args, **kwargs)

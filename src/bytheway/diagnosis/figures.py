@@ -27,16 +27,31 @@ def check_figure(path: Path) -> None:
 
 
 def draw_curves(path: Path, clips: Sequence[Curves], *, num_frames: int, least_beta: float | None) -> None:
-    """Energy, disparity and beta over the steps, a column for each block (the paper's Figures 2 and 12).
+    """The picture of `curves_figure`, as a file.
 
     Args:
         path: of the picture.
+        clips, num_frames, least_beta: as there.
+
+    Raises:
+        ByTheWayError: matplotlib is not installed, or the file cannot be written.
+    """
+    _save(curves_figure(clips, num_frames=num_frames, least_beta=least_beta), path)
+
+
+def curves_figure(clips: Sequence[Curves], *, num_frames: int, least_beta: float | None) -> Any:
+    """Energy, disparity and beta over the steps, a column for each block (the paper's Figures 2 and 12).
+
+    Args:
         clips: each a thin line, their mean a thick one.
         num_frames: F, which tells the energy of a flat map.
         least_beta: the config's, where the method was on.
 
+    Returns:
+        a matplotlib `Figure`.
+
     Raises:
-        ByTheWayError: matplotlib is not installed, or the file cannot be written.
+        ByTheWayError: matplotlib is not installed.
     """
     first = clips[0]
     blocks = [block for block in first.blocks if block == first.anchor or block in first.guided]
@@ -63,7 +78,7 @@ def draw_curves(path: Path, clips: Sequence[Curves], *, num_frames: int, least_b
         panel.xaxis.get_major_locator().set_params(integer=True, nbins=8)
     count = "one clip" if len(clips) == 1 else f"{len(clips)} clips, thick: their mean"
     figure.suptitle(f"Temporal attention in the recorded steps ({count})", fontsize=11)
-    _save(figure, path)
+    return figure
 
 
 def draw_maps(path: Path, maps: Mapping[str, Sequence[np.ndarray]], steps: Sequence[int]) -> None:

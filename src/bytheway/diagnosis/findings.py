@@ -111,7 +111,7 @@ def _anchor(clips: Sequence[Curves]) -> Finding:
 
 
 def _motion(clips: Sequence[Curves], num_frames: int, fit: Fit | None) -> Finding:
-    advice = "Amplify more (beta), or choose among seeds (--best-of 4 --aim motion)."
+    advice = "Amplify more (beta), or choose among seeds (the best of 4, by motion)."
     fitted = None if fit is None else fit.predictors.get("near_static")
     if fit is not None and fitted is not None:
         chances = [predict(curves, fit).near_static or 0.0 for curves in clips]
@@ -168,7 +168,7 @@ def _structure(clips: Sequence[Curves], fit: Fit | None) -> Finding:
         True,
         f"{_count(count, clips)} likely to fall apart: {said}.",
         evidence,
-        "Guide more (alpha), or choose among seeds (--best-of 4 --aim structure).",
+        "Guide more (alpha), or choose among seeds (the best of 4, by structure).",
     )
 
 

@@ -30,12 +30,23 @@ def active_noise(scheduler: Any, timesteps: Sequence[float], latent_size: tuple[
         timesteps: those of the active steps, in their order.
         latent_size: width and height of the latents.
     """
+    first, last = (_log_snr(scheduler, timestep) for timestep in (timesteps[0], timesteps[-1]))
+    return None if first is None or last is None else _for_size(first, last, latent_size)
+
+
+def noise_of_sigmas(sigmas: Sequence[float], latent_size: tuple[int, int]) -> ActiveNoise:
+    """The noise of active steps in which sigma is known.
+
+    Args:
+        sigmas: those of the active steps, in their order: the model is given clip + sigma * noise, but for a scale.
+        latent_size: width and height of the latents.
+    """
+    return _for_size(-2 * math.log(sigmas[0]), -2 * math.log(sigmas[-1]), latent_size)
+
+
+def _for_size(first: float, last: float, latent_size: tuple[int, int]) -> ActiveNoise:
     shift = 2 * math.log(math.sqrt(math.prod(latent_size)) / _REFERENCE_SIDE)
-    levels = [_log_snr(scheduler, timestep) for timestep in (timesteps[0], timesteps[-1])]
-    if any(level is None for level in levels):
-        return None
-    first, last = (level + shift for level in levels if level is not None)
-    return ActiveNoise(first, last)
+    return ActiveNoise(first + shift, last + shift)
 
 
 def _log_snr(scheduler: Any, timestep: float) -> float | None:

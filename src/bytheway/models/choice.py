@@ -8,6 +8,8 @@ from typing import Any
 from bytheway.families.family import Start
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.models.loading import load
+from bytheway.models.lora import add_loras
+from bytheway.models.registry import known_model_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,17 @@ class ModelChoice:
         )
         pipe.set_progress_bar_config(disable=True)
         return pipe
+
+    def change_loras(self, pipe: Any, loras: tuple[str, ...]) -> None:
+        """Put these LoRAs on the pipeline of this choice, on top of its own, in the place of others that were so.
+
+        Raises:
+            ByTheWayError: as in `bytheway.load`.
+        """
+        if hasattr(pipe, "unload_lora_weights"):
+            pipe.unload_lora_weights()
+        known = known_model_of(pipe)
+        add_loras(pipe, [*self.lora, *loras], own=known.lora if known else ())
 
     def settings(self) -> dict[str, Any]:
         """What a clip says about its model."""

@@ -135,6 +135,12 @@ def steps_before_choice(job: Job) -> int:
     return count_active((job.request.config or job.profile.preset.config).active_steps, job.steps_run)
 
 
+def steps_of_all(job: Job, keep: int) -> int:
+    """How many steps are made of all clips of a job, of which `keep` of each prompt are finished."""
+    before, seeds = steps_before_choice(job), job.request.num_videos
+    return len(job.request.prompts) * (seeds * before + keep * (job.steps_run - before))
+
+
 def has_disparity(job: Job) -> bool:
     """Whether the maps of a model have an anchor that they can part from."""
     return bool(getattr(job.profile.family.attentions, "has_levels", False))

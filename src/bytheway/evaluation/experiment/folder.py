@@ -50,6 +50,10 @@ class Experiment:
         """The clips of an arm, whether they are there or not, prompt by prompt."""
         return [self.folder / arm.folder / f"{name}.mp4" for name in self.names()]
 
+    def places(self) -> list[tuple[str, int]]:
+        """Prompt, and which of its seeds from 0, of each clip of an arm."""
+        return [(prompt, k) for prompt in self.prompts for k in range(self.seeds)]
+
     @property
     def complete(self) -> bool:
         """Whether every clip is there."""

@@ -79,7 +79,7 @@ def missing(
             few = [
                 (clip, places[arm][clip.index])
                 for clip in job.clips[begin : begin + size]
-                if not _is_there(places[arm][clip.index], {**model, **settings_of(pipe, job, clip, 1)})
+                if not is_there(places[arm][clip.index], {**model, **settings_of(pipe, job, clip, 1)})
             ]
             if few:
                 found.append(Missing(arm, job, tuple(clip for clip, _ in few), tuple(path for _, path in few)))
@@ -95,7 +95,12 @@ def make(
         yield replace(clip, settings={**model, **clip.settings}).save(path)
 
 
-def _is_there(path: Path, wanted: Mapping[str, Any]) -> bool:
+def is_there(path: Path, wanted: Mapping[str, Any]) -> bool:
+    """Whether a clip is there that was made with these settings.
+
+    Raises:
+        ByTheWayError: a file is there that is none.
+    """
     if not path.exists():
         return False
     there = settings_at(path)

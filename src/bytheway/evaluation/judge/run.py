@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.experiment.arms import Arm
-from bytheway.evaluation.experiment.folder import Experiment
+from bytheway.evaluation.experiment.manifest_clips import ClipsByArm
 from bytheway.evaluation.judge.asking import ClipShape, Detail, Request, Shown, parse, requests, show
 from bytheway.evaluation.judge.budget import Budget
 from bytheway.evaluation.judge.endpoint import Endpoint, NoAnswerError, Reply
@@ -96,7 +96,7 @@ class Asked:
     stopped: str | None = None
 
 
-def arms_of(experiment: Experiment, names: Sequence[str] | None) -> list[Arm]:
+def arms_of(experiment: ClipsByArm, names: Sequence[str] | None) -> list[Arm]:
     """The arms of an experiment that are set against its baseline; None: all others.
 
     Raises:
@@ -112,17 +112,17 @@ def arms_of(experiment: Experiment, names: Sequence[str] | None) -> list[Arm]:
     return [known[name] for name in dict.fromkeys(names or known)]
 
 
-def pairs_of(experiment: Experiment, arms: Sequence[Arm], number: int | None) -> tuple[list[Pair], list[str]]:
+def pairs_of(experiment: ClipsByArm, arms: Sequence[Arm], number: int | None) -> tuple[list[Pair], list[str]]:
     """The pairs of an experiment, and what is missing of them, in sentences.
 
     Args:
-        experiment: made by `bytheway evaluate`.
+        experiment: made by `bytheway evaluate`, or by `bytheway batch`.
         arms: those that are set against the baseline.
         number: so many prompts and seeds of each arm, drawn by a hash of both: the same ones for every arm and every
             time, and among those of any larger number; None: all.
     """
     baseline = experiment.arms[0]
-    places = [(prompt, k) for prompt in experiment.prompts for k in range(experiment.seeds)]
+    places = experiment.places()
     drawn = sorted(range(len(places)), key=lambda index: hashlib.sha256(repr(places[index]).encode()).digest())
     clips = {arm.name: experiment.clips(arm) for arm in experiment.arms}
     pairs: list[Pair] = []

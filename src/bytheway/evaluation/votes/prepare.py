@@ -14,7 +14,7 @@ import numpy as np
 
 from bytheway.clips.read import load_video
 from bytheway.errors import ByTheWayError
-from bytheway.evaluation.experiment.folder import Experiment
+from bytheway.evaluation.experiment.manifest_clips import ClipsByArm
 from bytheway.evaluation.questions import QUESTIONS, questions_named
 from bytheway.evaluation.votes.clips import ENDING, alter, change, copy_without_traces, shape_of, write_altered
 from bytheway.evaluation.votes.study import CHECKED, Altered, Pair, Study
@@ -72,7 +72,7 @@ class Wanted:
                 )
 
 
-def pairs_of(experiment: Experiment) -> tuple[list[tuple[Pair, tuple[Path, Path]]], list[str]]:
+def pairs_of(experiment: ClipsByArm) -> tuple[list[tuple[Pair, tuple[Path, Path]]], list[str]]:
     """The pairs of every two arms with their files, not named yet, and in sentences which are left out.
 
     Raises:
@@ -80,8 +80,7 @@ def pairs_of(experiment: Experiment) -> tuple[list[tuple[Pair, tuple[Path, Path]
     """
     pairs, left_out = [], []
     clips = {arm: experiment.clips(arm) for arm in experiment.arms}
-    for number in range(len(experiment.names())):
-        prompt, seed = experiment.prompts[number // experiment.seeds], number % experiment.seeds
+    for number, (prompt, seed) in enumerate(experiment.places()):
         for one, other in combinations(experiment.arms, 2):
             files = clips[one][number], clips[other][number]
             missing = [path for path in files if not path.is_file()]
@@ -98,7 +97,7 @@ def pairs_of(experiment: Experiment) -> tuple[list[tuple[Pair, tuple[Path, Path]
     return pairs, left_out
 
 
-def prepare(experiment: Experiment, folder: Path, wanted: Wanted, seed: int) -> tuple[Study, list[str]]:
+def prepare(experiment: ClipsByArm, folder: Path, wanted: Wanted, seed: int) -> tuple[Study, list[str]]:
     """Draw a study and write its clips.
 
     Args:
