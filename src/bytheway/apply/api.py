@@ -41,11 +41,15 @@ class Run(Generic[RecordT]):
         config: the one in use.
         record: what was recorded so far; None if nothing is to be. It stays empty for models with joint space-time
             attention: they have no temporal maps to measure, and beta is that of the config.
+        by_anchor: of `observe`, a record for each of its further `anchors`.
     """
 
     def __init__(self, applied: Applied) -> None:
         self.config: ByTheWayConfig = applied.config
         self.record = cast(RecordT, applied.record)
+        self.by_anchor: Mapping[str, Record] = {
+            str(one.config.anchor_block): one.record for one in applied.also if one.record is not None
+        }
         self._applied = applied
 
     @property
@@ -176,6 +180,7 @@ def observe(
     model: Model,
     config: ByTheWayConfig | Mapping[str, Any] | str | None = None,
     *,
+    anchors: Sequence[str] = (),
     sites: Sequence[TemporalAttention] | None = None,
     scheduler: Any = None,
     classifier_free_guidance: bool | None = None,
@@ -184,12 +189,15 @@ def observe(
 
     Args:
         config: tells the anchor block that disparities refer to, and the band (tau); see `apply_bytheway`.
+        anchors: further blocks that disparities are to refer to, each in a record of its own (`Run.by_anchor`) of that
+            block and those after it. The clip is made once for all of them.
 
     Raises:
         ByTheWayError: as in `apply_bytheway`, or the model has joint space-time attention, hence no temporal maps.
     """
     chosen = _config(model, config, sites)
-    with _scoped(model, Applied(chosen, False, Record(), scheduler, classifier_free_guidance, sites)) as run:
+    also = tuple(Applied(chosen.replace(anchor_block=one), False, Record(), attentions=sites) for one in anchors)
+    with _scoped(model, Applied(chosen, False, Record(), scheduler, classifier_free_guidance, sites, also)) as run:
         yield run
 
 
