@@ -34,7 +34,7 @@ ARROWS: Mapping[str, set[str]] = {
     "batch": {"evaluation"},
     "selection": {"evaluation", "diagnosis"},
     "comfyui": {"evaluation"},
-    "tuning": {"generation", "diagnosis"},
+    "tuning": {"evaluation", "diagnosis"},
     "cli": {"selection", "tuning", "batch"},
     "__main__": {"cli"},
 }

@@ -48,27 +48,26 @@ def command(
         chosen = None if prompts is None else tuple(read_prompts(prompts))
         pipe = ModelChoice(model, motion_adapter, (), device, dtype).load()
 
-        from bytheway.cli.diagnosing import usual_clips  # imports torch, as loading a model does
+        from bytheway.generation.request import Request
         from bytheway.models.profile import profile_of
         from bytheway.tuning.auto import auto_settings
         from bytheway.tuning.observing import candidates, first_steps
+        from bytheway.tuning.resolving import CLIPS, keep, vanilla_clips
 
         profile = profile_of(pipe)
-        job = usual_clips(profile, clips, seed, prompts=chosen)
+        if not profile.has_temporal_maps:
+            raise ByTheWayError(f"This model ({profile.pipeline}) has no temporal attention maps to record.")
+        job = vanilla_clips(profile, Request(("any",), seed=seed), clips, seed, chosen)
         preset = profile.preset.config
-        anchors = candidates(pipe, preset)
-        total = len(anchors) * clips
-        seen = 0
-
-        def on_clip(prompt: str) -> None:
-            nonlocal seen
-            seen += 1
-            note(f"{seen}/{total}: {prompt}")
-
-        curves = {
-            anchor: first_steps(pipe, job, preset.replace(anchor_block=anchor), lambda clip: on_clip(clip.prompt))
-            for anchor in anchors
-        }
+        curves = first_steps(
+            pipe,
+            job,
+            preset,
+            candidates(pipe, preset),
+            lambda clip: note(f"{clip.index + 1}/{clips}: {clip.prompt}"),
+        )
+        if (clips, seed, chosen) == (CLIPS, 0, None):
+            keep(pipe, job, preset, curves, model)
         found = auto_settings(curves, profile.latent_frames(job.num_frames), preset)
         rows = [
             (name, f"{one.energy:.3f}", f"{one.distance:.3f}", f"{one.alpha:.2f}") for name, one in found.blocks.items()

@@ -1,4 +1,4 @@
-"""Where fits are kept: JSON files in a folder of the user, below the name of the model that they are of.
+"""Where fits and the like are kept: JSON files in a folder of the user, below the name of the model they are of.
 
 The folder is `BYTHEWAY_DATA` where that is set, else `bytheway` in the place that the platform has for such data:
 `~/.local/share` (or `XDG_DATA_HOME`) on Linux, `~/Library/Application Support` on macOS, `%LOCALAPPDATA%` on Windows.
@@ -41,16 +41,37 @@ def data_folder() -> Path:
     return Path(base) / "bytheway"
 
 
+def kept_folder(kind: str, model: str) -> Path:
+    """Where things of a kind, such as "fits", are kept of a model."""
+    words = re.sub(r"[^\w.-]+", "-", model.lower()).strip("-.")[-80:].strip("-.")
+    return data_folder() / kind / (words or "model")
+
+
 def fits_folder(model: str) -> Path:
     """Where the fits of a model are kept."""
-    words = re.sub(r"[^\w.-]+", "-", model.lower()).strip("-.")[-80:].strip("-.")
-    return data_folder() / "fits" / (words or "model")
+    return kept_folder("fits", model)
+
+
+def kept_name(fingerprint: str, conditions: Mapping[str, Any]) -> str:
+    """The name of a file about weights under some settings."""
+    content = json.dumps([fingerprint, conditions], sort_keys=True)
+    return f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.json"
+
+
+def read_kept(path: Path, what: str) -> dict[str, Any] | None:
+    """The JSON object in a kept file; None where there is none.
+
+    Raises:
+        ByTheWayError: it is no such file: too large, or no JSON object.
+    """
+    if path.is_file() and path.stat().st_size > _LARGEST:
+        raise ByTheWayError(f"{path} is no {what} of bytheway's: it is larger than any; remove it.")
+    return read_json_object(path, str(path))
 
 
 def fit_path(model: str, fingerprint: str, conditions: Mapping[str, Any]) -> Path:
     """The file of a fit: below the name of its model, named after a digest of its weights and settings."""
-    content = json.dumps([fingerprint, conditions], sort_keys=True)
-    return fits_folder(model) / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.json"
+    return fits_folder(model) / kept_name(fingerprint, conditions)
 
 
 def save_fit(fit: Fit) -> Path:
@@ -79,9 +100,7 @@ def find_fit(model: str, pipe: VideoPipeline, conditions: Mapping[str, Any]) -> 
         return None
     fingerprint = fingerprint_of(pipe)
     path = fit_path(model, fingerprint, conditions)
-    if path.is_file() and path.stat().st_size > _LARGEST:
-        raise ByTheWayError(f"{path} is no fit of bytheway's: it is larger than any; remove it.")
-    stored = read_json_object(path, str(path))
+    stored = read_kept(path, "fit")
     if stored is None:
         return None
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bytheway.clips.inputs import ImageInput, VideoInput
-from bytheway.config import ByTheWayConfig
+from bytheway.config import AutoConfig, ByTheWayConfig
 from bytheway.errors import ByTheWayError
 
 # What Python makes of bytes on the command line that are no UTF-8.
@@ -37,6 +37,7 @@ class Request:
             its own prompt and seed alone, but for rounding that differs between batches of different sizes. Drawn where
             it is not given.
         config: settings of the method; None: the pipeline is used as it is.
+        auto: which of them were found for the model, where they were left to it; clips say so.
         negative_prompt: what the clips shall not show.
         num_videos: clips of every prompt.
         num_frames: of a clip; made from a video, at most as many as that has.
@@ -60,6 +61,7 @@ class Request:
     prompts: tuple[str, ...]
     seed: int = field(default_factory=drawn_seed)
     config: ByTheWayConfig | None = None
+    auto: tuple[str, ...] = ()
     negative_prompt: str | None = None
     num_videos: int = 1
     num_frames: int | None = None
@@ -80,6 +82,11 @@ class Request:
         self._check_prompts()
         self._check_numbers()
         self._check_starts()
+        if isinstance(self.config, AutoConfig):
+            raise ByTheWayError(
+                f"{', '.join(self.config.auto)} cannot be auto in a request, which no model belongs to; give generate "
+                "the prompts and such a config, or what its resolve(pipe) makes of it."
+            )
         if self.compare and self.config is None:
             raise ByTheWayError("A comparison needs the method's settings; give them, or leave the comparison out.")
 

@@ -36,7 +36,8 @@ def first_steps(
         pipe: whose clips they are; it is left as it was.
         job: without a config of the method and without a record.
         config: tells the active steps.
-        anchors: blocks that disparities refer to, the first of them in the curves of all blocks. Each clip is made once.
+        anchors: blocks that disparities refer to, the first of them in the curves of all blocks; each clip is made once
+            for all of them.
         on_clip: hears of each clip before it is begun.
 
     Raises:
