@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bytheway.diagnosis.store import data_folder, find_fit, fingerprint_of, fit_path, fits_folder, save_fit
+from bytheway.diagnosis.folder import data_folder
+from bytheway.diagnosis.store import find_fit, fingerprint_of, fit_path, fits_folder, save_fit
 from bytheway.errors import ByTheWayError
 from tests.diagnosis.test_prediction import FIT
 

@@ -1,16 +1,9 @@
-"""Where fits and the like are kept: JSON files in a folder of the user, below the name of the model they are of.
-
-The folder is `BYTHEWAY_DATA` where that is set, else `bytheway` in the place that the platform has for such data:
-`~/.local/share` (or `XDG_DATA_HOME`) on Linux, `~/Library/Application Support` on macOS, `%LOCALAPPDATA%` on Windows.
-"""
+"""Where fits are kept: in the folder of the user (`bytheway.diagnosis.folder`)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,55 +11,18 @@ from typing import Any, Final
 import torch
 
 from bytheway.diagnosis.fit import Fit
+from bytheway.diagnosis.folder import kept_folder, kept_name, read_kept
 from bytheway.errors import ByTheWayError
 from bytheway.families.known import denoisers_of
 from bytheway.families.pipeline import VideoPipeline
-from bytheway.files import read_json_object, write_text
+from bytheway.files import write_text
 
-_LARGEST: Final = 1 << 20  # bytes of a file; one of ours has a few thousand
 _SAMPLED: Final = 16  # values of each tensor that a fingerprint goes by
-
-
-def data_folder() -> Path:
-    """The user's folder of what bytheway keeps; it need not be there."""
-    chosen = os.environ.get("BYTHEWAY_DATA")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "bytheway"
-
-
-def kept_folder(kind: str, model: str) -> Path:
-    """Where things of a kind, such as "fits", are kept of a model."""
-    words = re.sub(r"[^\w.-]+", "-", model.lower()).strip("-.")[-80:].strip("-.")
-    return data_folder() / kind / (words or "model")
 
 
 def fits_folder(model: str) -> Path:
     """Where the fits of a model are kept."""
     return kept_folder("fits", model)
-
-
-def kept_name(fingerprint: str, conditions: Mapping[str, Any]) -> str:
-    """The name of a file about weights under some settings."""
-    content = json.dumps([fingerprint, conditions], sort_keys=True)
-    return f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.json"
-
-
-def read_kept(path: Path, what: str) -> dict[str, Any] | None:
-    """The JSON object in a kept file; None where there is none.
-
-    Raises:
-        ByTheWayError: it is no such file: too large, or no JSON object.
-    """
-    if path.is_file() and path.stat().st_size > _LARGEST:
-        raise ByTheWayError(f"{path} is no {what} of bytheway's: it is larger than any; remove it.")
-    return read_json_object(path, str(path))
 
 
 def fit_path(model: str, fingerprint: str, conditions: Mapping[str, Any]) -> Path:

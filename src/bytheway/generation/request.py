@@ -37,7 +37,6 @@ class Request:
             its own prompt and seed alone, but for rounding that differs between batches of different sizes. Drawn where
             it is not given.
         config: settings of the method; None: the pipeline is used as it is.
-        auto: which of them were found for the model, where they were left to it; clips say so.
         negative_prompt: what the clips shall not show.
         num_videos: clips of every prompt.
         num_frames: of a clip; made from a video, at most as many as that has.
@@ -53,6 +52,7 @@ class Request:
         images: what the clips show, or follow, in some of their frames.
         video: what the clips are made from, frame by frame.
         strength: how far the clips may go from the video, in (0, 1]: that share of the steps is run.
+        auto: which settings of the method were left to the model and found for it; clips say so.
 
     Raises:
         ByTheWayError: a value lies outside its range, or two contradict each other.
@@ -61,7 +61,6 @@ class Request:
     prompts: tuple[str, ...]
     seed: int = field(default_factory=drawn_seed)
     config: ByTheWayConfig | None = None
-    auto: tuple[str, ...] = ()
     negative_prompt: str | None = None
     num_videos: int = 1
     num_frames: int | None = None
@@ -77,6 +76,7 @@ class Request:
     images: tuple[ImageInput, ...] = ()
     video: VideoInput | None = None
     strength: float | None = None
+    auto: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_prompts()

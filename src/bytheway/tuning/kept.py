@@ -1,45 +1,22 @@
-"""What was measured and tuned on this machine, as files of the user: vanilla maps of models, and presets.
-
-They lie where fits do (`bytheway.diagnosis.store`), in `auto` and `presets`. Nothing in them is run; a file that is
-damaged or somebody else's is refused in a sentence.
-"""
+"""What was recorded of models' vanilla clips on this machine, in the user's folder (`bytheway.diagnosis.folder`)."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from bytheway.config import ByTheWayConfig
 from bytheway.diagnosis.curves import Curve, Curves
-from bytheway.diagnosis.store import data_folder, kept_folder, kept_name, read_kept
+from bytheway.diagnosis.folder import data_folder, kept_folder, kept_name, read_kept
 from bytheway.errors import ByTheWayError
 from bytheway.files import write_text
 
-OBSERVED, PRESETS = "auto", "presets"
+_FOLDER: Final = "auto"
 _FORMAT: Final = 1
-
-
-@dataclass(frozen=True)
-class TunedPreset:
-    """A config that a search found for a model.
-
-    Attributes:
-        model: what the user calls it.
-        fingerprint: of its weights.
-        config: the settings.
-        gains: by objective, what they gain on held-out prompts, in words.
-    """
-
-    model: str
-    fingerprint: str
-    config: ByTheWayConfig
-    gains: Mapping[str, str]
 
 
 def save_observed(
@@ -50,7 +27,7 @@ def save_observed(
     Raises:
         ByTheWayError: the file cannot be written.
     """
-    path = kept_folder(OBSERVED, model) / kept_name(fingerprint, conditions)
+    path = kept_folder(_FOLDER, model) / kept_name(fingerprint, conditions)
     anchors = {anchor: [_stored(one) for one in clips] for anchor, clips in by_anchor.items()}
     facts = {"model": model, "fingerprint": fingerprint, "conditions": conditions, "anchors": anchors}
     write_text(path, json.dumps({"format": _FORMAT, **facts}, indent=1) + "\n")
@@ -63,7 +40,7 @@ def find_observed(fingerprint: str, conditions: Mapping[str, Any]) -> tuple[Path
     Raises:
         ByTheWayError: the file is damaged, or of other weights or settings than its name says.
     """
-    path = next((data_folder() / OBSERVED).glob(f"*/{kept_name(fingerprint, conditions)}"), None)
+    path = next((data_folder() / _FOLDER).glob(f"*/{kept_name(fingerprint, conditions)}"), None)
     stored = None if path is None else read_kept(path, "record")
     if path is None or stored is None:
         return None
@@ -76,47 +53,6 @@ def find_observed(fingerprint: str, conditions: Mapping[str, Any]) -> tuple[Path
         if isinstance(error, ByTheWayError):
             raise
         raise ByTheWayError(f"{path} is damaged or none of bytheway's; remove it, and it is measured anew.") from error
-
-
-def save_preset(preset: TunedPreset, conditions: Mapping[str, Any]) -> Path:
-    """Keep a preset, in place of an earlier one of the same model and search; returns where.
-
-    Args:
-        preset: what was found.
-        conditions: of the search: its sampling and objectives.
-
-    Raises:
-        ByTheWayError: the file cannot be written.
-    """
-    path = kept_folder(PRESETS, preset.model) / kept_name(preset.fingerprint, conditions)
-    facts = {"model": preset.model, "fingerprint": preset.fingerprint, "gains": dict(preset.gains)}
-    write_text(path, json.dumps({"format": _FORMAT, **facts, "config": preset.config.to_dict()}, indent=1) + "\n")
-    return path
-
-
-def tuned_presets() -> tuple[list[tuple[Path, TunedPreset]], list[str]]:
-    """The presets that were tuned on this machine, and why other files among them are none, in sentences."""
-    found, refused = [], []
-    for path in sorted((data_folder() / PRESETS).glob("*/*.json")):
-        try:
-            found.append((path, _preset(path)))
-        except ByTheWayError as error:
-            refused.append(str(error))
-    return found, refused
-
-
-def _preset(path: Path) -> TunedPreset:
-    stored = read_kept(path, "preset")
-    try:
-        if stored is None or stored["format"] != _FORMAT:
-            raise ValueError
-        words = {"model": stored["model"], "fingerprint": stored["fingerprint"], **stored["gains"]}
-        if not all(isinstance(word, str) for word in words.values()):
-            raise ValueError
-        config = ByTheWayConfig.from_dict(stored["config"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ByTheWayError(f"{path} is damaged or no preset of bytheway's; remove it.") from error
-    return TunedPreset(stored["model"], stored["fingerprint"], config, stored["gains"])
 
 
 def _stored(curves: Curves) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Candidate:
 
 
 def rungs(prompts: int) -> tuple[int, ...]:
-    """After how many prompts a candidate may be dropped: from the fewest that tell anything on, each time twice as many.
+    """After how many prompts a candidate may be dropped: the fewest that tell anything, and each time twice as many.
 
     >>> rungs(30)
     (6, 12, 24)

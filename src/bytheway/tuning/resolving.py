@@ -82,8 +82,8 @@ def find_settings(
     profile = profile_of(pipe)
     if not profile.has_temporal_maps:
         raise ByTheWayError(
-            f"This model ({profile.pipeline}) has no temporal attention maps from which {', '.join(config.auto)} could be "
-            "found; give numbers."
+            f"This model ({profile.pipeline}) has no temporal attention maps, which {', '.join(config.auto)} would be "
+            "found from; give numbers."
         )
     base = config.base
     if "anchor_block" in config.auto:
@@ -113,8 +113,8 @@ def vanilla_clips(
         prompts: some from all over these are used; None: from all over a suite.
     """
     chosen = usual_prompts(count, of_world=profile.defaults.vocabulary is not None, prompts=prompts)
-    plain = {"num_videos": 1, "compare": False, "free_init": False, "record": False, "batch_size": 1}
-    job = check(replace(like, prompts=chosen, seed=seed, config=None, auto=(), **plain), profile)
+    request = replace(like, prompts=chosen, seed=seed, config=None, auto=(), num_videos=1, batch_size=1)
+    job = check(replace(request, compare=False, free_init=False, record=False), profile)
     clips = (PlannedClip(index, chosen[index % len(chosen)], seed + index) for index in range(count))
     return replace(job, clips=tuple(clips))
 

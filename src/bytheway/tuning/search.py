@@ -1,7 +1,7 @@
 """The search of a model's settings: Optuna asks, candidates race over prompts, and a journal keeps what was told.
 
-TPE proposes configs by the mean gains of those before (Bergstra et al., NeurIPS 2011; for several objectives Ozaki et
-al., JAIR 2022). Optuna prunes no study of several objectives, so that candidates are dropped here: `racing.falls_behind`
+TPE proposes configs by the mean gains of those before (Bergstra et al., NeurIPS 2011; of several objectives Ozaki et
+al., JAIR 2022). Optuna prunes no study of several objectives, so candidates are dropped here: `racing.falls_behind`
 after the first prompts. What a dropped one gained so far is told as well, for TPE is to learn from it; the front does
 without it.
 
@@ -178,7 +178,7 @@ def _open_study(folder: Path, objectives: int) -> Any:
     try:
         with own:
             _drop_torn_end(journal)
-        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal), own))  # type: ignore[arg-type]
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal), own))
         return optuna.create_study(
             study_name=_STUDY, storage=storage, directions=["maximize"] * objectives, load_if_exists=True
         )

@@ -59,7 +59,8 @@ class Space:
         if self.anchors:
             changes["alpha"] = round(trial.suggest_float("alpha", 0.0, 1.0, step=0.01), 2)
         if len(self.anchors) > 1:
-            changes["anchor_block"] = trial.suggest_categorical("anchor_block", self.anchors)
+            anchor = trial.suggest_categorical("anchor_block", self.anchors)
+            changes["anchor_block"] = self.base.anchor_block if anchor == self.anchors[0] else anchor
         return self.base.replace(**changes)
 
     def place_of(self, config: ByTheWayConfig) -> dict[str, Any]:
