@@ -71,9 +71,10 @@ def run_search(
 
     profile = profile_of(pipe)
     given = prompts or usual_prompts(PROMPTS, of_world=profile.defaults.vocabulary is not None)
+    fingerprint = fingerprint_of(pipe)
     asked = {
         "model": choice.settings(),
-        "weights": fingerprint_of(pipe),
+        "weights": fingerprint,
         "number of steps": steps,
         "seed": seed,
         "objectives": [one.label for one in wanted],
@@ -146,7 +147,7 @@ def run_search(
         note("No candidate gains in every objective; the chosen one loses least.")
     for path in (file, *([] if output is None else [output])):
         found.chosen.config.save(path)
-    preset_file = save_preset(TunedPreset(choice.model, asked["weights"], found.chosen.config, gains), asked)
+    preset_file = save_preset(TunedPreset(choice.model, fingerprint, found.chosen.config, gains), asked)
     print_settings(
         f"settings for {choice.model}",
         {

@@ -108,7 +108,7 @@ def agreed_facts(folder: Path, asked: Mapping[str, Any], made: Callable[[], Mapp
     for name, value in wanted.items():
         if before.get(name) != value:
             raise ByTheWayError(
-                f"{folder} holds a search with another {name}; go on as it began, or give another folder.",
+                f"{folder} holds a search that began otherwise ({name}); go on as it did, or give another folder.",
                 setting="folder",
             )
     return there

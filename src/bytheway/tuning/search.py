@@ -139,8 +139,9 @@ class Search:
                 for config in self.starts:
                     self._study.enqueue_trial(self.space.place_of(config), skip_if_exists=True)
             self._take_over(one for one in trials if one.state == TrialState.RUNNING)
-            # By the number of trials, so that no two are drawn alike, and a search that was killed goes on as it would.
-            self._study.sampler = _sampler(self.seed, len(trials))
+            # By how many were begun, so that no two are drawn alike, and a search that was killed goes on as it would.
+            begun = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
+            self._study.sampler = _sampler(self.seed, len(begun))
             trial = self._study.ask()
             mine = lock(self.folder, str(trial.number))
             mine.acquire()
@@ -200,8 +201,8 @@ def _drop_torn_end(journal: Path) -> None:
             os.fsync(file.fileno())
 
 
-def _sampler(seed: int, trials: int) -> optuna.samplers.TPESampler:
-    drawn = int(np.random.SeedSequence((seed, trials)).generate_state(1)[0])
+def _sampler(seed: int, begun: int) -> optuna.samplers.TPESampler:
+    drawn = int(np.random.SeedSequence((seed, begun)).generate_state(1)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.TPESampler(n_startup_trials=STARTUP, multivariate=True, constant_liar=True, seed=drawn)
