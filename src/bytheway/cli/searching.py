@@ -114,14 +114,14 @@ def run_search(
     search = Search(folder, space, tuple(labels), len(searched), evaluate, tuple(starts), seed)
     note(
         f"Searching by {len(searched)} prompts, {len(held)} are held out; {evaluate.spent()} clips and "
-        f"{len(search.tried())} candidates are there already."
+        f"{len(search.tried())} trials are there already."
     )
 
-    def on_candidate(one: Any, whole: bool) -> None:
+    def on_trial(one: Any, whole: bool) -> None:
         gains = ", ".join(f"{label} {number(gain, signed=True)}" for label, gain in zip(labels, one.mean, strict=True))
         note(f"{evaluate.spent()} clips: {_words(one.config)}: {gains}{'' if whole else ' (dropped)'}")
 
-    search.run(budget.ends(evaluate.spent), on_candidate)
+    search.run(budget.ends(evaluate.spent), on_trial)
     found = outcome_of(search)
     picture, file = folder / "front.png", folder / "tuned.toml"
     draw_front(picture, found, labels)
@@ -144,7 +144,7 @@ def run_search(
     if len(held) < FEW_PROMPTS:
         note(f"From {len(held)} prompts intervals are narrower than they should be.")
     if min(found.chosen.mean) <= 0:
-        note("No candidate gains in every objective; the chosen one loses least.")
+        note("No trial gains in every objective; the chosen one loses least.")
     for path in (file, *([] if output is None else [output])):
         found.chosen.config.save(path)
     preset_file = save_preset(TunedPreset(choice.model, fingerprint, found.chosen.config, gains), asked)
@@ -154,7 +154,7 @@ def run_search(
             "chosen": _words(found.chosen.config),
             "preset": _words(preset),
             "rule": RULE,
-            "tried": f"{len(found.tried)} candidates, {found.dropped} dropped early",
+            "tried": f"{len(found.tried)} trials, {found.dropped} dropped early",
             "picture": picture,
             "for --config": file if output is None else output,
             "kept, for bytheway models": preset_file,

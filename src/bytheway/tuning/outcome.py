@@ -14,7 +14,7 @@ from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.statistics import Estimate, mean
 from bytheway.files import written
-from bytheway.tuning.racing import Candidate, Values, choose, front
+from bytheway.tuning.racing import Trial, Values, choose, front
 from bytheway.tuning.search import Evaluate, Search
 
 RULE: Final = "of the front the one whose least gain is greatest, in units of the spread of vanilla clips over prompts"
@@ -26,15 +26,15 @@ class Outcome:
     """What a search has found.
 
     Attributes:
-        tried: every candidate.
+        tried: every trial.
         front: the best, none of which is better than another in everything.
         chosen: one of them, by `RULE`.
         dropped: how many were not tried on all prompts.
     """
 
-    tried: Sequence[Candidate]
-    front: Sequence[Candidate]
-    chosen: Candidate
+    tried: Sequence[Trial]
+    front: Sequence[Trial]
+    chosen: Trial
     dropped: int
 
 
@@ -55,13 +55,13 @@ def outcome_of(search: Search) -> Outcome:
     """What there is to be told of a search.
 
     Raises:
-        ByTheWayError: no candidate was tried on all prompts.
+        ByTheWayError: no trial was tried on all prompts.
     """
     tried = search.tried()
     whole = [one for one in tried if len(one.gains) == search.prompts]
     if not whole:
         raise ByTheWayError(
-            "No candidate was tried on all prompts, the budget is too small; go on in this folder with a larger one.",
+            "No trial was tried on all prompts, the budget is too small; go on in this folder with a larger one.",
             setting="budget",
         )
     best = front(whole)
@@ -101,7 +101,7 @@ def held_out(
 
 
 def draw_front(path: Path, found: Outcome, objectives: Sequence[str]) -> None:
-    """Gains of all candidates over vanilla clips, a panel for each two objectives; vanilla is where the lines cross.
+    """Gains of all trials over vanilla clips, a panel for each two objectives; vanilla is where the lines cross.
 
     Raises:
         ByTheWayError: matplotlib is not installed, or the file cannot be written.
@@ -134,6 +134,6 @@ def draw_front(path: Path, found: Outcome, objectives: Sequence[str]) -> None:
         figure.savefig(draft, dpi=130)
 
 
-def _dots(panel: Any, some: Sequence[Candidate], x: int, y: int, **look: Any) -> None:
+def _dots(panel: Any, some: Sequence[Trial], x: int, y: int, **look: Any) -> None:
     if some:
         panel.scatter([one.mean[x] for one in some], [one.mean[y] for one in some], **look)

@@ -18,7 +18,7 @@ from bytheway.files import read_json_object, write_text
 FACTS: Final = "search.json"
 FORMAT: Final = 1
 _SHARE_HELD_OUT: Final = 3  # one prompt in so many
-_CANDIDATES: Final = 8  # at least so many are to be had for a budget, in clips of all prompts
+_TRIALS: Final = 8  # at least so many are to be had for a budget, in clips of all prompts
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def parse_budget(text: str) -> Budget:
 def split_prompts(prompts: Sequence[str], budget: Budget) -> tuple[list[str], list[str]]:
     """Prompts to search by, and prompts that are held out: one in three, six at least, drawn once for all.
 
-    Of a budget in clips eight candidates are to be had at least, so that it may ask for fewer prompts than there are.
+    Of a budget in clips eight trials are to be had at least, so that it may ask for fewer prompts than there are.
 
     Raises:
         ByTheWayError: there are too few.
@@ -80,7 +80,7 @@ def split_prompts(prompts: Sequence[str], budget: Budget) -> tuple[list[str], li
     count = max(FEWEST_PROMPTS, len(different) // _SHARE_HELD_OUT)
     held, to_search = different[:count], different[count:]
     if budget.clips is not None:
-        to_search = to_search[: max(FEWEST_PROMPTS, budget.clips // _CANDIDATES)]
+        to_search = to_search[: max(FEWEST_PROMPTS, budget.clips // _TRIALS)]
     return to_search, held
 
 

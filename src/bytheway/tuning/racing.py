@@ -1,4 +1,4 @@
-"""What gains of candidates over vanilla clips tell: which fall behind, which are best, and which one is chosen.
+"""What gains of trials over vanilla clips tell: which fall behind, which are best, and which one is chosen.
 
 Gains are differences to the vanilla clip of the same prompt and seed, in each objective, signed so that more is better.
 """
@@ -19,7 +19,7 @@ Values: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class Trial:
     """A config that was tried.
 
     Attributes:
@@ -39,7 +39,7 @@ class Candidate:
 
 
 def rungs(prompts: int) -> tuple[int, ...]:
-    """After how many prompts a candidate may be dropped: the fewest that tell anything, and each time twice as many.
+    """After how many prompts a trial may be dropped: the fewest that tell anything, and each time twice as many.
 
     >>> rungs(30)
     (6, 12, 24)
@@ -52,7 +52,7 @@ def rungs(prompts: int) -> tuple[int, ...]:
 
 
 def falls_behind(gains: Values, rivals: Sequence[Values]) -> bool:
-    """Whether a candidate is no better than a rival in any objective, by the 95 % intervals of paired differences.
+    """Whether a trial is no better than a rival in any objective, by the 95 % intervals of paired differences.
 
     Then the rival dominates it, but for chance, and it has no place in the front.
 
@@ -70,17 +70,17 @@ def falls_behind(gains: Values, rivals: Sequence[Values]) -> bool:
     return False
 
 
-def front(candidates: Sequence[Candidate]) -> list[Candidate]:
+def front(trials: Sequence[Trial]) -> list[Trial]:
     """The Pareto front: those of which no other has more in one objective and no less in any, by their mean gains."""
-    means = [one.mean for one in candidates]
+    means = [one.mean for one in trials]
     return [
         one
-        for one, own in zip(candidates, means, strict=True)
+        for one, own in zip(trials, means, strict=True)
         if not any((other >= own).all() and (other > own).any() for other in means)
     ]
 
 
-def choose(best: Sequence[Candidate], spread: Values) -> Candidate:
+def choose(best: Sequence[Trial], spread: Values) -> Trial:
     """The one of a front whose least gain is greatest: of it the objective that gains least gains most.
 
     Args:
@@ -88,7 +88,7 @@ def choose(best: Sequence[Candidate], spread: Values) -> Candidate:
         spread: how much each objective varies from one vanilla clip to the next, the unit of its gains, (objectives,).
     """
 
-    def least(one: Candidate) -> tuple[float, float]:
+    def least(one: Trial) -> tuple[float, float]:
         gains = one.mean / spread
         return float(gains.min()), float(gains.sum())
 

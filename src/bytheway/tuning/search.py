@@ -1,12 +1,12 @@
-"""The search of a model's settings: Optuna asks, candidates race over prompts, and a journal keeps what was told.
+"""The search of a model's settings: Optuna proposes trials, they race over prompts, and a journal keeps what was told.
 
 TPE proposes configs by the mean gains of those before (Bergstra et al., NeurIPS 2011; of several objectives Ozaki et
-al., JAIR 2022). Optuna prunes no study of several objectives, so candidates are dropped here: `racing.falls_behind`
+al., JAIR 2022). Optuna prunes no study of several objectives, so trials are dropped here: `racing.falls_behind`
 after the first prompts. What a dropped one gained so far is told as well, for TPE is to learn from it; the front does
 without it.
 
-Any number of processes may search in one folder, also on several machines that share it. Each candidate is locked by
-the process that is at it; a lock that nobody holds any more tells that its process has died, and the candidate is begun
+Any number of processes may search in one folder, also on several machines that share it. Each trial is locked by
+the process that is at it; a lock that nobody holds any more tells that its process has died, and the trial is begun
 again by another, whose evaluation finds what was made of it.
 """
 
@@ -25,20 +25,20 @@ import numpy as np
 
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
-from bytheway.tuning.racing import Candidate, Values, falls_behind, rungs
+from bytheway.tuning.racing import Trial, Values, falls_behind, rungs
 from bytheway.tuning.space import Space
 
 try:
     import optuna
     from filelock import FileLock, Timeout
     from optuna.storages.journal import JournalFileBackend
-    from optuna.trial import Trial, TrialState
+    from optuna.trial import TrialState
 except ImportError as error:
     raise ByTheWayError("A search needs Optuna and filelock; install them (pip install optuna filelock).") from error
 
 JOURNAL: Final = "journal.log"
 STARTUP: Final = 8
-"""Candidates that are drawn at random before TPE proposes any."""
+"""Trials that are drawn at random before TPE proposes any."""
 _LOCKS: Final = "locks"
 _STUDY: Final = "settings"
 
@@ -80,41 +80,41 @@ class Search:
         object.__setattr__(self, "_study", _open_study(self.folder, len(self.objectives)))
 
     def run(
-        self, is_over: Callable[[], bool], on_candidate: Callable[[Candidate, bool], None] = lambda one, whole: None
+        self, is_over: Callable[[], bool], on_trial: Callable[[Trial, bool], None] = lambda one, whole: None
     ) -> None:
-        """Try candidates until it is over; one that is not finished then is begun again by the next run.
+        """Try trials until it is over; one that is not finished then is begun again by the next run.
 
         Args:
-            is_over: asked before each clip of a candidate.
-            on_candidate: hears of each that is finished, and whether it was tried on all prompts.
+            is_over: asked before each clip of a trial.
+            on_trial: hears of each that is finished, and whether it was tried on all prompts.
         """
         vanilla = self.vanilla()
         while not is_over():
-            with self._asked() as trial:
-                candidate = self._race(trial, vanilla, is_over)
-                if candidate is not None:
-                    self._tell(trial, candidate)
-                    on_candidate(candidate, len(candidate.gains) == self.prompts)
+            with self._asked() as asked:
+                trial = self._race(asked, vanilla, is_over)
+                if trial is not None:
+                    self._tell(asked, trial)
+                    on_trial(trial, len(trial.gains) == self.prompts)
 
     def vanilla(self) -> Values:
         """The objectives of the vanilla clips, (prompts, objectives)."""
         return np.array([self.evaluate(None, prompt) for prompt in range(self.prompts)], dtype=float)
 
-    def tried(self) -> list[Candidate]:
-        """Every candidate that was finished by anybody, also those that were dropped."""
+    def tried(self) -> list[Trial]:
+        """Every trial that was finished by anybody, also those that were dropped."""
         finished = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         return [
-            Candidate(one.number, ByTheWayConfig.from_dict(one.user_attrs["config"]), np.array(one.user_attrs["gains"]))
+            Trial(one.number, ByTheWayConfig.from_dict(one.user_attrs["config"]), np.array(one.user_attrs["gains"]))
             for one in finished
         ]
 
-    def whole(self) -> list[Candidate]:
+    def whole(self) -> list[Trial]:
         """Those that were tried on all prompts."""
         return [one for one in self.tried() if len(one.gains) == self.prompts]
 
-    def _race(self, trial: Trial, vanilla: Values, is_over: Callable[[], bool]) -> Candidate | None:
-        """One candidate, prompt by prompt, as far as it keeps up; None where it is over before."""
-        config = self.space.suggest(trial)
+    def _race(self, asked: optuna.Trial, vanilla: Values, is_over: Callable[[], bool]) -> Trial | None:
+        """One trial, prompt by prompt, as far as it keeps up; None where it is over before."""
+        config = self.space.suggest(asked)
         gains: list[Values] = []
         checks = rungs(self.prompts)
         for prompt in range(self.prompts):
@@ -123,16 +123,16 @@ class Search:
             gains.append(np.array(self.evaluate(config, prompt), dtype=float) - vanilla[prompt])
             if len(gains) in checks and falls_behind(np.array(gains), [one.gains for one in self.tried()]):
                 break
-        return Candidate(trial.number, config, np.array(gains))
+        return Trial(asked.number, config, np.array(gains))
 
-    def _tell(self, trial: Trial, candidate: Candidate) -> None:
-        trial.set_user_attr("config", candidate.config.to_dict())
-        trial.set_user_attr("gains", candidate.gains.tolist())
-        self._study.tell(trial, candidate.mean.tolist())
+    def _tell(self, asked: optuna.Trial, trial: Trial) -> None:
+        asked.set_user_attr("config", trial.config.to_dict())
+        asked.set_user_attr("gains", trial.gains.tolist())
+        self._study.tell(asked, trial.mean.tolist())
 
     @contextmanager
-    def _asked(self) -> Iterator[Trial]:
-        """A trial that is this process's alone while the block runs."""
+    def _asked(self) -> Iterator[optuna.Trial]:
+        """What Optuna proposes next, which is this process's alone while the block runs."""
         with lock(self.folder, "asking"):
             trials = self._study.get_trials(deepcopy=False)
             if not trials:
@@ -142,11 +142,11 @@ class Search:
             # By how many were begun, so that no two are drawn alike, and a search that was killed goes on as it would.
             begun = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
             self._study.sampler = _sampler(self.seed, len(begun))
-            trial = self._study.ask()
-            mine = lock(self.folder, str(trial.number))
+            asked = self._study.ask()
+            mine = lock(self.folder, str(asked.number))
             mine.acquire()
         try:
-            yield trial
+            yield asked
         finally:
             mine.release()
 
