@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.tuning.outcome import RULE, draw_front, held_out, outcome_of, spread_of
 from bytheway.tuning.racing import front
-from bytheway.tuning.search import JOURNAL, STARTUP
+from bytheway.tuning.search import JOURNAL, STARTUP, NoClipError, Search
 from tests.tuning.hill import BEST_BETA, OBJECTIVES, SPACE, search_in, true_gains, values
 
 ROOT = Path(__file__).parents[2]
@@ -164,6 +165,29 @@ def test_too_small_a_budget_is_said(tmp_path: Path) -> None:
     search.run(lambda: clips.spent() >= 8)
     with pytest.raises(ByTheWayError, match="the budget is too small; go on in this folder"):
         outcome_of(search)
+
+
+def test_configs_that_make_no_clip_are_left_out(tmp_path: Path) -> None:
+    _, clips = search_in(tmp_path)
+
+    def evaluate(config: ByTheWayConfig | None, prompt: int) -> Sequence[float]:
+        if config is not None and config.alpha > 0.7:
+            raise NoClipError("Its pixels are not finite.")
+        return clips(config, prompt)
+
+    search = Search(tmp_path, SPACE, OBJECTIVES, 6, evaluate, (ByTheWayConfig(),))
+    said: list[str] = []
+    search.run(lambda: clips.spent() >= 60, on_failure=lambda error: said.append(str(error)))
+    assert set(said) == {"Its pixels are not finite."}
+    assert all(one.config.alpha <= 0.7 for one in search.tried())
+
+    def fail(config: ByTheWayConfig | None, prompt: int) -> Sequence[float]:
+        if config is None:
+            return clips(config, prompt)
+        raise NoClipError("Nothing works.")
+
+    with pytest.raises(ByTheWayError, match=r"Nothing works\."):
+        Search(tmp_path / "other", SPACE, OBJECTIVES, 6, fail).run(lambda: False)
 
 
 def test_configs_lie_in_the_space() -> None:

@@ -121,7 +121,7 @@ def run_search(
         gains = ", ".join(f"{label} {number(gain, signed=True)}" for label, gain in zip(labels, one.mean, strict=True))
         note(f"{evaluate.spent()} clips: {_words(one.config)}: {gains}{'' if whole else ' (dropped)'}")
 
-    search.run(budget.ends(evaluate.spent), on_trial)
+    search.run(budget.ends(evaluate.spent), on_trial, lambda error: note(f"Left out: {error}"))
     found = outcome_of(search)
     picture, file = folder / "front.png", folder / "tuned.toml"
     draw_front(picture, found, labels)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from bytheway.clips.frames import NotFiniteError
 from bytheway.config import ByTheWayConfig
+from bytheway.errors import ByTheWayError
 from bytheway.evaluation.choice import MeasureChoice
 from bytheway.evaluation.experiment.arms import VANILLA, Arm
 from bytheway.evaluation.experiment.folder import Experiment
@@ -20,7 +22,7 @@ from bytheway.generation.job import Job, check
 from bytheway.generation.request import Request
 from bytheway.models.profile import Profile
 from bytheway.tuning.objectives import Objective
-from bytheway.tuning.search import lock
+from bytheway.tuning.search import NoClipError, lock
 
 CLIPS: Final = "clips"
 
@@ -71,8 +73,13 @@ class MeasuredClips:
         alone = replace(job, clips=(job.clips[prompt],))
         for chunk in missing(self.pipe, experiment, {arm: alone}, self.model):
             self.on_clip(arm.name, chunk.clips[0].prompt)
-            for _ in make(self.pipe, chunk, self.model, lambda step: None):
-                pass
+            try:
+                for _ in make(self.pipe, chunk, self.model, lambda step: None):
+                    pass
+            except ByTheWayError as error:
+                if isinstance(error.__cause__, NotFiniteError) and job.request.config is not None:
+                    raise NoClipError(f"{arm.name}: {error}") from error
+                raise
 
     def _job(self, config: ByTheWayConfig | None) -> Job:
         return check(replace(self.request, config=config), self.profile)

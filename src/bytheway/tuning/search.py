@@ -39,8 +39,14 @@ except ImportError as error:
 JOURNAL: Final = "journal.log"
 STARTUP: Final = 8
 """Trials that are drawn at random before TPE proposes any."""
+MOST_FAILURES: Final = 8
+"""In a row; then it is not the configs that are at fault."""
 _LOCKS: Final = "locks"
 _STUDY: Final = "settings"
+
+
+class NoClipError(ByTheWayError):
+    """A config makes no clip that can be measured, such as one whose pixels are not finite."""
 
 
 class Evaluate(Protocol):
@@ -50,6 +56,9 @@ class Evaluate(Protocol):
         """The objectives of the clip of a prompt, signed so that more is better; None: of its vanilla clip.
 
         What was made before is found again, whoever made it.
+
+        Raises:
+            NoClipError: there is none; the search goes on without the config.
         """
 
 
@@ -80,18 +89,35 @@ class Search:
         object.__setattr__(self, "_study", _open_study(self.folder, len(self.objectives)))
 
     def run(
-        self, is_over: Callable[[], bool], on_trial: Callable[[Trial, bool], None] = lambda one, whole: None
+        self,
+        is_over: Callable[[], bool],
+        on_trial: Callable[[Trial, bool], None] = lambda one, whole: None,
+        on_failure: Callable[[NoClipError], None] = lambda error: None,
     ) -> None:
         """Try trials until it is over; one that is not finished then is begun again by the next run.
 
         Args:
             is_over: asked before each clip of a trial.
             on_trial: hears of each that is finished, and whether it was tried on all prompts.
+            on_failure: hears why a config is left out.
+
+        Raises:
+            ByTheWayError: several configs in a row make no clip.
         """
         vanilla = self.vanilla()
+        failures = 0
         while not is_over():
             with self._asked() as asked:
-                trial = self._race(asked, vanilla, is_over)
+                try:
+                    trial = self._race(asked, vanilla, is_over)
+                except NoClipError as error:
+                    self._study.tell(asked, state=TrialState.FAIL)
+                    failures += 1
+                    if failures == MOST_FAILURES:
+                        raise
+                    on_failure(error)
+                    continue
+                failures = 0
                 if trial is not None:
                     self._tell(asked, trial)
                     on_trial(trial, len(trial.gains) == self.prompts)
