@@ -1,26 +1,25 @@
-"""An object store for real: a local S3 server. Its packages do not go with the pins of the others (python-dateutil), so
-this is run in an environment of its own, where nothing else of the package's needs is:
-
-    pip install s3fs "moto[server]" pytest && PYTHONPATH=src pytest --noconftest -c /dev/null tests/batch/test_s3.py
-"""
+"""An object store for real: a local S3 server."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pandas
 import pytest
+import s3fs
+from moto.server import ThreadedMotoServer
 
-pytest.importorskip("s3fs")
-moto_server = pytest.importorskip("moto.server")
-
-from bytheway.batch.store import Store, StoreError, open_store  # noqa: E402
+from bytheway.batch.store import Store, StoreError, open_store
+from bytheway.clips.read import read_metadata
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Of a server that holds an empty bucket; clients find it by their environment, as workers do."""
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
     told = {
@@ -31,8 +30,6 @@ def address() -> Iterator[str]:
     }
     before = dict(os.environ)
     os.environ.update(told)
-    import s3fs
-
     s3fs.S3FileSystem().mkdir("bucket")
     yield "s3://bucket/clips"
     os.environ.clear()
@@ -87,3 +84,19 @@ def test_large_files_are_put_once_as_well(store: Store, tmp_path: Path) -> None:
 def test_a_bucket_that_is_not_there_is_said(address: str) -> None:
     with pytest.raises(StoreError, match="s3://nowhere/clips cannot be written or read"):
         open_store("s3://nowhere/clips").prepare()
+
+
+def test_a_run_into_a_bucket_is_made_once(address: str, tmp_path: Path) -> None:
+    """By the command, as a process of its own; clips and manifest are read back from the bucket."""
+    jobs = tmp_path / "jobs.txt"
+    jobs.write_text("a red ball rolls right on grass\na yellow star on snow\n")
+    command = [sys.executable, "-m", "bytheway", "batch", str(jobs), "-o", f"{address}/run", "--steps", "2"]
+    first, second = (subprocess.run(command, capture_output=True, text=True) for _ in range(2))
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "2 are there, 0 are to be made" in second.stderr
+    bucket = s3fs.S3FileSystem(skip_instance_cache=True)
+    table = pandas.read_parquet(f"{address}/run/manifest")
+    for identity, digest in zip(table.id, table.frames_sha256, strict=True):
+        bucket.get_file(f"{address}/run/enhanced/{identity}.mp4", str(tmp_path / "clip.mp4"))
+        assert read_metadata(tmp_path / "clip.mp4")["frames_sha256"] == digest
+    assert len(table) == 2

@@ -44,7 +44,7 @@ def test_what_moves_more_flows_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("speed", "moving_pairs", "expected"), [(1.51, 4, 1), (1.49, 15, 0), (9.0, 3, 0), (1.51, 15, 1)]
+    ("speed", "moving_pairs", "expected"), [(2.71, 4, 1), (2.69, 15, 0), (9.0, 3, 0), (2.71, 15, 1)]
 )
 def test_the_rule_for_dynamic_clips(speed: float, moving_pairs: int, expected: int) -> None:
     lengths = torch.zeros(1, 15, 64, 64)
