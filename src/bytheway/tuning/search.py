@@ -42,6 +42,7 @@ STARTUP: Final = 8
 MOST_FAILURES: Final = 8
 """In a row; then it is not the configs that are at fault."""
 _LOCKS: Final = "locks"
+_NO_CLIP: Final = "no clip"
 _STUDY: Final = "settings"
 
 
@@ -111,6 +112,7 @@ class Search:
                 try:
                     trial = self._race(asked, vanilla, is_over)
                 except NoClipError as error:
+                    asked.set_user_attr(_NO_CLIP, str(error))
                     self._study.tell(asked, state=TrialState.FAIL)
                     failures += 1
                     if failures == MOST_FAILURES:
@@ -166,7 +168,7 @@ class Search:
                     self._study.enqueue_trial(self.space.place_of(config), skip_if_exists=True)
             self._take_over(one for one in trials if one.state == TrialState.RUNNING)
             # By how many were begun, so that no two are drawn alike, and a search that was killed goes on as it would.
-            begun = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
+            begun = [one for one in self._study.get_trials(deepcopy=False) if _counts(one)]
             self._study.sampler = _sampler(self.seed, len(begun))
             asked = self._study.ask()
             mine = lock(self.folder, str(asked.number))
@@ -185,6 +187,11 @@ class Search:
                     self._study.enqueue_trial(one.params)
             except Timeout:
                 continue
+
+
+def _counts(trial: Any) -> bool:
+    """Whether a trial was begun, and is not one that was put in line again."""
+    return trial.state in (TrialState.COMPLETE, TrialState.RUNNING) or _NO_CLIP in trial.user_attrs
 
 
 def lock(folder: Path, name: str) -> FileLock:
