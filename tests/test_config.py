@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bytheway.config import ByTheWayConfig
+from bytheway.config import AUTO_SETTINGS, AutoConfig, ByTheWayConfig, config_from, load_config
 from bytheway.errors import ByTheWayError
 from bytheway.families.known import presets
 
@@ -183,3 +183,47 @@ def test_saving_where_no_file_can_be_says_so(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ByTheWayError, match=r"cannot be written: Not a directory\."):
         ByTheWayConfig().save(tmp_path / "file" / "mine.json")
+
+
+def test_settings_may_be_left_to_a_model():
+    config = config_from({"alpha": "auto", "beta": 2.0, "anchor_block": "auto"}, ByTheWayConfig(tau=5))
+    assert config == AutoConfig(ByTheWayConfig(tau=5, beta=2.0), ("alpha", "anchor_block"))
+    found = ByTheWayConfig(alpha=0.25, beta=9.0, tau=1, anchor_block="up_blocks.2")
+    assert config.with_found(found) == ByTheWayConfig(alpha=0.25, beta=2.0, tau=5, anchor_block="up_blocks.2")
+    assert config_from({"alpha": 0.1, "tau": "auto"}, config).auto == ("tau", "anchor_block"), (
+        "in the order of the fields"
+    )
+    assert config_from({"alpha": 0.1, "anchor_block": None}, config) == ByTheWayConfig(0.1, 2.0, 5)
+    assert config_from(dict.fromkeys(AUTO_SETTINGS, "auto"), ByTheWayConfig()).auto == AUTO_SETTINGS
+
+
+@pytest.mark.parametrize("file", ["auto.toml", "auto.json"])
+def test_files_may_leave_settings_to_a_model(tmp_path, file):
+    path = tmp_path / file
+    path.write_text('alpha = "auto"\nbeta = 3' if file.endswith("toml") else '{"alpha": "auto", "beta": 3}')
+    assert load_config(path) == AutoConfig(ByTheWayConfig(beta=3), ("alpha",))
+    with pytest.raises(ByTheWayError, match="alpha is 'auto', which only a model can tell"):
+        ByTheWayConfig.load(path)
+    ByTheWayConfig(beta=3).save(path)
+    assert load_config(path) == ByTheWayConfig(beta=3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"active_steps": "auto"}, "active_steps cannot be auto; these can: alpha, beta, tau, anchor_block."),
+        ({"beta_rule": "auto"}, "beta_rule cannot be auto"),
+        ({"strength": "auto"}, "strength cannot be auto"),
+        ({"alpha": "auto", "beta": 0.5}, "beta is 0.5; it must lie between 1 and 1e"),
+        ({"anchor_block": "auto", "guided_blocks": ["up_blocks.2"]}, "anchor_block cannot be auto where guided_blocks"),
+    ],
+)
+def test_what_no_model_can_tell(settings, message):
+    with pytest.raises(ByTheWayError, match=message):
+        config_from(settings, ByTheWayConfig())
+
+
+@pytest.mark.parametrize("name", AUTO_SETTINGS)
+def test_a_whole_config_is_numbers(name):
+    with pytest.raises(ByTheWayError, match=rf"{name} is 'auto', which only a model can tell: .*{name}='auto'"):
+        ByTheWayConfig(**{name: "auto"})

@@ -34,7 +34,7 @@ ARROWS: Mapping[str, set[str]] = {
     "batch": {"evaluation"},
     "selection": {"evaluation", "diagnosis"},
     "comfyui": {"selection"},
-    "tuning": {"generation", "diagnosis"},
+    "tuning": {"evaluation", "diagnosis"},
     "studio": {"selection", "tuning"},
     "cli": {"studio", "batch"},
     "__main__": {"cli"},

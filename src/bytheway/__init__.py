@@ -4,11 +4,13 @@ Names are loaded on first use, so that ``import bytheway`` and the command line'
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from bytheway import config as _config
 
 if TYPE_CHECKING:
     from bytheway.apply.api import apply_bytheway, enhanced, observe, remove_bytheway
-    from bytheway.config import ByTheWayConfig
+    from bytheway.config import AutoConfig, ByTheWayConfig
     from bytheway.errors import ByTheWayError
     from bytheway.families.sites import TemporalAttention
     from bytheway.generation.clip import Clip
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AutoConfig",
     "ByTheWayConfig",
     "ByTheWayError",
     "Clip",
@@ -34,6 +37,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AutoConfig": "bytheway.config",
     "ByTheWayConfig": "bytheway.config",
     "ByTheWayError": "bytheway.errors",
     "Clip": "bytheway.generation.clip",
@@ -46,6 +50,16 @@ _HOMES = {
     "observe": "bytheway.apply.api",
     "remove_bytheway": "bytheway.apply.api",
 }
+
+
+def _find(model: Any, config: _config.AutoConfig, like: Any) -> _config.ByTheWayConfig:
+    """Finds what a config leaves to a model: the one call from a room to one above it, which goes by here."""
+    from bytheway.tuning.resolving import resolve
+
+    return resolve(model, config, like)
+
+
+_config.use_finder(_find)
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""The settings of the method, validated and serialisable. Importing this imports no torch."""
+"""The settings of the method, validated and serialisable, or left to a model. Importing this imports no torch."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Final, Literal, Self, get_args
+from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
 import tomli_w
 
@@ -17,6 +17,11 @@ from bytheway.files import write_text
 
 BetaRule = Literal["sqrt", "ratio"]
 HeadRule = Literal["group_mean", "mean"]
+
+AUTO: Final = "auto"
+"""Stands in place of a setting that is to be found for a model."""
+AUTO_SETTINGS: Final = ("alpha", "beta", "tau", "anchor_block")
+"""The settings that can be found, by what a model's own maps tell."""
 
 _LARGEST_BETA: Final = 1e18  # energies grow with its square, which has to be a number in float32
 
@@ -86,17 +91,106 @@ class ByTheWayConfig:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read the settings from a .json or .toml file."""
-        path = Path(path)
-        parse: Callable[[str], Any] = json.loads if _suffix(path) == ".json" else tomllib.loads
-        try:
-            settings = parse(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ByTheWayError(f"{path} cannot be read: {error.strerror}.") from error
-        except (ValueError, RecursionError) as error:
-            raise ByTheWayError(f"{path} is not valid {path.suffix[1:].upper()}: {error}.") from error
-        if not isinstance(settings, dict):
-            raise ByTheWayError(f'{path} holds no table of settings; write one such as {{"alpha": 0.6}}.')
-        return cls.from_dict(settings)
+        return cls.from_dict(_settings_in(Path(path)))
+
+
+@dataclass(frozen=True)
+class AutoConfig:
+    """A config that leaves settings to the model: they are found from the maps of its vanilla clips (docs/tuning.md).
+
+    Whatever accepts a config in which something may be "auto" makes one of it by itself, as `config_from` does.
+
+    Attributes:
+        base: the other settings; what it says of those that are to be found does not count.
+        auto: the names of those that are to be found, of `AUTO_SETTINGS`.
+
+    Raises:
+        ByTheWayError: one of them cannot be found, or depends on others that are given.
+    """
+
+    base: ByTheWayConfig
+    auto: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in self.auto:
+            if name not in AUTO_SETTINGS:
+                raise ByTheWayError(f"{name} cannot be {AUTO}; these can: {', '.join(AUTO_SETTINGS)}.")
+        if "anchor_block" in self.auto and self.base.guided_blocks is not None:
+            raise ByTheWayError(
+                "anchor_block cannot be auto where guided_blocks are given, which have to run after it; name it, or "
+                "leave them out."
+            )
+
+    def resolve(self, model: Any, like: Any = None) -> ByTheWayConfig:
+        """The config for a model: what was found for it before, else what the first steps of eight vanilla clips tell.
+
+        What is chosen is said in a warning.
+
+        Args:
+            model: a pipeline.
+            like: a `Request` whose clips the vanilla ones are to be like: frames, size, steps; None: the model's own.
+
+        Raises:
+            ByTheWayError: the model has no temporal attention maps, or cannot make clips by itself.
+        """
+        return _finder(model, self, like)
+
+    def with_found(self, found: ByTheWayConfig) -> ByTheWayConfig:
+        """The whole config, what was open being as in `found`."""
+        return self.base.replace(**{name: getattr(found, name) for name in self.auto})
+
+
+def config_from(settings: Mapping[str, Any], base: ByTheWayConfig | AutoConfig) -> ByTheWayConfig | AutoConfig:
+    """A config with some settings changed, any of `AUTO_SETTINGS` to "auto".
+
+    >>> config_from({"alpha": "auto", "beta": 2.0}, ByTheWayConfig()).auto
+    ('alpha',)
+
+    Raises:
+        ByTheWayError: a setting is unknown, out of its range, or cannot be "auto".
+    """
+    given = {name: value for name, value in settings.items() if value != AUTO}
+    before = base.auto if isinstance(base, AutoConfig) else ()
+    left = {name for name in before if name not in given} | (settings.keys() - given.keys())
+    numbers = (base.base if isinstance(base, AutoConfig) else base).replace(**given)
+    if not left:
+        return numbers
+    return AutoConfig(numbers, tuple(sorted(left, key=lambda name: (*AUTO_SETTINGS, name).index(name))))
+
+
+def load_config(path: str | os.PathLike[str]) -> ByTheWayConfig | AutoConfig:
+    """Read a config from a .json or .toml file in which settings may be "auto"."""
+    return config_from(_settings_in(Path(path)), ByTheWayConfig())
+
+
+Finder: TypeAlias = Callable[[Any, AutoConfig, Any], ByTheWayConfig]
+
+
+def use_finder(finder: Finder) -> None:
+    """Say who finds settings: that takes clips, and the rooms that make them stand above this one."""
+    global _finder
+    _finder = finder
+
+
+def _no_finder(model: Any, config: AutoConfig, like: Any) -> ByTheWayConfig:
+    raise ByTheWayError(f"Nobody is here who could find {', '.join(config.auto)}; give numbers.")
+
+
+_finder: Finder = _no_finder
+
+
+def _settings_in(path: Path) -> dict[str, Any]:
+    """The table of settings in a .json or .toml file."""
+    parse: Callable[[str], Any] = json.loads if _suffix(path) == ".json" else tomllib.loads
+    try:
+        settings = parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ByTheWayError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ByTheWayError(f"{path} is not valid {path.suffix[1:].upper()}: {error}.") from error
+    if not isinstance(settings, dict):
+        raise ByTheWayError(f'{path} holds no table of settings; write one such as {{"alpha": 0.6}}.')
+    return settings
 
 
 def _number(low: float, high: float) -> Callable[[str, object], float]:
@@ -108,6 +202,7 @@ def _number(low: float, high: float) -> Callable[[str, object], float]:
                 number = float(value)
                 if low <= number <= high:
                     return number
+        _refuse_auto(name, value)
         raise ByTheWayError(f"{name} is {value!r}; it must lie between {low:g} and {high:g}.")
 
     return check
@@ -116,6 +211,7 @@ def _number(low: float, high: float) -> Callable[[str, object], float]:
 def _whole_number(name: str, value: object) -> int:
     if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 0:
         return int(value)
+    _refuse_auto(name, value)
     raise ByTheWayError(f"{name} is {value!r}; it must be a whole number of at least 0.")
 
 
@@ -128,7 +224,16 @@ def _one_of(*choices: str) -> Callable[[str, object], object]:
     return check
 
 
+def _refuse_auto(name: str, value: object) -> None:
+    if value == AUTO and name in AUTO_SETTINGS:
+        raise ByTheWayError(
+            f"{name} is 'auto', which only a model can tell: say it where the model is, such as "
+            f"apply_bytheway(pipe, {name}='auto'), or in a mapping of settings."
+        )
+
+
 def _block(name: str, value: object) -> str | None:
+    _refuse_auto(name, value)
     if value is None or (isinstance(value, str) and value):
         return value
     raise ByTheWayError(f"{name} is {value!r}; it must be the name of a block, such as up_blocks.1, or None.")

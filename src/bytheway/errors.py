@@ -18,7 +18,7 @@ class ByTheWayError(ValueError):
 
 
 class ByTheWayWarning(UserWarning):
-    """Something was left out, or done otherwise than asked for, said in one sentence."""
+    """Something was left out, done otherwise than asked for, or chosen where that was left open, in one sentence."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

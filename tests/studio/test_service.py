@@ -167,15 +167,17 @@ def test_the_best_seeds_are_finished(opened: Open) -> None:
     assert any("energy of the guided blocks" in note for note in status.notes)
 
 
-def test_auto_settings_come_with_their_reasons(opened: Open) -> None:
+def test_auto_settings_are_said_and_looked_at_once(opened: Open) -> None:
     studio = opened()
     ticket = studio.ask("ann", Wish(CHOICE, REQUEST, method="auto"))
     until(ticket, lambda status: status.state == "looking")
     status = ended(ticket)
     assert status.state == "done", status.said
-    assert any(note.startswith("alpha: Guidance adds no energy") for note in status.notes)
+    assert any(note.startswith("Found for this model: alpha 0.") for note in status.notes)
     config = read_metadata(studio.history.entry(status.made[0].name).path)["config"]
     assert 0 < config["alpha"] <= 0.6
+    again = ended(studio.ask("ann", Wish(CHOICE, REQUEST, method="auto")))
+    assert again.notes == status.notes
 
 
 @pytest.mark.parametrize("changes", [{"method": "auto"}, {"best": Best(3, 1, "motion")}])

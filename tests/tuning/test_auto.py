@@ -62,6 +62,43 @@ def test_the_median_clip_is_brought_to_the_livelier_ones_and_no_block_beyond() -
     assert f"Beta {found.config.beta:.2f} brings the median clip's maps of up_blocks.1" in found.reasons["beta"]
 
 
+def test_what_is_given_stays_and_the_rest_is_found_for_it() -> None:
+    energies = (0.13, 0.14, 0.15, 0.20)
+    everything = auto_settings({FIRST: clips(*energies)}, 16, PRESET)
+    one = auto_settings({FIRST: clips(*energies)}, 16, PRESET, ["alpha"])
+    assert one.config == PRESET.replace(alpha=everything.config.alpha)
+    assert set(one.reasons) == {"alpha"}
+    # Stronger guidance takes more energy (the anchor is broad), so that more beta is asked for.
+    spread = [curves(anchor=energy / 2 + 0.04, energy=energy, apart=(0.6, 0.6)) for energy in energies]
+    weak, strong = (
+        auto_settings({FIRST: spread}, 16, PRESET.replace(alpha=alpha), ["beta", "tau"]).config for alpha in (0.0, 0.5)
+    )
+    assert (weak.alpha, strong.alpha) == (0.0, 0.5)
+    assert weak.tau == strong.tau == 7
+    assert weak.beta <= strong.beta
+
+
+def test_an_anchor_that_is_given_is_kept() -> None:
+    sharp = clips(0.11, 0.11, 0.11, 0.11, anchor=0.76, disparity=3.1)
+    by_anchor = {FIRST: sharp, SECOND: clips(0.13, 0.14, 0.15, 0.20)}
+    found = auto_settings(by_anchor, 16, PRESET, ["alpha"])
+    assert (found.config.alpha, found.config.anchor_block) == (0.0, None)
+
+
+def test_only_guided_blocks_count() -> None:
+    tight = clips(0.11, 0.11, 0.11, 0.11, anchor=0.12, disparity=1.0)
+    free = auto_settings({FIRST: tight}, 16, PRESET.replace(guided_blocks=(SECOND,)), ["alpha"])
+    assert set(free.blocks) == {SECOND}
+    assert free.config.alpha > auto_settings({FIRST: tight}, 16, PRESET, ["alpha"]).config.alpha
+
+
+def test_beta_of_a_narrow_band_is_not_told_by_records() -> None:
+    narrow = PRESET.replace(tau=3)
+    with pytest.raises(ByTheWayError, match=r"beta cannot be auto with tau 3: .* which is tau 7 or more for 16 frames"):
+        auto_settings({FIRST: clips(0.1, 0.1, 0.1, 0.1)}, 16, narrow, ["beta"])
+    assert auto_settings({FIRST: clips(0.1, 0.1, 0.1, 0.1)}, 16, narrow, ["beta", "tau"]).config.tau == 7
+
+
 def test_too_few_clips_and_nothing_to_guide_are_refused() -> None:
     with pytest.raises(ByTheWayError, match="3 clips say too little of a model; record 4 or more"):
         auto_settings({FIRST: clips(0.1, 0.1, 0.1)}, 16, PRESET)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-import torch
 
 from bytheway import observe
 from bytheway.config import ByTheWayConfig
@@ -28,18 +27,24 @@ def test_the_first_steps_are_those_of_whole_runs(tiny_pipeline: Any) -> None:
         calls += 1
 
     handle = tiny_pipeline.unet.register_forward_hook(count)
-    found = first_steps(tiny_pipeline, job, CONFIG, lambda clip: begun.append(clip.prompt))
+    anchors = ("up_blocks.1", "up_blocks.2")
+    found = first_steps(tiny_pipeline, job, CONFIG, anchors, lambda clip: begun.append(clip.prompt))
     handle.remove()
     assert begun == ["a cat", "a dog"]
-    assert calls == 2 * 2, "two of four steps of each clip"
-    with observe(tiny_pipeline, CONFIG) as run:
-        next(iter(make_clips(tiny_pipeline, job)))
-    whole = curves_of(run.record)
-    assert found[0].steps == (0, 1)
-    assert whole.steps == (0, 1, 2, 3)
-    for block, energy in found[0].energy.items():
-        torch.testing.assert_close(torch.tensor(energy), torch.tensor(whole.energy[block][:2]), rtol=0, atol=0)
-    assert found[0].anchor == "up_blocks.1"
+    assert calls == 2 * 2, "two of four steps of each clip, once for both anchors"
+    for anchor in anchors:
+        with observe(tiny_pipeline, CONFIG.replace(anchor_block=anchor)) as run:
+            next(iter(make_clips(tiny_pipeline, job)))
+        whole, first = curves_of(run.record), found[anchor][0]
+        assert first.steps == (0, 1)
+        assert whole.steps == (0, 1, 2, 3)
+        assert first.anchor == whole.anchor == anchor
+        assert first.guided == whole.guided
+        for block in (anchor, *whole.guided):
+            assert first.energy[block].tolist() == whole.energy[block][:2].tolist()
+        for block in whole.guided:
+            assert first.disparity[block].tolist() == whole.disparity[block][:2].tolist()
+    assert set(found["up_blocks.2"][0].blocks) == {"up_blocks.2", "up_blocks.3"}, "no block before an anchor twice"
 
 
 def test_blocks_that_could_guide_others(tiny_pipeline: Any) -> None:

@@ -22,7 +22,7 @@ from bytheway.apply.installation import Installation
 from bytheway.apply.joint import JointInstallation
 from bytheway.apply.steps import StepTracker
 from bytheway.apply.temporal import TemporalInstallation
-from bytheway.config import ByTheWayConfig
+from bytheway.config import AutoConfig, ByTheWayConfig, config_from
 from bytheway.errors import ByTheWayError
 from bytheway.families.family import JointAttentions
 from bytheway.families.known import denoisers_of, family_of, preset_for, presets
@@ -41,11 +41,15 @@ class Run(Generic[RecordT]):
         config: the one in use.
         record: what was recorded so far; None if nothing is to be. It stays empty for models with joint space-time
             attention: they have no temporal maps to measure, and beta is that of the config.
+        by_anchor: of `observe`, a record for each of its further `anchors`.
     """
 
     def __init__(self, applied: Applied) -> None:
         self.config: ByTheWayConfig = applied.config
         self.record = cast(RecordT, applied.record)
+        self.by_anchor: Mapping[str, Record] = {
+            str(one.config.anchor_block): one.record for one in applied.also if one.record is not None
+        }
         self._applied = applied
 
     @property
@@ -72,7 +76,7 @@ class Run(Generic[RecordT]):
 
 def apply_bytheway(
     model: Model,
-    config: ByTheWayConfig | Mapping[str, Any] | str | None = None,
+    config: ByTheWayConfig | AutoConfig | Mapping[str, Any] | str | None = None,
     *,
     sites: Sequence[TemporalAttention] | None = None,
     scheduler: Any = None,
@@ -88,6 +92,8 @@ def apply_bytheway(
         model: a diffusers pipeline of a known family, or its denoiser.
         config: the config, a mapping of its fields (those left out take the defaults of `ByTheWayConfig`), or the name
             of a preset. None takes the preset of the family, the paper's for AnimateDiff where `sites` are given.
+            alpha, beta, tau and anchor_block may be "auto", in a mapping or among the overrides: they are then found
+            for this pipeline, once (`AutoConfig.resolve`), which makes the first steps of eight vanilla clips.
         sites: of a denoiser of one's own: where its temporal self-attentions are, in the order in which they run, the
             anchor block first. Its forward takes the batch first, and the timestep second or as `timestep`.
         scheduler: for a loop of one's own: the scheduler whose timesteps it runs through.
@@ -99,7 +105,7 @@ def apply_bytheway(
     Raises:
         ByTheWayError: the family is not known, has no temporal attention, or the config does not fit it.
     """
-    chosen = _config(model, config, sites).replace(**overrides)
+    chosen = _config(model, config, sites, overrides)
     _put(model, Applied(chosen, True, None, scheduler, classifier_free_guidance, sites))
 
 
@@ -128,7 +134,7 @@ def remove_bytheway(model: Model) -> None:
 @overload
 def enhanced(
     model: Model,
-    config: ByTheWayConfig | Mapping[str, Any] | str | None = None,
+    config: ByTheWayConfig | AutoConfig | Mapping[str, Any] | str | None = None,
     *,
     record: Literal[True] = True,
     sites: Sequence[TemporalAttention] | None = None,
@@ -139,7 +145,7 @@ def enhanced(
 @overload
 def enhanced(
     model: Model,
-    config: ByTheWayConfig | Mapping[str, Any] | str | None = None,
+    config: ByTheWayConfig | AutoConfig | Mapping[str, Any] | str | None = None,
     *,
     record: bool,
     sites: Sequence[TemporalAttention] | None = None,
@@ -150,7 +156,7 @@ def enhanced(
 @contextmanager
 def enhanced(
     model: Model,
-    config: ByTheWayConfig | Mapping[str, Any] | str | None = None,
+    config: ByTheWayConfig | AutoConfig | Mapping[str, Any] | str | None = None,
     *,
     record: bool = True,
     sites: Sequence[TemporalAttention] | None = None,
@@ -166,7 +172,7 @@ def enhanced(
             Sites with a processor of one's own are left out with a warning, since their maps are not known.
         overrides: single fields of the config by name, such as beta=2.0.
     """
-    chosen, kept = _config(model, config, sites).replace(**overrides), Record() if record else None
+    chosen, kept = _config(model, config, sites, overrides), Record() if record else None
     with _scoped(model, Applied(chosen, True, kept, scheduler, classifier_free_guidance, sites)) as run:
         yield run
 
@@ -174,8 +180,9 @@ def enhanced(
 @contextmanager
 def observe(
     model: Model,
-    config: ByTheWayConfig | Mapping[str, Any] | str | None = None,
+    config: ByTheWayConfig | AutoConfig | Mapping[str, Any] | str | None = None,
     *,
+    anchors: Sequence[str] = (),
     sites: Sequence[TemporalAttention] | None = None,
     scheduler: Any = None,
     classifier_free_guidance: bool | None = None,
@@ -184,27 +191,48 @@ def observe(
 
     Args:
         config: tells the anchor block that disparities refer to, and the band (tau); see `apply_bytheway`.
+        anchors: further blocks that disparities are to refer to, each in a record of its own (`Run.by_anchor`) of that
+            block and those after it. The clip is made once for all of them.
 
     Raises:
         ByTheWayError: as in `apply_bytheway`, or the model has joint space-time attention, hence no temporal maps.
     """
     chosen = _config(model, config, sites)
-    with _scoped(model, Applied(chosen, False, Record(), scheduler, classifier_free_guidance, sites)) as run:
+    also = tuple(Applied(chosen.replace(anchor_block=one), False, Record(), attentions=sites) for one in anchors)
+    with _scoped(model, Applied(chosen, False, Record(), scheduler, classifier_free_guidance, sites, also)) as run:
         yield run
 
 
 def _config(
     model: Model,
-    config: ByTheWayConfig | Mapping[str, Any] | str | None,
+    config: ByTheWayConfig | AutoConfig | Mapping[str, Any] | str | None,
     sites: Sequence[TemporalAttention] | None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> ByTheWayConfig:
+    """The config that is meant, what it leaves to the model being found."""
+    chosen = config_from(overrides or {}, _given(model, config, sites))
+    if isinstance(chosen, ByTheWayConfig):
+        return chosen
+    if isinstance(model, nn.Module) or sites is not None:
+        raise ByTheWayError(
+            f"{', '.join(chosen.auto)} cannot be auto for a bare denoiser or with sites=, since that takes clips; give "
+            "the pipeline, or numbers."
+        )
+    return chosen.resolve(model)
+
+
+def _given(
+    model: Model,
+    config: ByTheWayConfig | AutoConfig | Mapping[str, Any] | str | None,
+    sites: Sequence[TemporalAttention] | None,
+) -> ByTheWayConfig | AutoConfig:
     if config is None:
         return preset_for(model).config if sites is None else ByTheWayConfig()
     if isinstance(config, str) and config in presets():
         return presets()[config].config
     if isinstance(config, Mapping):
-        return ByTheWayConfig.from_dict(config)
-    if not isinstance(config, ByTheWayConfig):
+        return config_from(config, ByTheWayConfig())
+    if not isinstance(config, ByTheWayConfig | AutoConfig):
         raise ByTheWayError(
             f"config is {config!r}; give a ByTheWayConfig, a mapping of its fields, or the name of a preset: "
             f"{', '.join(presets())}."

@@ -29,6 +29,7 @@ class Applied:
         record: where measures go; None: none are made.
         scheduler, classifier_free_guidance: for a loop of one's own; a pipeline that runs tells both itself.
         attentions: where the temporal self-attentions are; None: as the family declares.
+        also: what else is recorded of the same forwards, where the method is off: disparities to other anchors.
         steps: of the scheduler that was last in use.
         before: for what a block gives, what was there before it.
         open: whether the block that gives it still runs; None: no block does.
@@ -40,6 +41,7 @@ class Applied:
     scheduler: Any = None
     classifier_free_guidance: bool | None = None
     attentions: Sequence[TemporalAttention] | None = None
+    also: tuple[Applied, ...] = ()
     steps: StepTracker = field(init=False)
     before: Applied | None = field(init=False, default=None)
     open: bool | None = field(init=False, default=None)

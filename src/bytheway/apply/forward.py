@@ -15,7 +15,7 @@ from bytheway.apply.applied import Applied
 from bytheway.apply.foreign import PERTURBING_PROCESSORS, skips_scores
 from bytheway.attention.joint import filter_frames_
 from bytheway.attention.layout import Layout, VideoTokens
-from bytheway.attention.measures import Anchor
+from bytheway.attention.measures import Anchor, Measures
 from bytheway.attention.projections import enhanced_attention, observe_attention
 from bytheway.errors import ByTheWayError, ByTheWayWarning
 from bytheway.families.sites import Site
@@ -37,6 +37,7 @@ class Forward:
         unknown: the sites that attend in a way of their own, which nobody else knows, and what that is in words.
         sizes: height and width of the feature maps that the denoiser and its temporal transformers are called with.
         compiled: torch.compile has the denoiser as a whole.
+        also: the same forward under other anchors, where it is only recorded.
     """
 
     applied: Applied
@@ -50,6 +51,7 @@ class Forward:
     unknown: Mapping[str, str]
     sizes: dict[nn.Module, tuple[int, int]]
     compiled: bool
+    also: tuple[Forward, ...] = ()
     # The maps of the anchor block, by site index and window.
     _anchors: dict[tuple[tuple[int, int], int], Anchor] = field(default_factory=dict)
     # The site that is called at present where it attends in a way of its own, and how often it has asked for values.
@@ -82,39 +84,58 @@ class Forward:
         if applied.attentions is not None:
             _check_no_more_tensors(path, args, kwargs)
         layout = self._layout_of(site, len(hidden_states))
-        is_anchor = site.role == "anchor"
-        # The n-th window pairs with the anchor's n-th. Blocks that run before the anchor, when observed, have none.
-        anchor = None if is_anchor or site.partner is None else self._anchors.get((site.partner, window))
-        if anchor is not None and anchor.layout.parts != layout.parts:
-            raise ByTheWayError(self._cut_up(site, len(hidden_states), layout.height_width))
-        if applied.enhance:
-            if site.role == "guided" and anchor is None and applied.config.alpha > 0:
-                raise ByTheWayError(self._no_anchor(site))
-            keep_map = is_anchor and (applied.config.alpha > 0 or applied.record is not None)
-            output, kept, measures = enhanced_attention(
-                module,
-                hidden_states,
-                layout,
-                applied.config,
-                anchor=anchor,
-                keep_map=keep_map,
-                measure=applied.record is not None,
-            )
-            if isinstance(getattr(module, "processor", None), PERTURBING_PROCESSORS):
-                last = len(output) // self.parts
-                output = torch.cat([output[:-last], forward(hidden_states, *args, **kwargs)[-last:]])
-        else:
+        if not applied.enhance:
             output = forward(hidden_states, *args, **kwargs)
-            kept, measures = observe_attention(
-                module, hidden_states, layout, applied.config, anchor=anchor, keep_map=is_anchor
-            )
-        if kept is not None:
-            self._anchors[site.index, window] = kept
-        if applied.record is not None and measures is not None:
-            applied.record.add(
+            for one in (self, *self.also):
+                if path in one.sites:
+                    one._observe(path, module, hidden_states, layout, window)
+            return output
+        anchor, is_anchor = self._anchor_of(site, window, layout, len(hidden_states)), site.role == "anchor"
+        if site.role == "guided" and anchor is None and applied.config.alpha > 0:
+            raise ByTheWayError(self._no_anchor(site))
+        output, kept, measures = enhanced_attention(
+            module,
+            hidden_states,
+            layout,
+            applied.config,
+            anchor=anchor,
+            keep_map=is_anchor and (applied.config.alpha > 0 or applied.record is not None),
+            measure=applied.record is not None,
+        )
+        if isinstance(getattr(module, "processor", None), PERTURBING_PROCESSORS):
+            last = len(output) // self.parts
+            output = torch.cat([output[:-last], forward(hidden_states, *args, **kwargs)[-last:]])
+        self._keep(site, window, kept, measures)
+        return output
+
+    def _observe(self, path: str, module: nn.Module, hidden_states: Tensor, layout: Layout, window: int) -> None:
+        """Record a site whose own forward makes the output."""
+        site, config = self.sites[path], self.applied.config
+        anchor = self._anchor_of(site, window, layout, len(hidden_states))
+        kept, measures = observe_attention(
+            module, hidden_states, layout, config, anchor=anchor, keep_map=site.role == "anchor"
+        )
+        self._keep(site, window, kept, measures)
+
+    def _anchor_of(self, site: Site, window: int, layout: Layout, rows: int) -> Anchor | None:
+        """The maps of its partner: the n-th window pairs with the anchor's n-th.
+
+        The anchor itself has none, nor have blocks that run before it, when observed.
+        """
+        if site.role == "anchor" or site.partner is None:
+            return None
+        anchor = self._anchors.get((site.partner, window))
+        if anchor is not None and anchor.layout.parts != layout.parts:
+            raise ByTheWayError(self._cut_up(site, rows, layout.height_width))
+        return anchor
+
+    def _keep(self, site: Site, window: int, maps: Anchor | None, measures: Measures | None) -> None:
+        if maps is not None:
+            self._anchors[site.index, window] = maps
+        if self.applied.record is not None and measures is not None:
+            self.applied.record.add(
                 Entry(self.run, self.step, self.timestep, site.block, site.index, window, measures.detach())
             )
-        return output
 
     def left_out(self) -> list[str]:
         """The sites that take part and have not been called."""

@@ -25,6 +25,8 @@ class TemporalInstallation(Installation[Sites, Forward]):
     """Everything that bytheway has put on one denoiser with temporal attention."""
 
     def fit(self, applied: Applied) -> Sites:
+        for one in applied.also:
+            self._fitted[one] = self.fit(one)
         return {site.path: site for site in find_sites(self.denoiser, applied.config, applied.attentions)}
 
     def __init__(self, denoiser: nn.Module) -> None:
@@ -75,19 +77,25 @@ class TemporalInstallation(Installation[Sites, Forward]):
         parts, conditional = parts_of_batch(caller, len(sample), applied.classifier_free_guidance)
         patch = next((site.downscale for site in fitted.values() if site.transformer is self.denoiser), 1)
         height, width = (side // patch for side in sample.shape[-2:])
-        return Forward(
-            applied,
-            {path: site for path, site in fitted.items() if site.role != "observed" or not applied.enhance},
-            steps.run,
-            steps.step,
-            timestep,
-            parts,
-            conditional,
-            len(sample),
-            self._unknown,
-            {self.denoiser: (height, width)},
-            self._is_compiled(caller),
-        )
+
+        def forward(applied: Applied, sites: Sites, also: tuple[Forward, ...] = ()) -> Forward:
+            return Forward(
+                applied,
+                sites,
+                steps.run,
+                steps.step,
+                timestep,
+                parts,
+                conditional,
+                len(sample),
+                self._unknown,
+                {self.denoiser: (height, width)},
+                self._is_compiled(caller),
+                also,
+            )
+
+        also = tuple(forward(one, _that_take_part(self._fitted[one])) for one in applied.also)
+        return forward(applied, _that_take_part(fitted) if applied.enhance else fitted, also)
 
     def _left_out(self, forward: Forward) -> list[str]:
         return forward.left_out()
@@ -150,6 +158,11 @@ class SiteValueHook(Hook[Forward]):
     def run(self, *args: Any, **kwargs: Any) -> Any:
         output, forward = self.below(*args, **kwargs), self.turn.forward
         return output if forward is None else forward.filter_values(self.path, output)
+
+
+def _that_take_part(sites: Sites) -> Sites:
+    """The anchor's, and those of the blocks after it."""
+    return {path: site for path, site in sites.items() if site.role != "observed"}
 
 
 def _own_way(module: nn.Module) -> str | None:

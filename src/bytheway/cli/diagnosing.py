@@ -13,7 +13,6 @@ import numpy as np
 from bytheway.cli.forecast import fit_at_hand
 from bytheway.cli.progress import RunProgress
 from bytheway.cli.tables import note, print_settings, print_table
-from bytheway.config import ByTheWayConfig
 from bytheway.diagnosis.curves import curves_of
 from bytheway.diagnosis.figures import draw_curves, draw_maps
 from bytheway.diagnosis.findings import diagnose
@@ -22,15 +21,13 @@ from bytheway.diagnosis.maps import watch_maps
 from bytheway.diagnosis.schedule import active_noise
 from bytheway.diagnosis.store import save_fit
 from bytheway.errors import ByTheWayError
-from bytheway.evaluation.suites import prompts_of
+from bytheway.evaluation.suites import usual_prompts
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.job import Job, PlannedClip, check
 from bytheway.generation.request import Request
 from bytheway.generation.run import make_clips
 from bytheway.models.profile import Profile
 from bytheway.selection.learning import Example, learn, measured, measures_at_hand
-
-_WORLD, _ANY = "diorama", "vbench-subject"  # suites, for models of our own world and for all others
 
 NUMBERS: Final = {"motion": "motion", "structure": "structure", "near_static": "near-static"}
 
@@ -39,7 +36,7 @@ def inspect_clips(
     model: str, pipe: VideoPipeline, profile: Profile, count: int, seed: int, picture: Path | None
 ) -> None:
     """Make clips with the model's preset and say what their records tell; of enough clips, fit what they tell."""
-    job = usual_clips(profile, count, seed, config=profile.preset.config, record=True)
+    job = _usual_clips(profile, count, seed)
     examples, maps = _examples(pipe, job, picture is not None)
     fit = _fitted(model, pipe, job, examples) if count >= FEWEST_CLIPS else fit_at_hand(model, pipe, job)
     clips = [example.curves for example in examples]
@@ -57,21 +54,12 @@ def inspect_clips(
         print_settings("pictures", {"curves": picture, "maps": beside})
 
 
-def usual_clips(
-    profile: Profile,
-    count: int,
-    seed: int,
-    *,
-    prompts: Sequence[str] | None = None,
-    config: ByTheWayConfig | None = None,
-    record: bool = False,
-) -> Job:
-    """So many clips of a model, of prompts from all over a list, else over a suite, each with a seed of its own."""
+def _usual_clips(profile: Profile, count: int, seed: int) -> Job:
+    """So many clips of a model under its preset, of prompts from all over a suite, each with a seed of its own."""
     if not profile.has_temporal_maps:
         raise ByTheWayError(f"This model ({profile.pipeline}) has no temporal attention maps to record.")
-    suite = prompts or prompts_of(_WORLD if profile.defaults.vocabulary is not None else _ANY)
-    chosen = [suite[place] for place in np.linspace(0, len(suite) - 1, min(count, len(suite))).round().astype(int)]
-    job = check(Request(tuple(chosen), seed=seed, config=config, record=record), profile)
+    chosen = usual_prompts(count, of_world=profile.defaults.vocabulary is not None)
+    job = check(Request(chosen, seed=seed, config=profile.preset.config, record=True), profile)
     clips = (PlannedClip(index, chosen[index % len(chosen)], seed + index) for index in range(count))
     return replace(job, clips=tuple(clips))
 

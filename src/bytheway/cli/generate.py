@@ -171,14 +171,20 @@ def command(
         Path | None, typer.Option(metavar="FILE", help="Settings from a .json or .toml file.", rich_help_panel=METHOD)
     ] = None,
     alpha: Annotated[
-        float | None, typer.Option(metavar="0..1", help="Strength of self-guidance: structure.", rich_help_panel=METHOD)
+        str | None,
+        typer.Option(
+            metavar="0..1|auto",
+            help="Strength of self-guidance: structure. auto, here and below: what the model's own maps tell, once.",
+            rich_help_panel=METHOD,
+        ),
     ] = None,
     beta: Annotated[
-        float | None, typer.Option(metavar="1...", help="Amplification of motion, at least.", rich_help_panel=METHOD)
+        str | None,
+        typer.Option(metavar="1...|auto", help="Amplification of motion, at least.", rich_help_panel=METHOD),
     ] = None,
     tau: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Half width of the amplified band of frequencies.", rich_help_panel=METHOD),
+        str | None,
+        typer.Option(metavar="N|auto", help="Half width of the amplified band of frequencies.", rich_help_panel=METHOD),
     ] = None,
     active_steps: Annotated[
         float | None,
@@ -231,6 +237,7 @@ def command(
         from bytheway.cli.run import ModelChoice, chosen_config, run, size_of, start_of
         from bytheway.cli.tables import note
         from bytheway.clips.inputs import read_image, read_video
+        from bytheway.config import AutoConfig
         from bytheway.errors import ByTheWayError
         from bytheway.generation.request import Request, drawn_seed
 
@@ -241,11 +248,12 @@ def command(
         best = best_of_options(best_of, keep, aim, num_videos, skip_existing)
         chosen = {"alpha": alpha, "beta": beta, "tau": tau, "active_steps": active_steps}
         settings_for = partial(chosen_config, preset, config, chosen, not no_enhance)
+        checked = settings_for(None)
         width, height = size_of(size)
         request = Request(
             prompts=tuple(prompts or ()),
             seed=drawn_seed() if seed is None else seed,
-            config=settings_for(None),
+            config=checked.base if isinstance(checked, AutoConfig) else checked,
             negative_prompt=negative_prompt,
             num_videos=num_videos if best is None else best.seeds,
             num_frames=frames,

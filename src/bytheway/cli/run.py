@@ -8,13 +8,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from bytheway.cli.best_of import BestOf
 from bytheway.cli.destination import Destination
 from bytheway.cli.progress import RunProgress
 from bytheway.cli.tables import note, print_settings, print_table, warn
-from bytheway.config import ByTheWayConfig
+from bytheway.config import AUTO, AutoConfig, ByTheWayConfig, config_from, load_config
 from bytheway.diagnosis.fit import Fit
 from bytheway.errors import ByTheWayError
 from bytheway.families.family import Start
@@ -27,6 +27,8 @@ from bytheway.generation.run import make_clips, settings_of, shown_size
 from bytheway.generation.sample import Step
 from bytheway.models.choice import ModelChoice as _ModelChoice
 from bytheway.models.profile import Profile, profile_of
+
+Config: TypeAlias = ByTheWayConfig | AutoConfig | None
 
 
 class ModelChoice(_ModelChoice):
@@ -53,7 +55,7 @@ class Made:
 def run(
     choice: ModelChoice,
     request: Request,
-    settings_for: Callable[[Profile | None], ByTheWayConfig | None],
+    settings_for: Callable[[Profile | None], Config],
     destination: Destination,
     best: BestOf | None = None,
 ) -> None:
@@ -67,7 +69,7 @@ def run(
     from bytheway.cli.forecast import fit_at_hand  # imports torch, as loading a model does
 
     profile = profile_of(pipe)
-    job = check(replace(request, config=settings_for(profile)), profile)
+    job = check(_whole_request(choice, pipe, request, settings_for(profile)), profile)
     destination.check(job.fps, shown_size(job))
     for change in changes_to_request(job):
         note(change)
@@ -127,12 +129,12 @@ def _left_to_make(
 
 def chosen_config(
     preset: str | None, file: Path | None, chosen: Mapping[str, Any], enhance: bool, profile: Profile | None
-) -> ByTheWayConfig | None:
+) -> ByTheWayConfig | AutoConfig | None:
     """The method's settings: a file's, a preset's or those that suit the model, then the values chosen one by one.
 
     Without a profile of the model (None) only checks what was given. Returns None where the method is to be left out.
     """
-    changes = {name: value for name, value in chosen.items() if value is not None}
+    changes = {name: _number_or_auto(name, value) for name, value in chosen.items() if value is not None}
     if not enhance:
         if preset or file or changes:
             raise ByTheWayError("--no-enhance leaves the method out; leave its settings out as well.")
@@ -141,15 +143,39 @@ def chosen_config(
         raise ByTheWayError("Both --preset and --config give the settings; leave one of them out.")
     if preset and preset not in presets():
         raise ByTheWayError(f"There is no preset {preset!r}; the presets are {', '.join(presets())}.")
+    base: ByTheWayConfig | AutoConfig = ByTheWayConfig()
     if file:
-        base = ByTheWayConfig.load(file)
+        base = load_config(file)
     elif preset:
         base = presets()[preset].config
     elif profile is not None:
         base = profile.preset.config
-    else:
-        base = ByTheWayConfig()
-    return base.replace(**changes)
+    return config_from(changes, base)
+
+
+def _number_or_auto(name: str, value: Any) -> Any:
+    """What an option says, such as "0.6" or "auto"."""
+    if not isinstance(value, str) or value == AUTO:
+        return value
+    try:
+        return int(value) if name == "tau" else float(value)
+    except ValueError:
+        kind = "a whole number" if name == "tau" else "a number"
+        raise ByTheWayError(f"--{name} is {value!r}; give {kind}, or {AUTO}.") from None
+
+
+def _whole_request(choice: ModelChoice, pipe: VideoPipeline, request: Request, config: Config) -> Request:
+    """The request with its config, what that leaves to the model being found and said."""
+    if not isinstance(config, AutoConfig):
+        return replace(request, config=config)
+    from bytheway.tuning.resolving import CLIPS, find_settings  # imports torch, as loading a model does
+
+    def on_clip(clip: PlannedClip) -> None:
+        note(f"looking at vanilla clip {clip.index + 1}/{CLIPS}, its first steps: {clip.prompt}")
+
+    found = find_settings(pipe, config, request, model=choice.model, on_clip=on_clip)
+    note(found.sentence)
+    return replace(request, config=found.config, auto=config.auto)
 
 
 def size_of(text: str | None) -> tuple[int | None, int | None]:
@@ -215,6 +241,7 @@ def _run_settings(made: Made, model: str) -> dict[str, str]:
         "model": f"{model}, {s['steps']} steps of {s['scheduler']}, guidance {s['guidance_scale']:g}{free_init}, "
         f"{s['dtype']} on {s['device']}",
         "method": (in_words(ByTheWayConfig.from_dict(s["config"])) if s["config"] else "left out")
+        + (f", {', '.join(s['auto'])} found for the model" if "auto" in s else "")
         + (", beside vanilla" if s["compare"] else ""),
     }
 

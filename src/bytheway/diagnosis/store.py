@@ -1,10 +1,9 @@
-"""Where fits are kept: JSON files in a folder of the user (`data_folder`), below the name of the model they are of."""
+"""Where fits are kept: in the folder of the user (`bytheway.diagnosis.folder`)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,25 +11,23 @@ from typing import Any, Final
 import torch
 
 from bytheway.diagnosis.fit import Fit
+from bytheway.diagnosis.folder import kept_folder, kept_name, read_kept
 from bytheway.errors import ByTheWayError
 from bytheway.families.known import denoisers_of
 from bytheway.families.pipeline import VideoPipeline
-from bytheway.files import data_folder, read_json_object, write_text
+from bytheway.files import write_text
 
-_LARGEST: Final = 1 << 20  # bytes of a file; one of ours has a few thousand
 _SAMPLED: Final = 16  # values of each tensor that a fingerprint goes by
 
 
 def fits_folder(model: str) -> Path:
     """Where the fits of a model are kept."""
-    words = re.sub(r"[^\w.-]+", "-", model.lower()).strip("-.")[-80:].strip("-.")
-    return data_folder() / "fits" / (words or "model")
+    return kept_folder("fits", model)
 
 
 def fit_path(model: str, fingerprint: str, conditions: Mapping[str, Any]) -> Path:
     """The file of a fit: below the name of its model, named after a digest of its weights and settings."""
-    content = json.dumps([fingerprint, conditions], sort_keys=True)
-    return fits_folder(model) / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.json"
+    return fits_folder(model) / kept_name(fingerprint, conditions)
 
 
 def save_fit(fit: Fit) -> Path:
@@ -59,9 +56,7 @@ def find_fit(model: str, pipe: VideoPipeline, conditions: Mapping[str, Any]) -> 
         return None
     fingerprint = fingerprint_of(pipe)
     path = fit_path(model, fingerprint, conditions)
-    if path.is_file() and path.stat().st_size > _LARGEST:
-        raise ByTheWayError(f"{path} is no fit of bytheway's: it is larger than any; remove it.")
-    stored = read_json_object(path, str(path))
+    stored = read_kept(path, "fit")
     if stored is None:
         return None
     try:

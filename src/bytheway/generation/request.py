@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bytheway.clips.inputs import ImageInput, VideoInput
-from bytheway.config import ByTheWayConfig
+from bytheway.config import AutoConfig, ByTheWayConfig
 from bytheway.errors import ByTheWayError
 
 # What Python makes of bytes on the command line that are no UTF-8.
@@ -52,6 +52,7 @@ class Request:
         images: what the clips show, or follow, in some of their frames.
         video: what the clips are made from, frame by frame.
         strength: how far the clips may go from the video, in (0, 1]: that share of the steps is run.
+        auto: which settings of the method were left to the model and found for it; clips say so.
 
     Raises:
         ByTheWayError: a value lies outside its range, or two contradict each other.
@@ -75,11 +76,17 @@ class Request:
     images: tuple[ImageInput, ...] = ()
     video: VideoInput | None = None
     strength: float | None = None
+    auto: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_prompts()
         self._check_numbers()
         self._check_starts()
+        if isinstance(self.config, AutoConfig):
+            raise ByTheWayError(
+                f"{', '.join(self.config.auto)} cannot be auto in a request, which no model belongs to; give generate "
+                "the prompts and such a config, or what its resolve(pipe) makes of it."
+            )
         if self.compare and self.config is None:
             raise ByTheWayError("A comparison needs the method's settings; give them, or leave the comparison out.")
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from threading import Lock
 from typing import Any, Final, TypeAlias
@@ -19,6 +20,7 @@ import numpy as np
 
 import bytheway
 from bytheway.clips.frames import Frames
+from bytheway.config import AutoConfig, ByTheWayConfig, config_from
 from bytheway.errors import ByTheWayError, ByTheWayWarning, is_out_of_memory
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.clip import Clip, compared
@@ -47,7 +49,9 @@ def generate(
         request: a `Request`, or one prompt or several.
         on_step: hears of every denoising step; what it raises ends the run.
         settings: with prompts, the other fields of the request. The method's settings, `config`, are those of the
-            pipeline's preset where they are not given; None leaves the method out.
+            pipeline's preset where they are not given; None leaves the method out. They may be a mapping, as for
+            `apply_bytheway`, in which alpha, beta, tau and anchor_block may be "auto": those are found for this model
+            and these frames, size and steps, once, from the first steps of eight vanilla clips.
 
     Raises:
         ByTheWayError: the request cannot be met; while the clips are made, also for a pipeline that is at work.
@@ -68,13 +72,24 @@ def job_of(pipe: VideoPipeline, request: Request | str | Sequence[str], **settin
     profile = profile_of(pipe)
     if not isinstance(request, Request):
         prompts = (request,) if isinstance(request, str) else tuple(request)
-        request = Request(prompts, **{"config": profile.preset.config, **settings})
+        request = _request(pipe, prompts, {"config": profile.preset.config, **settings})
     elif settings:
         raise ByTheWayError(f"The request says everything; put {', '.join(settings)} into it.")
     job = check(request, profile)
     for change in [*other_frames(job), *beyond_training(job)]:
         warnings.warn(change, ByTheWayWarning, stacklevel=3)
     return job
+
+
+def _request(pipe: VideoPipeline, prompts: tuple[str, ...], settings: dict[str, Any]) -> Request:
+    """The request for prompts; what its config leaves to the model is found."""
+    config = settings.pop("config")
+    if isinstance(config, Mapping):
+        config = config_from(config, ByTheWayConfig())
+    if not isinstance(config, AutoConfig):
+        return Request(prompts, config=config, **settings)
+    request = Request(prompts, config=config.base, auto=config.auto, **settings)
+    return replace(request, config=config.resolve(pipe, request))
 
 
 def make_clips(pipe: VideoPipeline, job: Job, on_step: OnStep | None = None) -> Iterator[Clip]:
@@ -186,6 +201,7 @@ def settings_of(pipe: VideoPipeline, job: Job, clip: PlannedClip, batch_size: in
         "compare": request.compare,
         "batch_size": batch_size,  # rounding differs with it
         "config": request.config.to_dict() if request.config else None,
+        **({"auto": list(request.auto)} if request.auto else {}),
         "device": str(pipe.device),
         "dtype": str(pipe.dtype).removeprefix("torch."),
         "versions": {

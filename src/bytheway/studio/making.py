@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from PIL import Image
 
-from bytheway.config import ByTheWayConfig
+from bytheway.config import AUTO_SETTINGS, AutoConfig, ByTheWayConfig
 from bytheway.diagnosis.curves import Curves, curves_of
 from bytheway.diagnosis.fit import Fit
 from bytheway.errors import ByTheWayError
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.clip import Clip
-from bytheway.generation.job import Job, beyond_training, changes_to_request, check
+from bytheway.generation.job import Job, PlannedClip, beyond_training, changes_to_request, check
 from bytheway.generation.previews import middle_frame
 from bytheway.generation.run import make_clips
 from bytheway.generation.sample import Step
@@ -28,8 +28,7 @@ from bytheway.selection.forecast import forecast_of
 from bytheway.studio.history import History
 from bytheway.studio.tickets import Candidate, Made, Progress, Ticket
 from bytheway.studio.wishes import Cell
-from bytheway.tuning.auto import FEWEST_CLIPS, auto_settings
-from bytheway.tuning.observing import candidates, first_steps
+from bytheway.tuning.resolving import CLIPS, find_settings
 
 _PREVIEW: Final = 256  # pixels of its longer side
 _SECONDS: Final = 0.5  # between two previews
@@ -97,25 +96,17 @@ class Making:
         return self._auto() if method == "auto" else method
 
     def _auto(self) -> ByTheWayConfig:
-        """The settings that the model's maps ask for, by the first steps of vanilla clips of this prompt."""
-        preset, request = self._profile.preset.config, self.ticket.wish.request
-        job = check(replace(request, num_videos=FEWEST_CLIPS), self._profile)
-        anchors = candidates(self.pipe, preset)
-        total, seen = len(anchors) * FEWEST_CLIPS, 0
+        """The settings that the model's own maps ask for; where they were looked at before, they are not again."""
 
-        def on_clip(planned: object) -> None:
-            nonlocal seen
+        def on_clip(clip: PlannedClip) -> None:
             self.check_stop()
-            seen += 1
-            said = f"Looking at the model's own maps: first steps {seen} of {total}"
+            said = f"Looking at the model's own maps: clip {clip.index + 1} of {CLIPS}"
             self.ticket.change(state="looking", said=said)
 
+        wish, wanted = self.ticket.wish, AutoConfig(self._profile.preset.config, AUTO_SETTINGS)
         with watched(self.pipe.scheduler, lambda step: self.check_stop()):
-            curves = {
-                anchor: first_steps(self.pipe, job, preset.replace(anchor_block=anchor), on_clip) for anchor in anchors
-            }
-        found = auto_settings(curves, self._profile.latent_frames(job.num_frames), preset)
-        self._note(f"{name}: {why}" for name, why in found.reasons.items())
+            found = find_settings(self.pipe, wanted, wish.request, model=wish.choice.model, on_clip=on_clip)
+        self._note([found.sentence])
         return found.config
 
     def _job(self, cell: Cell, config: ByTheWayConfig | None) -> Job:

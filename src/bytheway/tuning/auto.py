@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from bytheway.config import ByTheWayConfig
+from bytheway.config import AUTO_SETTINGS, AutoConfig, ByTheWayConfig
 from bytheway.diagnosis.curves import Curves
 from bytheway.errors import ByTheWayError
 from bytheway.tuning.derive import guided_energy, largest_alpha, least_squared_distance, wanted_beta, widest_tau
@@ -52,32 +52,46 @@ class AutoSettings:
     reasons: Mapping[str, str]
 
 
-def auto_settings(by_anchor: Mapping[str, Sequence[Curves]], num_frames: int, preset: ByTheWayConfig) -> AutoSettings:
+def auto_settings(
+    by_anchor: Mapping[str, Sequence[Curves]],
+    num_frames: int,
+    preset: ByTheWayConfig,
+    auto: Collection[str] = AUTO_SETTINGS,
+) -> AutoSettings:
     """The settings for a model, from the first steps of vanilla clips.
 
     Args:
         by_anchor: the same clips' curves with each block that could be the anchor, the preset's first.
         num_frames: F, the frames that an attention sees.
         preset: what is not derived is taken from it.
+        auto: what is derived; the rest is derived for what the preset says of the others.
 
     Raises:
-        ByTheWayError: there are too few clips, or nothing is guided.
+        ByTheWayError: there are too few clips, nothing is guided, or beta is to be derived for a narrower band than
+            everything but the mean, of whose energy records do not tell.
     """
+    widest = widest_tau(num_frames)
+    if "beta" in auto and "tau" not in auto and preset.tau < widest:
+        raise ByTheWayError(
+            f"beta cannot be auto with tau {preset.tau}: it is found for a band of everything but the mean, which is "
+            f"tau {widest} or more for {num_frames} frames; leave tau to the model as well, or give a beta."
+        )
     clips = next(iter(by_anchor.values()))
     if len(clips) < FEWEST_CLIPS:
         raise ByTheWayError(f"{len(clips)} clips say too little of a model; record {FEWEST_CLIPS} or more.")
-    blocks = {anchor: _guided_blocks(curves, num_frames) for anchor, curves in by_anchor.items()}
+    usual = next(iter(by_anchor))
+    chosen_from = by_anchor if "anchor_block" in auto else {usual: clips}
+    blocks = {anchor: _guided_blocks(curves, num_frames, preset) for anchor, curves in chosen_from.items()}
     allowed = {anchor: min((one.alpha for one in its.values()), default=0.0) for anchor, its in blocks.items()}
     anchor, why_anchor = _anchor(allowed)
-    alpha = min(MOST_ALPHA, allowed[anchor])
-    tau = widest_tau(num_frames)
+    alpha = min(MOST_ALPHA, allowed[anchor]) if "alpha" in auto else preset.alpha
     betas = _betas(by_anchor[anchor], blocks[anchor], alpha, num_frames)
     beta = min(betas.values())
-    config = preset.replace(
+    found = preset.replace(
         alpha=round(alpha, 2),
         beta=round(beta, 2),
-        tau=tau,
-        anchor_block=preset.anchor_block if anchor == next(iter(by_anchor)) else anchor,
+        tau=widest,
+        anchor_block=preset.anchor_block if anchor == usual else anchor,
     )
     tightest = min(blocks[anchor], key=lambda name: blocks[anchor][name].alpha)
     least = min(betas, key=lambda name: betas[name])
@@ -89,17 +103,21 @@ def auto_settings(by_anchor: Mapping[str, Sequence[Curves]], num_frames: int, pr
         f"model ({LIVELY:.0%} quantile of {len(clips)}); in the other blocks it leaves them below.",
         "tau": f"Everything but the mean over the {num_frames} frames is amplified, as in the paper.",
     }
-    return AutoSettings(config, blocks[anchor], reasons)
+    names = tuple(name for name in reasons if name in auto)
+    config = AutoConfig(preset, names).with_found(found)
+    return AutoSettings(config, blocks[anchor], {name: reasons[name] for name in names})
 
 
-def _guided_blocks(clips: Sequence[Curves], num_frames: int) -> dict[str, GuidedBlock]:
-    """Every block behind the anchor."""
+def _guided_blocks(clips: Sequence[Curves], num_frames: int, preset: ByTheWayConfig) -> dict[str, GuidedBlock]:
+    """Every block behind the anchor that is guided."""
     anchor = clips[0].anchor
     if anchor is None:
         return {}
     of_anchor = _mean(clips, "energy", anchor)
     found = {}
     for block in clips[0].guided:
+        if preset.guided_blocks is not None and block not in preset.guided_blocks:
+            continue
         energy = _mean(clips, "energy", block)
         distance = least_squared_distance(_mean(clips, "disparity", block), num_frames)
         found[block] = GuidedBlock(energy, distance, largest_alpha(energy, of_anchor, distance))

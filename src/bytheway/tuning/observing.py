@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -24,14 +24,20 @@ class _SeenError(Exception):
 
 
 def first_steps(
-    pipe: VideoPipeline, job: Job, config: ByTheWayConfig, on_clip: Callable[[PlannedClip], None]
-) -> list[Curves]:
-    """What is recorded of the active steps of each clip of a job, the method being off.
+    pipe: VideoPipeline,
+    job: Job,
+    config: ByTheWayConfig,
+    anchors: Sequence[str],
+    on_clip: Callable[[PlannedClip], None],
+) -> dict[str, list[Curves]]:
+    """What is recorded of the active steps of each clip of a job, the method being off, by anchor.
 
     Args:
         pipe: whose clips they are; it is left as it was.
         job: without a config of the method and without a record.
-        config: tells the anchor that disparities refer to, and the active steps.
+        config: tells the active steps.
+        anchors: blocks that disparities refer to, the first of them in the curves of all blocks; each clip is made once
+            for all of them.
         on_clip: hears of each clip before it is begun.
 
     Raises:
@@ -43,12 +49,14 @@ def first_steps(
         if step.done >= active:
             raise _SeenError
 
-    found = []
+    first, *others = anchors
+    found: dict[str, list[Curves]] = {anchor: [] for anchor in anchors}
     for clip in job.clips:
         on_clip(clip)
-        with observe(pipe, config) as run, suppress(_SeenError):
+        with observe(pipe, config.replace(anchor_block=first), anchors=others) as run, suppress(_SeenError):
             list(make_clips(pipe, replace(job, clips=(clip,)), on_step))
-        found.append(curves_of(run.record).first(active))
+        for anchor, record in {first: run.record, **run.by_anchor}.items():
+            found[anchor].append(curves_of(record).first(active))
     return found
 
 

@@ -8,9 +8,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
+
+import numpy as np
 
 from bytheway.errors import ByTheWayError
 
@@ -43,3 +46,16 @@ def prompts_of(suite: str) -> tuple[str, ...]:
     return tuple(
         entry["prompt_en"] for entry in vbench_entries() if dimension is None or dimension in entry["dimension"]
     )
+
+
+def usual_prompts(count: int, *, of_world: bool, prompts: Sequence[str] | None = None) -> tuple[str, ...]:
+    """So many prompts from all over a list, or all of a shorter one.
+
+    Args:
+        count: at least 1.
+        of_world: of the packaged model's world, else of any.
+        prompts: the list; None: a suite.
+    """
+    suite = prompts or prompts_of("diorama" if of_world else "vbench-subject")
+    places = np.linspace(0, len(suite) - 1, min(count, len(suite))).round().astype(int)
+    return tuple(suite[place] for place in places)

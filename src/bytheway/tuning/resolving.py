@@ -1,0 +1,161 @@
+"""What a config leaves to a model, found: from the first steps of its vanilla clips, which are measured once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from bytheway.config import AutoConfig, ByTheWayConfig
+from bytheway.diagnosis.curves import Curves
+from bytheway.diagnosis.store import fingerprint_of
+from bytheway.errors import ByTheWayError, ByTheWayWarning
+from bytheway.evaluation.suites import usual_prompts
+from bytheway.families.pipeline import VideoPipeline
+from bytheway.generation.job import Job, PlannedClip, check
+from bytheway.generation.request import Request
+from bytheway.generation.run import settings_of
+from bytheway.models.profile import Profile, profile_of
+from bytheway.tuning.auto import auto_settings
+from bytheway.tuning.kept import find_observed, save_observed
+from bytheway.tuning.observing import candidates, first_steps
+
+CLIPS: Final = 8
+"""Vanilla clips that settings are found from."""
+# The settings of a clip on which its vanilla maps depend.
+_CONDITIONS: Final = (
+    "num_frames",
+    "width",
+    "height",
+    "steps",
+    "guidance_scale",
+    "negative_prompt",
+    "scheduler",
+    "dtype",
+)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What was found for a model.
+
+    Attributes:
+        config: the whole config.
+        sentence: what was chosen, and from what.
+        kept: where the measurement is, and was or will be found again; None: it is not kept.
+    """
+
+    config: ByTheWayConfig
+    sentence: str
+    kept: Path | None
+
+
+def resolve(pipe: VideoPipeline, config: AutoConfig, like: Request | None = None) -> ByTheWayConfig:
+    """What `AutoConfig.resolve` does: the config, what was chosen said in a warning."""
+    found = find_settings(pipe, config, like)
+    warnings.warn(found.sentence, ByTheWayWarning, stacklevel=4)
+    return found.config
+
+
+def find_settings(
+    pipe: VideoPipeline,
+    config: AutoConfig,
+    like: Request | None = None,
+    *,
+    model: str | None = None,
+    on_clip: Callable[[PlannedClip], None] | None = None,
+) -> Resolved:
+    """Find what a config leaves to a model.
+
+    Args:
+        pipe: the model; it is left as it was.
+        config: what is given, and what is to be found.
+        like: whose frames, size, steps and starts the vanilla clips have; None: the model's defaults.
+        model: what the user calls it, below which name the measurement is kept; None: as diffusers has it.
+        on_clip: hears of each clip before it is begun; of none where the measurement was kept.
+
+    Raises:
+        ByTheWayError: the model has no temporal attention maps, or what is kept of it is damaged.
+    """
+    profile = profile_of(pipe)
+    if not profile.has_temporal_maps:
+        raise ByTheWayError(
+            f"This model ({profile.pipeline}) has no temporal attention maps, which {', '.join(config.auto)} would be "
+            "found from; give numbers."
+        )
+    base = config.base
+    if "anchor_block" in config.auto:
+        base = base.replace(anchor_block=profile.preset.config.anchor_block)
+    job = vanilla_clips(profile, like or Request(("any",), seed=0))
+    anchors = candidates(pipe, base)
+    by_anchor, kept = _observed(pipe, job, base, anchors, model, on_clip)
+    found = auto_settings(
+        {anchor: by_anchor[anchor] for anchor in anchors}, profile.latent_frames(job.num_frames), base, config.auto
+    )
+    values = ", ".join(f"{name} {_said(getattr(found.config, name), anchors[0])}" for name in config.auto)
+    where = f", kept in {kept}" if kept else ""
+    sentence = f"Found for this model: {values} (by the maps of {CLIPS} vanilla clips{where})."
+    return Resolved(found.config, sentence, kept)
+
+
+def vanilla_clips(
+    profile: Profile, like: Request, count: int = CLIPS, seed: int = 0, prompts: Sequence[str] | None = None
+) -> Job:
+    """So many vanilla clips, each with a seed of its own, whose frames, size, steps and starts are as in a request.
+
+    Args:
+        profile: of the model.
+        like: the request.
+        count: of the clips.
+        seed: of the first; the next has seed + 1.
+        prompts: some from all over these are used; None: from all over a suite.
+    """
+    chosen = usual_prompts(count, of_world=profile.defaults.vocabulary is not None, prompts=prompts)
+    request = replace(like, prompts=chosen, seed=seed, config=None, auto=(), num_videos=1, batch_size=1)
+    job = check(replace(request, compare=False, free_init=False, record=False), profile)
+    clips = (PlannedClip(index, chosen[index % len(chosen)], seed + index) for index in range(count))
+    return replace(job, clips=tuple(clips))
+
+
+def keep(
+    pipe: VideoPipeline, job: Job, base: ByTheWayConfig, by_anchor: Mapping[str, Sequence[Curves]], model: str | None
+) -> Path | None:
+    """Keep what was recorded of the usual vanilla clips, so that it is not measured again; returns where it is.
+
+    Clips that start from images or a video are not kept: others have others.
+    """
+    if job.inputs:
+        return None
+    name = model or str(getattr(pipe, "name_or_path", "") or type(pipe).__name__)
+    return save_observed(name, fingerprint_of(pipe), _conditions(pipe, job, base), by_anchor)
+
+
+def _observed(
+    pipe: VideoPipeline,
+    job: Job,
+    base: ByTheWayConfig,
+    anchors: Sequence[str],
+    model: str | None,
+    on_clip: Callable[[PlannedClip], None] | None,
+) -> tuple[dict[str, list[Curves]], Path | None]:
+    """The curves of the clips by anchor, and where they are kept."""
+    there = None if job.inputs else find_observed(fingerprint_of(pipe), _conditions(pipe, job, base))
+    known = {} if there is None else there[1]
+    if there is not None and set(anchors) <= set(known):
+        return known, there[0]
+    found = known | first_steps(pipe, job, base, anchors, on_clip or (lambda clip: None))
+    return found, keep(pipe, job, base, found, model)
+
+
+def _conditions(pipe: VideoPipeline, job: Job, base: ByTheWayConfig) -> dict[str, Any]:
+    """On what the record of vanilla clips depends beside the weights."""
+    settings = settings_of(pipe, job, job.clips[0], 1)
+    return {name: settings[name] for name in _CONDITIONS} | {"active_steps": base.active_steps}
+
+
+def _said(value: object, first_anchor: str) -> str:
+    if value is None:
+        return first_anchor
+    return f"{value:g}" if isinstance(value, float) else str(value)
