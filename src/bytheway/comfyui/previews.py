@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.job import PlannedClip
