@@ -33,7 +33,7 @@ ARROWS: Mapping[str, set[str]] = {
     "evaluation": {"generation", "record"},
     "batch": {"evaluation"},
     "selection": {"evaluation", "diagnosis"},
-    "comfyui": {"selection"},
+    "comfyui": {"selection", "tuning"},
     "tuning": {"evaluation", "diagnosis"},
     "studio": {"selection", "tuning"},
     "cli": {"studio", "batch"},

@@ -8,10 +8,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from bytheway.errors import ByTheWayError
+from bytheway import generate
+from bytheway.config import AUTO_SETTINGS
+from bytheway.errors import ByTheWayError, ByTheWayWarning
 from tests.comfyui import fakes
 from tests.comfyui.sampling import PROMPT, WHOLE, sample
 from tests.comfyui.test_animatediff import LATENTS, forward
@@ -212,3 +215,14 @@ def test_the_folder_is_a_pack_of_nodes() -> None:
         assert any(kind.startswith("ByTheWay") for kind in kinds), workflow
         assert workflow.with_suffix(".jpg").exists()
     assert len(list((PACK / "example_workflows").glob("*.json"))) == 5
+
+
+def test_auto_is_what_the_package_finds_and_is_found_once(pipe: Any) -> None:
+    image, _, settings, _, said = sample(pipe, preset="auto", steps=5)
+    wanted = dict.fromkeys(AUTO_SETTINGS, "auto")
+    with pytest.warns(ByTheWayWarning, match="Found for this model"):
+        clip = generate(pipe.pipe, PROMPT, seed=3, steps=5, num_frames=8, config=wanted)[0]
+    assert np.array_equal((255 * image[0]).round().byte().numpy(), clip.frames)
+    assert json.loads(settings[0])["config"] == clip.settings["config"]
+    assert said.startswith("Found for this model: alpha ")
+    assert sample(pipe, preset="auto", steps=5)[4] == said

@@ -14,6 +14,7 @@ from bytheway.families.known import families, figure_of_model, known_models, pre
 CATEGORY: Final = "ByTheWay"
 OWN: Final = "own values"
 BY_MODEL: Final = "by model"
+AUTO: Final = "auto"
 
 Pipe: Final = io.Custom("BYTHEWAY_PIPE")
 Recorded: Final = io.Custom("BYTHEWAY_RECORD")

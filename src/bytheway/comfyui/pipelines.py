@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from comfy_api.latest import io
 
 from bytheway.comfyui.inputs import (
+    AUTO,
     BY_MODEL,
     OWN,
     Pipe,
@@ -19,6 +21,7 @@ from bytheway.comfyui.inputs import (
     schema,
     self_guidance_input,
 )
+from bytheway.config import AUTO_SETTINGS, AutoConfig
 from bytheway.families.known import known_models
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.selection.aim import AIMS, Aim
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from bytheway.diagnosis.fit import Fit
     from bytheway.generation.clip import Clip
     from bytheway.generation.job import Job
+    from bytheway.generation.request import Request
 
 _OFF: Final = "off"
 _FOLDER: Final = "folder or hub id below"
@@ -125,9 +129,10 @@ class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
                 io.Int.Input("width", default=0, min=0, max=4096, step=8, tooltip=f"In pixels. {said_by_model}"),
                 io.Int.Input("height", default=0, min=0, max=4096, step=8, tooltip=f"In pixels. {said_by_model}"),
                 preset_input(
-                    [BY_MODEL, OWN, _OFF],
-                    f"'{BY_MODEL}' has the method's numbers for this model; with '{OWN}' the five inputs below count; "
-                    f"'{_OFF}' makes the clip without the method.",
+                    [BY_MODEL, AUTO, OWN, _OFF],
+                    f"'{BY_MODEL}' has the method's numbers for this model; '{AUTO}' finds them by the model's own "
+                    "maps, which takes the active steps of eight clips, once for a model; with "
+                    f"'{OWN}' the five inputs below count; '{_OFF}' makes the clip without the method.",
                 ),
                 self_guidance_input(),
                 *motion_inputs(),
@@ -173,7 +178,8 @@ class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
                 io.String.Output(
                     id="choice",
                     display_name="choice",
-                    tooltip="Which seeds were begun, what was predicted of each, and which were kept; empty for one.",
+                    tooltip=f"The numbers that '{AUTO}' found; which seeds were begun, what was predicted of each, and "
+                    "which were kept.",
                 ),
             ],
         )
@@ -211,7 +217,7 @@ class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
         from bytheway.selection.conditions import fit_for
 
         config = None
-        if preset == BY_MODEL:
+        if preset in (BY_MODEL, AUTO):
             config = preset_for(pipe.pipe).config
         elif preset == OWN:
             config = config_of(preset, self_guidance, motion, band, active_share, adaptive)
@@ -228,6 +234,7 @@ class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
             num_videos=best_of,
             record=record,
         )
+        request, found = _found(pipe, request) if preset == AUTO else (request, "")
         job = job_of(pipe.pipe, request)
         fit = fit_for(pipe.name, pipe.pipe, job) if record or best_of > 1 else None
         clips, choice = _best(pipe, job, keep, aim, fit) if best_of > 1 else (_one(pipe, job), "")
@@ -239,8 +246,22 @@ class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
                 RecordedClip(Record() if clip.record is None else clip.record, job, pipe.pipe.scheduler, fit)
                 for clip in clips
             ],
-            choice,
+            "\n\n".join(filter(None, (found, choice))),
         )
+
+
+def _found(pipe: Loaded, request: Request) -> tuple[Request, str]:
+    """The request with the settings that the model's own maps ask for in place of its preset's, and these in words."""
+    from comfy.model_management import throw_exception_if_processing_interrupted
+
+    from bytheway.tuning.resolving import find_settings
+
+    assert request.config is not None
+    wanted = AutoConfig(request.config, AUTO_SETTINGS)
+    found = find_settings(
+        pipe.pipe, wanted, request, model=pipe.name, on_clip=lambda clip: throw_exception_if_processing_interrupted()
+    )
+    return replace(request, config=found.config), found.sentence
 
 
 def _best_of_inputs() -> list[Any]:
