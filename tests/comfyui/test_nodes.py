@@ -221,7 +221,7 @@ def test_auto_is_what_the_package_finds_and_is_found_once(pipe: Any) -> None:
     image, _, settings, _, said = sample(pipe, preset="auto", steps=5)
     wanted = dict.fromkeys(AUTO_SETTINGS, "auto")
     with pytest.warns(ByTheWayWarning, match="Found for this model"):
-        clip = generate(pipe.pipe, PROMPT, seed=3, steps=5, num_frames=8, config=wanted)[0]
+        [clip] = generate(pipe.pipe, PROMPT, seed=3, steps=5, num_frames=8, config=wanted)
     assert np.array_equal((255 * image[0]).round().byte().numpy(), clip.frames)
     assert json.loads(settings[0])["config"] == clip.settings["config"]
     assert said.startswith("Found for this model: alpha ")
