@@ -41,7 +41,7 @@ class Recipe:
     clips: int = 16384
     autoencoder_steps: int = 4200
     spatial_steps: int = 1400
-    motion_steps: int = 12000
+    motion_steps: int = 18000
     early_steps: int = 600
     seed: int = 0
     minutes: float = float("inf")
@@ -129,7 +129,8 @@ class Trainer:
         known = {id(p) for p in motion}
         rest = [p for p in objective.parameters() if id(p) not in known]
         groups = [{"params": motion, "lr": 8e-4}, {"params": rest, "lr": 7e-4}]
-        stage = Stage("motion", self.recipe.motion_steps, decay_share=0.1, seed=self.recipe.seed)
+        # A long decay: at the full rate the loss falls by 0.01 in 3000 steps, and by 0.03 as soon as the rate does.
+        stage = Stage("motion", self.recipe.motion_steps, decay_share=0.45, seed=self.recipe.seed)
         batch = self._examples().clips(128 // self.world, stage)
         parts = (unet, adapter, text_encoder, self.tokenizer, self.vae, self.scheduler)
         sheet = self._sheets(lambda step: sample.clip_sheet(folder / f"samples-{step:06d}.png", *parts))
