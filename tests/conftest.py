@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -18,6 +19,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # For tests that look for it, by hand: `pytest --hypothesis-profile=thorough`.
 settings.register_profile("thorough")
+
+
+@pytest.fixture(autouse=True)
+def no_data_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What bytheway keeps goes into a folder of the test's own, and nothing of anybody's is found."""
+    monkeypatch.setenv("BYTHEWAY_DATA", str(tmp_path_factory.getbasetemp() / "data" / uuid4().hex))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ Names are loaded on first use, so that ``import bytheway`` and the command line'
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bytheway import config as _config
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bytheway.apply.api import apply_bytheway, enhanced, observe, remove_bytheway
     from bytheway.config import AutoConfig, ByTheWayConfig
     from bytheway.errors import ByTheWayError
+    from bytheway.families.pipeline import VideoPipeline
     from bytheway.families.sites import TemporalAttention
     from bytheway.generation.clip import Clip
     from bytheway.generation.request import Request
@@ -52,11 +53,11 @@ _HOMES = {
 }
 
 
-def _find(model: Any, config: _config.AutoConfig, like: Any) -> _config.ByTheWayConfig:
+def _find(pipe: "VideoPipeline", config: _config.AutoConfig, like: "Request | None") -> _config.ByTheWayConfig:
     """Finds what a config leaves to a model: the one call from a room to one above it, which goes by here."""
     from bytheway.tuning.resolving import resolve
 
-    return resolve(model, config, like)
+    return resolve(pipe, config, like)
 
 
 _config.use_finder(_find)

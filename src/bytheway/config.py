@@ -121,19 +121,19 @@ class AutoConfig:
                 "leave them out."
             )
 
-    def resolve(self, model: Any, like: Any = None) -> ByTheWayConfig:
+    def resolve(self, pipe: object, like: object = None) -> ByTheWayConfig:
         """The config for a model: what was found for it before, else what the first steps of eight vanilla clips tell.
 
         What is chosen is said in a warning.
 
         Args:
-            model: a pipeline.
+            pipe: the pipeline of the model.
             like: a `Request` whose clips the vanilla ones are to be like: frames, size, steps; None: the model's own.
 
         Raises:
             ByTheWayError: the model has no temporal attention maps, or cannot make clips by itself.
         """
-        return _finder(model, self, like)
+        return _finder(pipe, self, like)
 
     def with_found(self, found: ByTheWayConfig) -> ByTheWayConfig:
         """The whole config, what was open being as in `found`."""
@@ -163,7 +163,7 @@ def load_config(path: str | os.PathLike[str]) -> ByTheWayConfig | AutoConfig:
     return config_from(_settings_in(Path(path)), ByTheWayConfig())
 
 
-Finder: TypeAlias = Callable[[Any, AutoConfig, Any], ByTheWayConfig]
+Finder: TypeAlias = Callable[..., ByTheWayConfig]
 
 
 def use_finder(finder: Finder) -> None:
@@ -172,7 +172,7 @@ def use_finder(finder: Finder) -> None:
     _finder = finder
 
 
-def _no_finder(model: Any, config: AutoConfig, like: Any) -> ByTheWayConfig:
+def _no_finder(pipe: object, config: AutoConfig, like: object) -> ByTheWayConfig:
     raise ByTheWayError(f"Nobody is here who could find {', '.join(config.auto)}; give numbers.")
 
 

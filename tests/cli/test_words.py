@@ -50,7 +50,7 @@ def test_every_setting_has_an_option_that_there_is() -> None:
     command: Any = typer.main.get_command(app)
     there = {
         name
-        for one in ("generate", "evaluate", "judge", "vote")
+        for one in ("generate", "evaluate", "judge", "vote", "tune")
         for parameter in command.commands[one].params
         for name in parameter.opts
     }

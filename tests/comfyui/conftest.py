@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,12 +25,6 @@ def comfy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield state
     for name in [name for name in sys.modules if name.startswith("bytheway.comfyui")]:
         del sys.modules[name]
-
-
-@pytest.fixture(autouse=True)
-def user_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No fits of anybody's."""
-    monkeypatch.setenv("BYTHEWAY_DATA", str(tmp_path / "data"))
 
 
 @pytest.fixture(scope="package")

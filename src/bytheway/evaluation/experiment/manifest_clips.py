@@ -84,8 +84,7 @@ def _of_manifest(place: Path) -> ManifestClips:
     shared = _shared([by_arm[name] for name in names])
     if len(names) < 2 or not shared:
         raise ByTheWayError(
-            f"{place} names no clips of one prompt and seed in two arms; make them with bytheway batch --arms "
-            "vanilla,enhanced."
+            f"{place} names no clips of one prompt and seed in two arms; make a batch of the arms vanilla and enhanced."
         )
     root = place.parent if place.is_dir() else place.parent.parent
     return ManifestClips(
