@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from typer.testing import CliRunner
 
@@ -21,3 +24,21 @@ def test_what_cannot_be_is_said(options: list[str], said: str) -> None:
     result = CliRunner().invoke(app, ["studio", "--no-browser", *options])
     assert result.exit_code == 2
     assert said in " ".join(result.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
+def test_what_is_not_installed_is_said_in_a_sentence(missing: str) -> None:
+    code = f"""
+import sys
+class Block:
+    def find_spec(self, name, *rest):
+        if name.partition(".")[0] == {missing!r}:
+            raise ImportError(name)
+sys.meta_path.insert(0, Block())
+sys.argv = ["bytheway", "studio", "--no-browser"]
+from bytheway.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: The studio needs starlette and uvicorn; install them (pip install")

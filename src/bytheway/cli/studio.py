@@ -36,6 +36,7 @@ def command(
     """Make, compare and keep clips in the browser; nothing goes over the network but to who opens the page."""
     with reported():
         from bytheway.errors import ByTheWayError
+        from bytheway.studio.server import app_of  # before others, so that it says what is not installed
 
         if listen and not auth:
             raise ByTheWayError("Whoever reaches this machine could use it; give --auth NAME:PASSWORD with --listen.")
@@ -46,7 +47,6 @@ def command(
         from bytheway.files import data_folder
         from bytheway.models.choice import ModelChoice
         from bytheway.studio.history import History
-        from bytheway.studio.server import app_of
         from bytheway.studio.service import Studio
 
         choice = ModelChoice(model, None, (), device, None)

@@ -37,7 +37,7 @@ try:
 
     from bytheway.evaluation.votes.server import LOOPBACK, App, Receive, Scope, Send, with_headers
     from bytheway.studio.judging import Judging
-except ImportError as error:
+except (ImportError, ByTheWayError) as error:  # the votes' server says it in its own words
     raise ByTheWayError(
         'The studio needs starlette and uvicorn; install them (pip install -c constraints.txt ".[studio]" in a '
         "checkout)."
