@@ -15,9 +15,9 @@ STEP = 1.0
 """The most that one iteration moves a pixel, in pixels of its level."""
 
 FAST = 2.7
-"""Pixels per frame. By the rule of `dynamic` half of 256 renders of prompts that move exceed it. VBench's 6/256 of the
-frame's side, 1.5 pixels here, is exceeded by 78 % of them and by next to all clips of a model that flicker: nothing
-would be left to raise.
+"""Pixels per frame. By the rule of `dynamic` about half of the renders of prompts that move exceed it. VBench's 6/256
+of the frame's side, 1.5 pixels here, is exceeded by three quarters of them, and by nearly all clips of a model that
+flickers: nothing would be left to raise.
 """
 
 

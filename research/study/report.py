@@ -172,8 +172,8 @@ def _cells(found: dict[str, Comparison], to: Path) -> str:
         "*motion range*: largest distance between two positions of its centre; *near-static*: below "
         f"{STATIC_PIXELS:g} px; *jerk*: mean third difference of its track; *optical flow*: pyramidal Lucas-Kanade, "
         "mean over pixels and frames; *dynamic degree*: clips that move by VBench's rule, on this flow in place of "
-        f"RAFT's, with a threshold of {FAST:g} px, which half of the renders of prompts that move exceed (VBench's is "
-        "1.5 px on frames of this size, which nearly all clips exceed).",
+        f"RAFT's, with a threshold of {FAST:g} px, which about half of the renders of prompts that move exceed "
+        "(VBench's is 1.5 px on frames of this size, which nearly all clips exceed).",
         "*Fréchet distances* are between Gaussians fitted to the judge's features of these clips and of "
         f"{REFERENCE.copies} renders of each of their scenes: of the frames' features (mean over a clip) and of the "
         "features of their succession. They are in the judge's own units and are **not FVD**; less the bias "

@@ -41,4 +41,4 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("Error: The studio needs starlette and uvicorn; install them (pip install")
+    assert done.stderr.startswith("Error: A page in the browser needs starlette and uvicorn; install them (pip install")

@@ -41,4 +41,4 @@ def test_models_without_maps(bytheway: Command, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("bytheway.models.choice.load", load)
     result = bytheway("tune", "wan", "--device", "cpu")
     assert result.exit_code == 2
-    assert "has no temporal attention maps to record" in result.stderr
+    assert "has no temporal attention maps, which alpha, beta, tau, anchor_block would be found from" in result.stderr

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from tests.evaluation.votes.test_chromium import ARGUMENTS, CONTRASTS, PHONE, WIDE
+from tests.evaluation.votes.test_chromium import CONTRASTS
+from tests.toys.chromium import CHROMIUM, PHONE, WIDE, launched
 from tests.toys.studio_server import Visitor, served
 from tests.toys.vote_server import Server
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 PROMPT = "a red ball <b>rolling</b> to the right on grass"
@@ -32,10 +31,8 @@ LOOK = """() => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +55,7 @@ def told() -> list[str]:
 
 @pytest.fixture
 def page(browser: Browser, server: Server, told: list[str]) -> Iterator[Page]:
-    context = browser.new_context(viewport=WIDE)  # type: ignore[arg-type]
+    context = browser.new_context(viewport=WIDE)
     yield page_of(context, server.address, told)
     context.close()
 
@@ -264,7 +261,7 @@ def test_two_browsers_see_the_clips_but_not_each_others_drafts(
     browser: Browser, page: Page, server: Server, clip: str, told: list[str]
 ) -> None:
     page.get_by_label("Prompt").fill("my secret idea")
-    other = browser.new_context(viewport=WIDE)  # type: ignore[arg-type]
+    other = browser.new_context(viewport=WIDE)
     second = page_of(other, server.address, told)
     expect(second.get_by_label("Prompt")).to_have_value("")
     expect(second.get_by_text("Nothing is being made.")).to_be_visible()
@@ -324,7 +321,7 @@ WIDER = "document.documentElement.scrollWidth - document.documentElement.clientW
 def test_it_fits_is_named_and_can_be_read(
     browser: Browser, server: Server, clip: str, told: list[str], size: dict[str, int], scheme: Any
 ) -> None:
-    context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+    context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")
     page = page_of(context, server.address, told)
     for details in page.locator("#form details summary").all():
         details.click()
@@ -356,7 +353,7 @@ def test_it_fits_is_named_and_can_be_read(
 
 
 def test_the_page_outlives_its_server(browser: Browser, tmp_path: Path, told: list[str]) -> None:
-    context = browser.new_context(viewport=WIDE)  # type: ignore[arg-type]
+    context = browser.new_context(viewport=WIDE)
     with served(tmp_path) as server:
         page = page_of(context, server.address, told)
         fill(page, 500)

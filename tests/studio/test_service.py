@@ -174,8 +174,9 @@ def test_auto_settings_are_said_and_looked_at_once(opened: Open) -> None:
     status = ended(ticket)
     assert status.state == "done", status.said
     assert any(note.startswith("Found for this model: alpha 0.") for note in status.notes)
-    config = read_metadata(studio.history.entry(status.made[0].name).path)["config"]
-    assert 0 < config["alpha"] <= 0.6
+    settings = read_metadata(studio.history.entry(status.made[0].name).path)
+    assert 0 < settings["config"]["alpha"] <= 0.6
+    assert settings["auto"] == ["alpha", "beta", "tau", "anchor_block"]
     again = ended(studio.ask("ann", Wish(CHOICE, REQUEST, method="auto")))
     assert again.notes == status.notes
 

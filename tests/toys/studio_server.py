@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.toys.vote_server import BEGIN, ROOT, Server
+from tests.toys.vote_server import Server, running
 
 FORM: Mapping[str, Any] = {
     "kind": "make",
@@ -27,24 +24,9 @@ FORM: Mapping[str, Any] = {
 }
 
 
-@contextmanager
-def served(data: Path, *options: object, port: int = 0) -> Iterator[Server]:
+def served(data: Path, *options: object, port: int = 0) -> AbstractContextManager[Server]:
     """A studio that keeps everything in a folder; whatever happens, it is gone at the end."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", BEGIN, "studio", "--no-browser", "--port", str(port), *map(str, options)],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "BYTHEWAY_DATA": str(data)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        assert address.startswith("http://"), process.communicate()[1]
-        yield Server(process, address)
-    finally:
-        process.kill()
-        process.communicate()
+    return running("studio", "--port", port, *options, BYTHEWAY_DATA=str(data))
 
 
 class Visitor:

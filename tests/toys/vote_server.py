@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +35,17 @@ class Server:
         return self.process.returncode, said
 
 
-@contextmanager
-def served(run: Path, *options: object) -> Iterator[Server]:
+def served(run: Path, *options: object) -> AbstractContextManager[Server]:
     """The server of a run; whatever happens, it is gone at the end."""
+    return running("vote", run, *options)
+
+
+@contextmanager
+def running(command: str, *arguments: object, **environment: str) -> Iterator[Server]:
+    """A command that serves a page, whose first line is the address."""
     process = subprocess.Popen(
-        [sys.executable, "-c", BEGIN, "vote", str(run), "--no-browser", *map(str, options)],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
+        [sys.executable, "-c", BEGIN, command, "--no-browser", *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -175,7 +175,7 @@ def _whole_request(choice: ModelChoice, pipe: VideoPipeline, request: Request, c
 
     found = find_settings(pipe, config, request, model=choice.model, on_clip=on_clip)
     note(found.sentence)
-    return replace(request, config=found.config, auto=config.auto)
+    return found.into(request)
 
 
 def size_of(text: str | None) -> tuple[int | None, int | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bytheway.cli.run import ModelChoice, in_words, quieten_libraries, warn_before
 from bytheway.cli.tables import note, print_settings, print_table
@@ -19,8 +19,15 @@ from bytheway.generation.job import check
 from bytheway.generation.request import Request
 from bytheway.tuning.plan import Budget, agreed_facts, split_prompts
 
+if TYPE_CHECKING:
+    from bytheway.families.pipeline import VideoPipeline
+    from bytheway.tuning.outcome import HeldOut, Outcome
+    from bytheway.tuning.racing import Trial
+
 PROMPTS = 24
 """Of a suite, where none are given."""
+SPLIT = ("prompts", "held_out")
+"""The facts of a search that say which prompts it searches by, and which are asked for what it found."""
 
 
 def run_search(
@@ -49,23 +56,23 @@ def run_search(
         output: where else the config goes.
     """
     check_writable(folder)
-    from bytheway.tuning.objectives import measures_of, objectives_of, usual_objectives
+    from bytheway.tuning.objectives import objectives_of, usual_objectives
 
     note("Loading the measures")
     quieten_libraries()
     texts = tuple(objectives) if objectives is not None else usual_objectives(measures)
     measures = replace(measures, names=tuple(text.removeprefix("-") for text in texts))
-    ready = measures_of(measures)
+    ready = measures.load_named(measures.names or ())
     wanted = objectives_of(texts, ready)
-    note(f"Objectives: {', '.join(one.label for one in wanted)}")
+    labels = tuple(one.label for one in wanted)
+    note(f"Objectives: {', '.join(labels)}")
     pipe = choice.load()
 
     from bytheway.diagnosis.store import fingerprint_of  # imports torch, as loading a model does
     from bytheway.models.profile import profile_of
     from bytheway.tuning.clips import MeasuredClips
-    from bytheway.tuning.outcome import RULE, draw_front, held_out, outcome_of
+    from bytheway.tuning.outcome import held_out, outcome_of
     from bytheway.tuning.presets import TunedPreset, save_preset
-    from bytheway.tuning.resolving import find_settings
     from bytheway.tuning.search import Search, lock
     from bytheway.tuning.space import space_of
 
@@ -77,27 +84,15 @@ def run_search(
         "weights": fingerprint,
         "number of steps": steps,
         "seed": seed,
-        "objectives": [one.label for one in wanted],
+        "objectives": list(labels),
         "list of prompts": list(given),
     }
-
-    def begun() -> dict[str, Any]:
-        to_search, held = split_prompts(given, budget)
-        return {"prompts": to_search, "held_out": held}
-
     with lock(folder, "facts"):
-        facts = agreed_facts(folder, asked, begun)
-    searched, held = list(facts["prompts"]), list(facts["held_out"])
+        facts = agreed_facts(folder, asked, lambda: dict(zip(SPLIT, split_prompts(given, budget), strict=True)))
+    searched, held = (list(facts[name]) for name in SPLIT)
     request = Request((*searched, *held), seed=seed, steps=steps)
     job = check(request, profile)
     warn_before(job, profile, choice.model)
-    space = space_of(pipe, profile, job.num_frames)
-    preset = profile.preset.config
-    starts = [preset]
-    if space.anchors:
-        auto = find_settings(pipe, AutoConfig(preset, AUTO_SETTINGS), request, model=choice.model)
-        note(auto.sentence)
-        starts.append(auto.config)
     evaluate = MeasuredClips(
         folder,
         pipe,
@@ -110,21 +105,41 @@ def run_search(
         len(searched),
         lambda arm, prompt: note(f"{arm}: {prompt}"),
     )
-    labels = [one.label for one in wanted]
-    search = Search(folder, space, tuple(labels), len(searched), evaluate, tuple(starts), seed)
+    space, preset = space_of(pipe, profile, job.num_frames), profile.preset.config
+    starts = (preset, *_auto(pipe, preset, request, choice.model)) if space.anchors else (preset,)
+    search = Search(folder, space, labels, len(searched), evaluate, starts, seed)
     note(
         f"Searching by {len(searched)} prompts, {len(held)} are held out; {evaluate.spent()} clips and "
         f"{len(search.tried())} trials are there already."
     )
 
-    def on_trial(one: Any, whole: bool) -> None:
+    def on_trial(one: Trial, whole: bool) -> None:
         gains = ", ".join(f"{label} {number(gain, signed=True)}" for label, gain in zip(labels, one.mean, strict=True))
         note(f"{evaluate.spent()} clips: {_words(one.config)}: {gains}{'' if whole else ' (dropped)'}")
 
     search.run(budget.ends(evaluate.spent), on_trial, lambda error: note(f"Left out: {error}"))
     found = outcome_of(search)
-    picture, file = folder / "front.png", folder / "tuned.toml"
-    draw_front(picture, found, labels)
+    _print_front(found, labels)
+    with lock(folder, "held-out"):
+        numbers = range(len(searched), len(searched) + len(held))
+        gain = held_out(evaluate, labels, numbers, found.chosen.config, preset)
+    over_vanilla = _print_gain(gain, labels, len(held))
+    if min(found.chosen.mean) <= 0:
+        note("No trial gains in every objective; the chosen one loses least.")
+    preset_file = save_preset(TunedPreset(choice.model, fingerprint, found.chosen.config, over_vanilla), asked)
+    _save(found, preset, folder, output, preset_file, choice.model, labels)
+
+
+def _auto(pipe: VideoPipeline, preset: ByTheWayConfig, request: Request, model: str) -> tuple[ByTheWayConfig]:
+    """What the model's own maps ask for, which is said."""
+    from bytheway.tuning.resolving import find_settings
+
+    found = find_settings(pipe, AutoConfig(preset, AUTO_SETTINGS), request, model=model)
+    note(found.sentence)
+    return (found.config,)
+
+
+def _print_front(found: Outcome, labels: Sequence[str]) -> None:
     rows = [
         (
             _words(one.config) + (" (chosen)" if one is found.chosen else ""),
@@ -133,23 +148,38 @@ def run_search(
         for one in sorted(found.front, key=lambda one: -float(one.mean[0]))
     ]
     print_table(("front: gains over vanilla", *labels), rows)
-    with lock(folder, "held-out"):
-        numbers = range(len(searched), len(searched) + len(held))
-        gain = held_out(evaluate, labels, numbers, found.chosen.config, preset)
-    gains = {label: _figure(one) for label, one in gain.over_vanilla.items()}
+
+
+def _print_gain(gain: HeldOut, labels: Sequence[str], count: int) -> dict[str, str]:
+    """What the chosen config gains on so many held-out prompts; returns its gains over vanilla in words."""
+    over_vanilla = {label: _figure(one) for label, one in gain.over_vanilla.items()}
     print_table(
-        (f"chosen, on {len(held)} held-out prompts", "gain over vanilla", "gain over the preset"),
-        [(label, gains[label], _figure(gain.over_preset[label])) for label in labels],
+        (f"chosen, on {count} held-out prompts", "gain over vanilla", "gain over the preset"),
+        [(label, over_vanilla[label], _figure(gain.over_preset[label])) for label in labels],
     )
-    if len(held) < FEW_PROMPTS:
-        note(f"From {len(held)} prompts intervals are narrower than they should be.")
-    if min(found.chosen.mean) <= 0:
-        note("No trial gains in every objective; the chosen one loses least.")
+    if count < FEW_PROMPTS:
+        note(f"From {count} prompts intervals are narrower than they should be.")
+    return over_vanilla
+
+
+def _save(
+    found: Outcome,
+    preset: ByTheWayConfig,
+    folder: Path,
+    output: Path | None,
+    preset_file: Path,
+    model: str,
+    labels: Sequence[str],
+) -> None:
+    """Draw the front, save the chosen config, and say where everything is."""
+    from bytheway.tuning.outcome import RULE, draw_front
+
+    picture, file = folder / "front.png", folder / "tuned.toml"
+    draw_front(picture, found, labels)
     for path in (file, *([] if output is None else [output])):
         found.chosen.config.save(path)
-    preset_file = save_preset(TunedPreset(choice.model, fingerprint, found.chosen.config, gains), asked)
     print_settings(
-        f"settings for {choice.model}",
+        f"settings for {model}",
         {
             "chosen": _words(found.chosen.config),
             "preset": _words(preset),

@@ -36,17 +36,17 @@ def command(
     """Make, compare and keep clips in the browser; nothing goes over the network but to who opens the page."""
     with reported():
         from bytheway.errors import ByTheWayError
-        from bytheway.studio.server import app_of  # before others, so that it says what is not installed
 
         if listen and not auth:
             raise ByTheWayError("Whoever reaches this machine could use it; give --auth NAME:PASSWORD with --listen.")
         if auth is not None and not all(auth.partition(":")):
             raise ByTheWayError("--auth is a name and a password with a colon between them, NAME:PASSWORD.")
-        from bytheway.evaluation.votes.server import LOOPBACK, own_address, serve
-        from bytheway.evaluation.votes.server import listen as listener_on
+        from bytheway.evaluation.votes.http import LOOPBACK, own_address, serve
+        from bytheway.evaluation.votes.http import listen as listener_on
         from bytheway.files import data_folder
         from bytheway.models.choice import ModelChoice
         from bytheway.studio.history import History
+        from bytheway.studio.server import app_of
         from bytheway.studio.service import Studio
 
         choice = ModelChoice(model, None, (), device, None)

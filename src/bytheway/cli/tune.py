@@ -126,30 +126,26 @@ def _derive(choice: ModelChoice, clips: int, seed: int, prompts: Sequence[str] |
     """Say, and save, what the maps of vanilla clips ask for."""
     from bytheway.cli.run import in_words
     from bytheway.cli.tables import note, print_settings, print_table
-    from bytheway.errors import ByTheWayError
+    from bytheway.config import AUTO_SETTINGS, AutoConfig
 
     pipe = choice.load()
     from bytheway.generation.request import Request
     from bytheway.models.profile import profile_of
-    from bytheway.tuning.auto import auto_settings
-    from bytheway.tuning.observing import candidates, first_steps
-    from bytheway.tuning.resolving import CLIPS, keep, vanilla_clips
+    from bytheway.tuning.resolving import CLIPS, find_settings, vanilla_clips
 
-    profile = profile_of(pipe)
-    if not profile.has_temporal_maps:
-        raise ByTheWayError(f"This model ({profile.pipeline}) has no temporal attention maps to record.")
-    job = vanilla_clips(profile, Request(("any",), seed=seed), clips, seed, prompts)
+    profile, vanilla = profile_of(pipe), None
+    if (clips, seed, prompts) != (CLIPS, 0, None):
+        vanilla = vanilla_clips(profile, Request(("any",), seed=seed), clips, seed, prompts)
     preset = profile.preset.config
-    curves = first_steps(
+    resolved = find_settings(
         pipe,
-        job,
-        preset,
-        candidates(pipe, preset),
-        lambda clip: note(f"{clip.index + 1}/{clips}: {clip.prompt}"),
+        AutoConfig(preset, AUTO_SETTINGS),
+        vanilla=vanilla,
+        model=choice.model,
+        on_clip=lambda clip: note(f"{clip.index + 1}/{clips}: {clip.prompt}"),
     )
-    if (clips, seed, prompts) == (CLIPS, 0, None):
-        keep(pipe, job, preset, curves, choice.model)
-    found = auto_settings(curves, profile.latent_frames(job.num_frames), preset)
+    note(resolved.sentence)
+    found = resolved.settings
     rows = [
         (name, f"{one.energy:.3f}", f"{one.distance:.3f}", f"{one.alpha:.2f}") for name, one in found.blocks.items()
     ]

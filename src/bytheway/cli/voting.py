@@ -24,7 +24,8 @@ RESULTS: Final = "results.json"
 
 def serve_study(run: Path, wanted: Wanted, *, port: int, share: bool, browser: bool) -> None:
     """Begin the study, or go on with it, and serve its page until Ctrl-C."""
-    from bytheway.evaluation.votes.server import LOOPBACK, app_of, listen, own_address, serve
+    from bytheway.evaluation.votes.http import LOOPBACK, listen, own_address, serve
+    from bytheway.evaluation.votes.server import app_of
 
     experiment = open_clips(run)
     wanted.check()

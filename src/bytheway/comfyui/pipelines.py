@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from comfy_api.latest import io
@@ -261,7 +260,7 @@ def _found(pipe: Loaded, request: Request) -> tuple[Request, str]:
     found = find_settings(
         pipe.pipe, wanted, request, model=pipe.name, on_clip=lambda clip: throw_exception_if_processing_interrupted()
     )
-    return replace(request, config=found.config), found.sentence
+    return found.into(request), found.sentence
 
 
 def _best_of_inputs() -> list[Any]:

@@ -57,20 +57,25 @@ class MeasureChoice:
             ByTheWayError: a measure that was asked for cannot be had, or none can.
         """
         if self.names is not None:
-            return self._loaded(tuple(dict.fromkeys((*self.names, *self.brought))), offline=False), {}
+            return self.load_named(tuple(dict.fromkeys((*self.names, *self.brought)))), {}
         measures: list[Measure] = []
         left_out: dict[str, str] = {}
         of_flow = tuple(name for name in USUAL if KINDS[name].backbones == KINDS["flow_mean"].backbones)
         for group in dict.fromkeys(of_flow if name in of_flow else (name,) for name in (*USUAL, *self.brought)):
             try:
-                measures += self._loaded(group, offline=True)
+                measures += self.load_named(group, offline=True)
             except ByTheWayError as error:
                 left_out |= dict.fromkeys(group, str(error))
         if not measures:
             raise ByTheWayError(f"Nothing can be measured: {next(iter(left_out.values()))}")
         return tuple(measures), left_out
 
-    def _loaded(self, names: tuple[str, ...], *, offline: bool) -> tuple[Measure, ...]:
+    def load_named(self, names: tuple[str, ...], *, offline: bool = False) -> tuple[Measure, ...]:
+        """These measures alone, ready to be called; `offline`: nothing is fetched for them.
+
+        Raises:
+            ByTheWayError: one of them cannot be had.
+        """
         from bytheway.evaluation.measures.backbones.brought import Brought
         from bytheway.evaluation.measures.loading import load_measures
 

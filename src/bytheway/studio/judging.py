@@ -14,8 +14,9 @@ from typing import Any, Final
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.experiment.arms import parse_arms
 from bytheway.evaluation.experiment.folder import Experiment
+from bytheway.evaluation.votes.http import App
 from bytheway.evaluation.votes.prepare import Wanted, prepare
-from bytheway.evaluation.votes.server import App, app_of
+from bytheway.evaluation.votes.server import app_of
 from bytheway.evaluation.votes.store import Store
 from bytheway.evaluation.votes.study import Study
 from bytheway.studio.history import VANILLA, Entry, History

@@ -112,8 +112,10 @@ class Making:
     def _job(self, cell: Cell, config: ByTheWayConfig | None) -> Job:
         own = config.replace(**cell.config_changes) if config is not None else None
         record = own is not None and own.active_steps > 0 and self._profile.has_temporal_maps
-        compare = self.ticket.wish.compare
-        return check(replace(cell.request, config=own, compare=compare, record=record), self._profile)
+        wish = self.ticket.wish
+        auto = tuple(one for one in AUTO_SETTINGS if wish.method == "auto" and one not in cell.config_changes)
+        request = replace(cell.request, config=own, auto=auto, compare=wish.compare, record=record)
+        return check(request, self._profile)
 
     def _fit(self, job: Job) -> Fit | None:
         try:

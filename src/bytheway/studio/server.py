@@ -9,39 +9,38 @@ from __future__ import annotations
 import base64
 import hmac
 import io
-import json
 import secrets
 import tempfile
-from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
 from bytheway.errors import ByTheWayError
+from bytheway.evaluation.votes.http import (
+    OWN_NAMES,
+    App,
+    Receive,
+    Scope,
+    Send,
+    error_of,
+    json_of,
+    page_of,
+    with_headers,
+)
 from bytheway.models.choice import ModelChoice
 from bytheway.studio.forms import choices, form_of, wish_of
 from bytheway.studio.history import LARGEST, Entry, settings_in
+from bytheway.studio.judging import Judging
 from bytheway.studio.service import Studio
 from bytheway.studio.tickets import Ticket
-
-try:
-    from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
-    from starlette.exceptions import HTTPException
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.requests import Request
-    from starlette.responses import FileResponse, JSONResponse, Response
-    from starlette.routing import Route
-
-    from bytheway.evaluation.votes.server import LOOPBACK, App, Receive, Scope, Send, with_headers
-    from bytheway.studio.judging import Judging
-except (ImportError, ByTheWayError) as error:  # the votes' server says it in its own words
-    raise ByTheWayError(
-        'The studio needs starlette and uvicorn; install them (pip install -c constraints.txt ".[studio]" in a '
-        "checkout)."
-    ) from error
 
 COOKIE: Final = "bytheway-studio"
 LARGEST_FORM: Final = 64 << 10  # bytes
@@ -98,12 +97,12 @@ def app_of(studio: Studio, choice: ModelChoice, *, auth: str | None = None, list
     """
     service = _Service(studio, choice)
     own = Path(str(files("bytheway.studio"))) / "page"
-    shared = [Route(f"/{name}", _file(Path(str(files(room))) / name)) for name, room in _SHARED.items()]
+    shared = [Route(f"/{name}", page_of(Path(str(files(room))) / name)) for name, room in _SHARED.items()]
     app: App = Starlette(
         routes=[
             Route("/", service.page),
-            Route("/page.css", _file(own / "page.css")),
-            *(Route(f"/{name}", _file(own / name)) for name in _SCRIPTS),
+            Route("/page.css", page_of(own / "page.css")),
+            *(Route(f"/{name}", page_of(own / name)) for name in _SCRIPTS),
             *shared,
             Route("/api/about", service.about),
             Route("/api/tickets", service.tickets),
@@ -120,29 +119,12 @@ def app_of(studio: Studio, choice: ModelChoice, *, auth: str | None = None, list
             Route("/api/judge", service.begin_to_judge, methods=["POST"]),
             Route("/clips/{name}.{ending}", service.clip),
         ],
-        middleware=[]
-        if listens
-        else [Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"], www_redirect=False)],
-        exception_handlers={HTTPException: _error, ByTheWayError: _refused},
+        middleware=[] if listens else OWN_NAMES,
+        exception_handlers={HTTPException: error_of, ByTheWayError: _refused},
     )
     app = with_headers(app, _HEADERS)
     app = _WithVotes(app, service.judging)
     return app if auth is None else _Behind(app, auth)
-
-
-def _file(path: Path) -> Callable[[Request], Awaitable[Response]]:
-    content = path.read_bytes()
-    kind = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}[path.suffix]
-
-    async def answer(request: Request) -> Response:
-        return Response(content, media_type=kind, headers={"Cache-Control": "no-cache"})
-
-    return answer
-
-
-async def _error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -155,7 +137,7 @@ class _Service:
     def __init__(self, studio: Studio, choice: ModelChoice) -> None:
         self._studio, self._choice = studio, choice
         self.judging = Judging(studio.history)
-        self._page = _file(Path(str(files("bytheway.studio"))) / "page" / "page.html")
+        self._page = page_of(Path(str(files("bytheway.studio"))) / "page" / "page.html")
 
     async def page(self, request: Request) -> Response:
         """The page; who has no cookie yet is given one."""
@@ -172,7 +154,7 @@ class _Service:
 
     async def ask(self, request: Request) -> Response:
         """A new ticket."""
-        owner, form = _owner(request), await _json(request)
+        owner, form = _owner(request), await json_of(request, LARGEST_FORM)
 
         def asked() -> Ticket:
             return self._studio.ask(owner, wish_of(form, self._studio.history, self._choice.device))
@@ -246,7 +228,7 @@ class _Service:
     async def restore(self, request: Request) -> Response:
         """A clip that was deleted comes back."""
         _owner(request)
-        await _json(request)
+        await json_of(request, LARGEST_FORM)
         await run_in_threadpool(self._studio.history.restore, request.path_params["name"])
         return Response(status_code=204)
 
@@ -258,7 +240,7 @@ class _Service:
     async def begin_to_judge(self, request: Request) -> Response:
         """A study of the pairs that there are now."""
         _owner(request)
-        await _json(request)
+        await json_of(request, LARGEST_FORM)
         await run_in_threadpool(self.judging.begin)
         return await self.judge(request)
 
@@ -282,21 +264,6 @@ def _owner(request: Request) -> str:
     if not 16 <= len(owner) <= 64:
         raise HTTPException(401, "The browser keeps no cookie of the studio; allow it, and load the page again.")
     return owner
-
-
-async def _json(request: Request) -> Any:
-    """The JSON of a small body, sent as such: a page of another site cannot send that unasked."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, "Send JSON (application/json).")
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_FORM:
-            raise HTTPException(413, f"A form has at most {LARGEST_FORM} bytes.", {"Connection": "close"})
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise HTTPException(400, "That is no JSON.") from None
 
 
 async def _received(request: Request, folder: Path, ending: str) -> Path:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.choice import MeasureChoice
-from bytheway.evaluation.measures.backbones.brought import Brought
-from bytheway.evaluation.measures.loading import load_measures
 from bytheway.evaluation.measures.measure import KINDS, Measure
 from bytheway.evaluation.scores import ClipScores
 
@@ -84,7 +82,7 @@ def usual_objectives(choice: MeasureChoice) -> tuple[str, ...]:
     for group in (_MOTION, _STRUCTURE, _PROMPT):
         for text in group:
             try:
-                measures_of(replace(choice, names=(text.removeprefix("-"),)), offline=True)
+                choice.load_named((text.removeprefix("-"),), offline=True)
             except ByTheWayError as error:
                 reason = reason or str(error)
                 continue
@@ -98,24 +96,6 @@ def usual_objectives(choice: MeasureChoice) -> tuple[str, ...]:
                     setting="objectives",
                 )
     return tuple(found)
-
-
-def measures_of(choice: MeasureChoice, *, offline: bool = False) -> tuple[Measure, ...]:
-    """The measures for objectives, ready; `choice` names these.
-
-    Raises:
-        ByTheWayError: one of them cannot be had.
-    """
-    names = choice.names or ()
-    return load_measures(
-        names,
-        device=choice.device,
-        dtype=choice.dtype,
-        offline=offline,
-        weights=choice.weights,
-        flow=choice.flow,
-        brought={name: Brought(file) for name, file in choice.brought.items() if name in names},
-    )
 
 
 def _name(measure: str, given: Sequence[str]) -> str:

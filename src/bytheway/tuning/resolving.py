@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from bytheway.generation.job import Job, PlannedClip, check
 from bytheway.generation.request import Request
 from bytheway.generation.run import settings_of
 from bytheway.models.profile import Profile, profile_of
-from bytheway.tuning.auto import auto_settings
+from bytheway.tuning.auto import AutoSettings, auto_settings
 from bytheway.tuning.kept import find_observed, save_observed
 from bytheway.tuning.observing import candidates, first_steps
 
@@ -42,14 +42,25 @@ class Resolved:
     """What was found for a model.
 
     Attributes:
-        config: the whole config.
+        settings: the whole config, with the reasons.
+        auto: which of its settings were found.
         sentence: what was chosen, and from what.
         kept: where the measurement is, and was or will be found again; None: it is not kept.
     """
 
-    config: ByTheWayConfig
+    settings: AutoSettings
+    auto: tuple[str, ...]
     sentence: str
     kept: Path | None
+
+    @property
+    def config(self) -> ByTheWayConfig:
+        """The whole config."""
+        return self.settings.config
+
+    def into(self, request: Request) -> Request:
+        """The request with this config, which says of its clips what was found."""
+        return replace(request, config=self.config, auto=self.auto)
 
 
 def resolve(pipe: VideoPipeline, config: AutoConfig, like: Request | None = None) -> ByTheWayConfig:
@@ -64,6 +75,7 @@ def find_settings(
     config: AutoConfig,
     like: Request | None = None,
     *,
+    vanilla: Job | None = None,
     model: str | None = None,
     on_clip: Callable[[PlannedClip], None] | None = None,
 ) -> Resolved:
@@ -73,6 +85,7 @@ def find_settings(
         pipe: the model; it is left as it was.
         config: what is given, and what is to be found.
         like: whose frames, size, steps and starts the vanilla clips have; None: the model's defaults.
+        vanilla: clips in place of the usual ones; they are looked at anew, and not kept.
         model: what the user calls it, below which name the measurement is kept; None: as diffusers has it.
         on_clip: hears of each clip before it is begun; of none where the measurement was kept.
 
@@ -88,16 +101,20 @@ def find_settings(
     base = config.base
     if "anchor_block" in config.auto:
         base = base.replace(anchor_block=profile.preset.config.anchor_block)
-    job = vanilla_clips(profile, like or Request(("any",), seed=0))
+    job = vanilla or vanilla_clips(profile, like or Request(("any",), seed=0))
     anchors = candidates(pipe, base)
-    by_anchor, kept = _observed(pipe, job, base, anchors, model, on_clip)
+    hear = on_clip or (lambda clip: None)
+    if vanilla is None:
+        by_anchor, kept = _observed(pipe, job, base, anchors, model, hear)
+    else:
+        by_anchor, kept = first_steps(pipe, job, base, anchors, hear), None
     found = auto_settings(
         {anchor: by_anchor[anchor] for anchor in anchors}, profile.latent_frames(job.num_frames), base, config.auto
     )
     values = ", ".join(f"{name} {_said(getattr(found.config, name), anchors[0])}" for name in config.auto)
     where = f", kept in {kept}" if kept else ""
-    sentence = f"Found for this model: {values} (by the maps of {CLIPS} vanilla clips{where})."
-    return Resolved(found.config, sentence, kept)
+    sentence = f"Found for this model: {values} (by the maps of {len(job.clips)} vanilla clips{where})."
+    return Resolved(found, config.auto, sentence, kept)
 
 
 def vanilla_clips(
@@ -119,34 +136,27 @@ def vanilla_clips(
     return replace(job, clips=tuple(clips))
 
 
-def keep(
-    pipe: VideoPipeline, job: Job, base: ByTheWayConfig, by_anchor: Mapping[str, Sequence[Curves]], model: str | None
-) -> Path | None:
-    """Keep what was recorded of the usual vanilla clips, so that it is not measured again; returns where it is.
-
-    Clips that start from images or a video are not kept: others have others.
-    """
-    if job.inputs:
-        return None
-    name = model or str(getattr(pipe, "name_or_path", "") or type(pipe).__name__)
-    return save_observed(name, fingerprint_of(pipe), _conditions(pipe, job, base), by_anchor)
-
-
 def _observed(
     pipe: VideoPipeline,
     job: Job,
     base: ByTheWayConfig,
     anchors: Sequence[str],
     model: str | None,
-    on_clip: Callable[[PlannedClip], None] | None,
+    on_clip: Callable[[PlannedClip], None],
 ) -> tuple[dict[str, list[Curves]], Path | None]:
-    """The curves of the clips by anchor, and where they are kept."""
-    there = None if job.inputs else find_observed(fingerprint_of(pipe), _conditions(pipe, job, base))
-    known = {} if there is None else there[1]
-    if there is not None and set(anchors) <= set(known):
-        return known, there[0]
-    found = known | first_steps(pipe, job, base, anchors, on_clip or (lambda clip: None))
-    return found, keep(pipe, job, base, found, model)
+    """The curves of the usual clips by anchor, and where they are kept.
+
+    Those that start from images or a video are not kept: others have others.
+    """
+    if job.inputs:
+        return first_steps(pipe, job, base, anchors, on_clip), None
+    fingerprint, conditions = fingerprint_of(pipe), _conditions(pipe, job, base)
+    path, known = find_observed(fingerprint, conditions) or (None, {})
+    if path is None or not set(anchors) <= set(known):
+        known = known | first_steps(pipe, job, base, anchors, on_clip)
+        name = model or str(getattr(pipe, "name_or_path", "") or type(pipe).__name__)
+        path = save_observed(name, fingerprint, conditions, known)
+    return known, path
 
 
 def _conditions(pipe: VideoPipeline, job: Job, base: ByTheWayConfig) -> dict[str, Any]:

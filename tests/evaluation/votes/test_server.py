@@ -12,7 +12,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from bytheway.errors import ByTheWayError
-from bytheway.evaluation.votes.server import LARGEST_BODY, app_of, listen
+from bytheway.evaluation.votes.http import listen
+from bytheway.evaluation.votes.server import LARGEST_BODY, app_of
 from bytheway.evaluation.votes.store import Store
 from bytheway.evaluation.votes.study import Study
 from tests.toys.experiments import PROMPTS

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from research.diorama.measures import MOVING, prompts
 from research.diorama.world import Scene, render
-from research.study.flow import dynamic, flow_lengths, optical_flow
+from research.study.flow import FAST, dynamic, flow_lengths, optical_flow
 
 
 def texture(shift: tuple[float, float]) -> torch.Tensor:
@@ -50,3 +51,16 @@ def test_the_rule_for_dynamic_clips(speed: float, moving_pairs: int, expected: i
     lengths = torch.zeros(1, 15, 64, 64)
     lengths[0, :moving_pairs, :4, :52] = speed  # 208 pixels: a little over 5 % of 4096
     assert dynamic(lengths).tolist() == [expected]
+
+
+def test_half_of_what_moves_is_dynamic() -> None:
+    """And VBench's threshold, 6/256 of the side, leaves little to raise."""
+    scenes = [scene for scene, _ in prompts(160, 1) if scene.motion in MOVING][:96]
+    lengths = torch.cat(
+        [
+            flow_lengths(2 * render(scenes[first : first + 16], torch.Generator().manual_seed(first)).frames - 1)
+            for first in range(0, 96, 16)
+        ]
+    )
+    assert 0.4 < dynamic(lengths).mean() < 0.6
+    assert dynamic(lengths * FAST / 1.5).mean() > 0.65

@@ -6,46 +6,39 @@ What a browser is sent says nothing of arms and seeds: random ids of clips and i
 from __future__ import annotations
 
 import hmac
-import json
-import os
-import socket
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from importlib.resources import files
-from typing import Any, Final, TypeAlias
+from pathlib import Path
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.votes.clips import ENDING
+from bytheway.evaluation.votes.http import (
+    OWN_NAMES,
+    App,
+    Receive,
+    Scope,
+    Send,
+    error_of,
+    json_of,
+    page_of,
+    with_headers,
+)
 from bytheway.evaluation.votes.store import RefusedError, Shown, Store
 from bytheway.evaluation.votes.study import Study
 from bytheway.evaluation.votes.vote import vote_of
 
-try:
-    import uvicorn
-    from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
-    from starlette.exceptions import HTTPException
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.requests import Request
-    from starlette.responses import JSONResponse, Response
-    from starlette.routing import Route
-except ImportError as error:
-    raise ByTheWayError(
-        'Votes need starlette and uvicorn; install them (pip install -c constraints.txt ".[vote]" in a checkout).'
-    ) from error
-
-LOOPBACK: Final = "127.0.0.1"
-EVERYWHERE: Final = "0.0.0.0"
+HERE: Final = Path(str(files(__package__)))
 LARGEST_BODY: Final = 4096  # bytes
-_AT_ONCE: Final = 256  # connections
 _SECONDS_A_QUESTION: Final = 8  # of a person, roughly
-_PAGES: Final = {
-    "": ("page.html", "text/html"),
-    "page.css": ("page.css", "text/css"),
-    "page.js": ("page.js", "text/javascript"),
-    "player.js": ("player.js", "text/javascript"),
-}
+_PAGES: Final = {"": "page.html", "page.css": "page.css", "page.js": "page.js", "player.js": "player.js"}
 # They keep a browser from asking anybody else, and from keeping anything.
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -54,26 +47,6 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
-def with_headers(app: App, headers: Mapping[str, str]) -> App:
-    """An application whose every answer has these headers as well."""
-    ours = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        async def and_ours(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *ours]
-            await send(message)
-
-        await app(scope, receive, and_ours)
-
-    return answer
 
 
 class _BehindSecret:
@@ -102,7 +75,7 @@ def app_of(store: Store, study: Study, secret: str | None = None) -> App:
     """
     service = _Service(store, study)
     routes = [
-        *(Route(f"/{path}", _page(*its), methods=["GET"]) for path, its in _PAGES.items()),
+        *(Route(f"/{path}", page_of(HERE / name), methods=["GET"]) for path, name in _PAGES.items()),
         Route("/api/study", service.about, methods=["GET"]),
         Route("/api/people", service.join, methods=["POST"]),
         Route("/api/people", service.withdraw, methods=["DELETE"]),
@@ -110,27 +83,12 @@ def app_of(store: Store, study: Study, secret: str | None = None) -> App:
         Route("/api/votes", service.vote, methods=["POST"]),
         Route(f"/clips/{{clip}}{ENDING}", service.clip, methods=["GET"]),
     ]
-    own = [Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"], www_redirect=False)]
     app: App = Starlette(
         routes=routes,
-        middleware=own if secret is None else [],
-        exception_handlers={HTTPException: _error, ByTheWayError: _refused, sqlite3.Error: _not_stored},
+        middleware=OWN_NAMES if secret is None else [],
+        exception_handlers={HTTPException: error_of, ByTheWayError: _refused, sqlite3.Error: _not_stored},
     )
     return with_headers(app if secret is None else _BehindSecret(app, secret), _HEADERS)
-
-
-def _page(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    content = files(__package__).joinpath(name).read_bytes()
-
-    async def page(request: Request) -> Response:
-        return Response(content, media_type=kind)
-
-    return page
-
-
-async def _error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -163,7 +121,7 @@ class _Service:
 
     async def join(self, request: Request) -> Response:
         """A new person, who has agreed."""
-        if await _json(request) != {"adult": True, "agreed": True}:
+        if await json_of(request, LARGEST_BODY) != {"adult": True, "agreed": True}:
             raise HTTPException(400, "Nobody takes part who is not 18 or has not agreed.")
         return JSONResponse({"person": await run_in_threadpool(self._store.join, self._study)}, 201)
 
@@ -174,7 +132,7 @@ class _Service:
     async def vote(self, request: Request) -> Response:
         """A vote; the answer comes when it is on disk, with the pair whose turn it is then."""
         person = await self._person(request)
-        vote = vote_of(await _json(request), self._study)
+        vote = vote_of(await json_of(request, LARGEST_BODY), self._study)
 
         def stored() -> dict[str, Any]:
             self._store.vote(person, vote, self._study)
@@ -220,68 +178,3 @@ class _Service:
             "size": list(pair.size),
             "answers": shown.answers,
         }
-
-
-async def _json(request: Request) -> Any:
-    """The JSON of a small body, sent as such: a page of another site cannot send that unasked."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, "Send JSON (application/json).")
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            raise HTTPException(413, f"More than {LARGEST_BODY} bytes are no vote.", {"Connection": "close"})
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise HTTPException(400, "That is no JSON.") from None
-
-
-def listen(port: int, last_port: int, *, share: bool) -> socket.socket:
-    """A socket to serve on: this machine's own (127.0.0.1), or to share, all of its networks'.
-
-    Args:
-        port: which one; 0: the one of the last server, where it is free, else any.
-        last_port: that of the last server; 0 where there was none.
-
-    Raises:
-        ByTheWayError: the port is not free, or may not be used.
-    """
-    for attempt in dict.fromkeys((port or last_port, port)):
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        if os.name == "posix":  # elsewhere two could then have one port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((EVERYWHERE if share else LOOPBACK, attempt))
-            listener.listen()  # from here on browsers are kept waiting rather than refused
-            return listener
-        except OSError as error:
-            listener.close()
-            refusal = error
-    raise ByTheWayError(f"Port {port} cannot be used: {refusal.strerror}; give another.", setting="port") from refusal
-
-
-def own_address() -> str:
-    """The address of this machine in its network, by which others reach it; of loopback where it has none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing: it only asks which way a packet would go
-        except OSError:
-            return LOOPBACK
-        return str(probe.getsockname()[0])
-
-
-def serve(app: App, listener: socket.socket) -> None:
-    """Serve on a socket of `listen` until the process is asked to end; requests at work are answered first."""
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        lifespan="off",
-        ws="none",
-        limit_concurrency=_AT_ONCE,
-        timeout_graceful_shutdown=5,
-    )
-    uvicorn.Server(config).run(sockets=[listener])
