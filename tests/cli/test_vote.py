@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from bytheway.evaluation.votes import server
+from bytheway.evaluation.votes import http
 from bytheway.evaluation.votes.store import opened
 from bytheway.evaluation.votes.vote import Vote
 from tests.cli.test_process import process
@@ -36,7 +36,7 @@ def vote(bytheway: Command, made: Path, monkeypatch: pytest.MonkeyPatch, calls: 
         calls["served"].append(listener.getsockname())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(server, "serve", ended)
+    monkeypatch.setattr(http, "serve", ended)
     monkeypatch.setattr("webbrowser.open", calls["opened"].append)
     return lambda *arguments: bytheway("vote", "run", *arguments)
 

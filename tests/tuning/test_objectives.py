@@ -53,7 +53,7 @@ def at_hand(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
             raise ByTheWayError(f"The network of {wanted[0]} is not here.")
         return tuple(Gives(name) for name in wanted)
 
-    monkeypatch.setattr("bytheway.tuning.objectives.load_measures", load)
+    monkeypatch.setattr("bytheway.evaluation.measures.loading.load_measures", load)
 
 
 def test_the_usual_ones_are_those_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:

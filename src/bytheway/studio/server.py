@@ -46,8 +46,10 @@ COOKIE: Final = "bytheway-studio"
 LARGEST_FORM: Final = 64 << 10  # bytes
 SHOWN: Final = 20  # the latest tickets of somebody, which are told though they ended
 PAGE: Final = 24  # clips of the history that are told at once
-_SCRIPTS: Final = ("page.js", "form.js", "live.js", "compare.js", "charts.js", "history.js", "judge.js", "dom.js")
-_SHARED: Final = {"player.js": "bytheway.evaluation.votes"}
+_FOLDER: Final = Path(str(files(__package__))) / "page"
+_PARTS: Final = tuple(path for path in _FOLDER.iterdir() if path.suffix in (".js", ".css"))
+_PLAYER: Final = Path(str(files("bytheway.evaluation.votes"))) / "player.js"
+_ANEW: Final = {"Cache-Control": "no-cache"}
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "media-src 'self' blob:; connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
@@ -96,14 +98,10 @@ def app_of(studio: Studio, choice: ModelChoice, *, auth: str | None = None, list
             that no page of another site can lead a browser here.
     """
     service = _Service(studio, choice)
-    own = Path(str(files("bytheway.studio"))) / "page"
-    shared = [Route(f"/{name}", page_of(Path(str(files(room))) / name)) for name, room in _SHARED.items()]
     app: App = Starlette(
         routes=[
             Route("/", service.page),
-            Route("/page.css", page_of(own / "page.css")),
-            *(Route(f"/{name}", page_of(own / name)) for name in _SCRIPTS),
-            *shared,
+            *(Route(f"/{path.name}", page_of(path, _ANEW)) for path in (*_PARTS, _PLAYER)),
             Route("/api/about", service.about),
             Route("/api/tickets", service.tickets),
             Route("/api/tickets", service.ask, methods=["POST"]),
@@ -137,7 +135,7 @@ class _Service:
     def __init__(self, studio: Studio, choice: ModelChoice) -> None:
         self._studio, self._choice = studio, choice
         self.judging = Judging(studio.history)
-        self._page = page_of(Path(str(files("bytheway.studio"))) / "page" / "page.html")
+        self._page = page_of(_FOLDER / "page.html", _ANEW)
 
     async def page(self, request: Request) -> Response:
         """The page; who has no cookie yet is given one."""

@@ -54,12 +54,12 @@ def with_headers(app: App, headers: Mapping[str, str]) -> App:
     return answer
 
 
-def page_of(path: Path) -> Callable[[Request], Awaitable[Response]]:
-    """Answers with a file of a page, which is read once."""
+def page_of(path: Path, headers: Mapping[str, str] | None = None) -> Callable[[Request], Awaitable[Response]]:
+    """Answers with a file of a page, which is read once, and these headers."""
     content = path.read_bytes()
 
     async def answer(request: Request) -> Response:
-        return Response(content, media_type=_KINDS[path.suffix], headers={"Cache-Control": "no-cache"})
+        return Response(content, media_type=_KINDS[path.suffix], headers=headers)
 
     return answer
 
