@@ -16,9 +16,9 @@ from bytheway.evaluation.votes import prepare as votes
 
 Batch = Callable[[Iterable[tuple[str, str, int]]], Path]
 CLIPS = [
-    ("enhanced", "a star", 4), ("vanilla", "a ball", 7), ("enhanced", "a ball", 9), ("beta=3", "a ball", 9),
-    ("vanilla", "a ball", 9), ("enhanced", "a ball", 7), ("beta=3", "a ball", 7), ("vanilla", "a star", 4),
-    ("beta=3", "a star", 4), ("vanilla", "alone", 1),
+    ("enhanced", "a star", 7), ("vanilla", "a ball", 7), ("enhanced", "a ball", 9), ("beta=3", "a ball", 9),
+    ("vanilla", "a ball", 9), ("enhanced", "a ball", 7), ("beta=3", "a ball", 7), ("vanilla", "a star", 7),
+    ("beta=3", "a star", 7), ("vanilla", "alone", 1),
 ]  # fmt: skip
 
 
