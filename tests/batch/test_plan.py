@@ -51,6 +51,9 @@ def test_adding_rows_never_renumbers(before: list[str], added: list[str], batch_
 def test_ids_go_by_what_is_in_files_and_not_by_where_they_are(tmp_path: Path) -> None:
     for name, content in (("a.png", b"a"), ("b.png", b"b"), ("copy.png", b"a")):
         (tmp_path / name).write_bytes(content)
+    for folder, name, content in (("one", "w", b"a"), ("two", "w", b"b"), ("three", "v", b"a"), ("same", "w", b"a")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(content)
 
     def id_of(**settings: object) -> str:
         rows = [Row("here", "a ball", settings)]
@@ -61,14 +64,17 @@ def test_ids_go_by_what_is_in_files_and_not_by_where_they_are(tmp_path: Path) ->
     of = [id_of(), *(id_of(image=(one,)) for one in (a, b, f"{a}@-1")), id_of(sketch=(a,)), id_of(image=(a, b))]
     of += [
         id_of(video=a),
+        id_of(video=b),
         id_of(video=a, strength=0.5),
         id_of(lora=(a,)),
         id_of(lora=(f"{a}=0.5",)),
         id_of(lora=("x/y",)),
+        *(id_of(lora=(f"{tmp_path}/{folder}",)) for folder in ("one", "two", "three")),
     ]
     assert len(set(of)) == len(of)
     assert id_of(image=(a,)) == id_of(image=(copy,))
     assert id_of(lora=(f"{a}=0.5",)) == id_of(lora=(f"{copy}=0.5",))
+    assert id_of(lora=(f"{tmp_path}/one",)) == id_of(lora=(f"{tmp_path}/same",))
     assert of[0] == names(plan(["a ball"]))[0].removeprefix("enhanced/").removesuffix(".mp4")
 
 

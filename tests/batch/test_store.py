@@ -76,6 +76,22 @@ def test_it_does_without_links(
     test_a_name_is_given_once(open_store(str(tmp_path / "out")), file)
 
 
+def test_any_other_failure_of_a_link_is_said(
+    tmp_path: Path, file: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rename in its place might put a clip over that of another."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    store = open_store(str(tmp_path / "out"))
+    with monkeypatch.context() as patch, pytest.raises(StoreError, match="cannot be written: Input/output error"):
+        patch.setattr(os, "link", fail)
+        store.put(file("first"), "arm/a.mp4")
+    assert list((tmp_path / "out/arm").iterdir()) == []
+    assert store.put(file("first"), "arm/a.mp4")
+
+
 def test_a_link_that_was_made_though_it_was_refused_counts(
     tmp_path: Path, file: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
