@@ -4,10 +4,11 @@ from typing import get_args
 
 import pytest
 
+from bytheway.diagnosis.curves import curves_of
 from bytheway.diagnosis.findings import DECIDED, UNDECIDED, Finding, Topic, diagnose
 from bytheway.diagnosis.fit import Fit, Predictor, Skill
 from bytheway.diagnosis.schedule import ActiveNoise
-from tests.diagnosis.records import SECOND, THIRD, curves
+from tests.diagnosis.records import ANCHOR, SECOND, THIRD, curves, record_of
 
 TOPICS = get_args(Topic)
 NOISE = ActiveNoise(-6.0, -4.3)
@@ -41,6 +42,10 @@ def test_an_anchor_sharper_than_what_it_guides() -> None:
         assert said in one.sentence
     assert "5.55 px [5.10, 5.98]" in one.evidence
     assert not found(curves(anchor=0.24, energy=0.17), topic="anchor").found
+    energy = {ANCHOR: [0.3] * 2, SECOND: [0.24] * 2, THIRD: [0.12] * 2}
+    one = found(curves_of(record_of(energy, {SECOND: [1.0] * 2, THIRD: [1.0] * 2})), topic="anchor")
+    assert one.found, "sharper than one of them is enough"
+    assert "up to 2.5 times" in one.sentence
 
 
 @pytest.mark.parametrize(("frames", "energy", "near"), [(16, 0.10, True), (16, 0.12, False), (8, 0.21, True)])
@@ -98,6 +103,7 @@ def test_beta_at_its_floor() -> None:
         (ActiveNoise(-18.2, -8.27), "over before layout is decided"),
         (ActiveNoise(-3.0, -1.0), "begins when most of the layout is decided"),
         (ActiveNoise(-18.2, -4.1), "acts while layout is decided"),
+        (ActiveNoise(-6.0, -1.0), "acts while layout is decided"),
         (None, "does not tell the noise"),
     ],
 )
