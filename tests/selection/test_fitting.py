@@ -61,6 +61,10 @@ def test_clips_of_a_prompt_stay_together() -> None:
     assert abs(skill_of(predicted, by_prompt, "number").value) < 0.8
     together = cross_validated(table, by_prompt, "number", list(range(N)))
     assert skill_of(together, by_prompt, "number").value > 0.8
+    features = [{f"of {number}": float(value) for number, value in enumerate(row)} for row in table]
+    predictor = fit_predictor(features, "taste", "number", by_prompt, PROMPTS)
+    assert predictor is not None
+    assert predictor.skill.value < 0.5
 
 
 @pytest.mark.parametrize(
