@@ -85,9 +85,10 @@ def test_any_other_failure_of_a_link_is_said(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     store = open_store(str(tmp_path / "out"))
-    with monkeypatch.context() as patch, pytest.raises(StoreError, match="cannot be written: Input/output error"):
+    with monkeypatch.context() as patch:
         patch.setattr(os, "link", fail)
-        store.put(file("first"), "arm/a.mp4")
+        with pytest.raises(StoreError, match="cannot be written: Input/output error"):
+            store.put(file("first"), "arm/a.mp4")
     assert list((tmp_path / "out/arm").iterdir()) == []
     assert store.put(file("first"), "arm/a.mp4")
 

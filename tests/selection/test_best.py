@@ -120,7 +120,7 @@ def test_ranks(aim: Any, keep: int, kept: list[int]) -> None:
 
 
 def test_of_equal_ones_each_has_the_mean_of_their_ranks() -> None:
-    """By motion 3 and three times 1, by structure 0 to 3: sums of 3, 2, 3 and 4. Sharing the best rank, 3, 1, 2 and 3."""
+    """By motion 3 and three times 1, by structure 0 to 3: sums of 3, 2, 3 and 4. Were all three 0: 3, 1, 2 and 3."""
     predictions = [prediction(0.0, 4), prediction(1.0, 3), prediction(1.0, 2), prediction(1.0, 1)]
     clips = [PlannedClip(index, "a ball", index) for index in range(4)]
     assert [one.kept for one in choose(clips, predictions, 2, "both").candidates] == [True, True, False, False]
