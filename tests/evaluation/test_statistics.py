@@ -141,6 +141,30 @@ def test_votes_of_one_person_are_not_independent() -> None:
     assert found.high - found.low > 0.95 * (by_person.high - by_person.low)
 
 
+def test_votes_on_one_prompt_are_not_independent_either() -> None:
+    """On every prompt nearly all prefer the same: twenty votes on each say little more than one."""
+    tastes = np.random.default_rng(3).random(12)
+    prompts = [prompt for prompt in range(12) for _ in range(20)]
+    persons = [person for _ in range(12) for person in range(20)]
+    votes = (np.random.default_rng(4).random(240) < tastes[prompts]).astype(float)
+    found, naive = over_persons_and_prompts(votes, persons, prompts), share(int(votes.sum()), 240)
+    assert found.high - found.low > 2 * (naive.high - naive.low)
+    by_prompt = mean(votes, prompts)
+    assert found.high - found.low > 0.95 * (by_prompt.high - by_prompt.low)
+
+
+def test_several_votes_of_a_person_on_a_prompt_count_each() -> None:
+    """As where a prompt has pairs of several seeds; the same votes twice tell no more than once."""
+    votes = np.random.default_rng(6).random(80).round()
+    persons, prompts = np.indices((10, 8)).reshape(2, -1).tolist()
+    once, twice = (
+        over_persons_and_prompts(votes, persons, prompts),
+        over_persons_and_prompts(votes.repeat(2), np.repeat(persons, 2).tolist(), np.repeat(prompts, 2).tolist()),
+    )
+    assert (twice.value, twice.low, twice.high) == pytest.approx((once.value, once.low, once.high))
+    assert twice.n == 160
+
+
 def test_the_interval_of_votes_covers_the_truth_as_often_as_it_says() -> None:
     """With tastes of persons and of prompts, in 19 of 20 studies or a few more."""
     rng = np.random.default_rng(5)

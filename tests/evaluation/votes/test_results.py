@@ -147,6 +147,15 @@ def test_people_are_left_out_by_the_rules(store: Store, study: Study, vote_throu
     assert results.checks.value == pytest.approx((2 + one_side) / 10)
 
 
+def test_who_is_undecided_on_a_repeat_contradicts_nothing(
+    store: Store, study: Study, vote_through: VoteThrough
+) -> None:
+    vote_through(lambda pair, item, question: "first" if pair.altered else "tie" if item.repeat else "second")
+    results = results_of(store, study)
+    assert results.left_out == {}
+    assert results.repeated.n == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
