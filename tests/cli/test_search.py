@@ -65,6 +65,12 @@ def test_a_search_ends_with_a_front_a_chosen_point_and_a_preset(search: Command,
     assert ByTheWayConfig.load("found/tuned.toml") == chosen
     clips = {path: path.stat().st_mtime_ns for path in Path("found/clips").rglob("*.mp4")}
     assert len(clips) == 24, "12 to search by, and of each held-out prompt a vanilla one and one of the preset"
+    facts = json.loads(Path("found/search.json").read_text())
+    searched, held = (
+        [when for path, when in clips.items() if path.stem[:-2] in facts[name]] for name in ("prompts", "held_out")
+    )
+    assert len(searched) == len(held) == 12
+    assert max(searched) < min(held), "what is held out is not looked at before the config is chosen"
 
     listed = bytheway("models")
     assert "tuned here\tsettings\tgain on held-out prompts\tfor --config" in listed.stdout

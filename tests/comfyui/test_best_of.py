@@ -29,8 +29,10 @@ def test_what_is_kept_is_what_the_package_keeps_and_each_the_clip_of_its_seed_al
     assert seeds == [clip.settings["seed"] for clip in wanted]
     assert len(images) == len(fps) == 2
     assert [len(one.record) > 0 for one in records] == [True, True]
-    for image, seed in zip(images, seeds, strict=True):
-        assert torch.equal(image, sample(pipe, seed=seed, steps=3)[0][0])
+    for image, one, seed in zip(images, records, seeds, strict=True):
+        alone = sample(pipe, seed=seed, steps=3, record=True)
+        assert torch.equal(image, alone[0][0])
+        assert one.record.rows() == alone[3][0].record.rows()
     heading, *rows = [line.split() for line in choice.splitlines()[:4]]
     assert heading == ["seed", "motion", "structure", "kept", "why"]
     assert [row[0] for row in rows] == ["3", "4", "5"]

@@ -50,8 +50,10 @@ def test_findings_are_the_librarys(pipe: Any) -> None:
 
 def test_clips_of_several_seeds_are_held_against_each_other(pipe: Any) -> None:
     records = sample(pipe, best_of=5, keep=4, steps=2)[3]
-    assert "needs 4 clips" in found_in(records[:1])[1]
-    assert "the median of these clips" in found_in(records)[1]
+    (alone, said), (together, of_all) = found_in(records[:1]), found_in(records)
+    assert "needs 4 clips" in said
+    assert "the median of these clips" in of_all
+    assert not torch.equal(alone, together), "all of them are drawn"
 
 
 def test_without_the_method_the_steps_that_would_be_active_count(pipe: Any) -> None:

@@ -14,7 +14,7 @@ from bytheway.generation.run import make_clips
 from bytheway.tuning.observing import candidates, first_steps
 from tests.toys import joint
 
-CONFIG = ByTheWayConfig(active_steps=0.5)
+CONFIG = ByTheWayConfig(active_steps=0.5, anchor_block="up_blocks.2")  # which is not asked for
 
 
 def test_the_first_steps_are_those_of_whole_runs(tiny_pipeline: Any) -> None:

@@ -45,6 +45,7 @@ def test_prompts_are_split_once_for_all() -> None:
     prompts = [f"prompt {k}" for k in range(30)]
     searched, held = split_prompts([*prompts, "prompt 3"], Budget(minutes=10))
     assert len(held) == 10
+    assert len({prompts.index(one) // 10 for one in held}) == 3, "from all over the list"
     assert sorted([*searched, *held]) == sorted(prompts), "each once"
     assert split_prompts(prompts, Budget(minutes=10)) == (searched, held)
     few, same = split_prompts(prompts, Budget(clips=60))

@@ -74,6 +74,7 @@ def test_the_gain_on_held_out_prompts_and_the_picture(tmp_path: Path) -> None:
         told = gain.over_vanilla[name]
         assert told.n == 20
         assert told.low - 0.02 <= truth[index] <= told.high + 0.02
+        assert 0 < told.high - told.low < 0.05, "of pairs: from prompt to prompt clips differ by 1"
         assert gain.over_preset[name].value == pytest.approx(truth[index] - before[index], abs=0.03)
     np.testing.assert_allclose(spread_of(search.vanilla()), search.vanilla().std(0, ddof=1))
     draw_front(tmp_path / "front.png", found, OBJECTIVES)
