@@ -164,6 +164,20 @@ def test_there_are_as_many_workers_as_there_is_room_for(
     assert ray.arguments[:3] == (CHOICE, str(Path("out").absolute()), cpus)
 
 
+@pytest.mark.parametrize("kind", [ConnectionError, Exception])
+def test_a_ray_that_does_not_start_is_said(
+    pool_on: Callable[..., tuple[RayPool, Ray]], monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    """On a busy machine it gives up after half a minute, with an exception of no kind."""
+
+    def fail(ray: Ray, **asked: Any) -> None:
+        raise kind("It timed out.\nMore.")
+
+    monkeypatch.setattr(Ray, "init", fail)
+    with pytest.raises(ByTheWayError, match=r"^Ray cannot be reached at this machine: It timed out\.$"):
+        pool_on({"CPU": 4.0})
+
+
 def test_no_room_for_any_worker_is_said(pool_on: Callable[..., tuple[RayPool, Ray]]) -> None:
     with pytest.raises(ByTheWayError, match="No machine has room for a worker of 4 CPUs"):
         pool_on({"CPU": 2.0}, address="auto", cpus=4)

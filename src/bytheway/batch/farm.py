@@ -168,8 +168,8 @@ class RayPool:
                 runtime_env={"env_vars": told},
                 **own,
             )
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            said = str(error).partition("\n")[0]
+        except Exception as error:  # of many kinds; a bare one where its own processes do not start in time
+            said = str(error).partition("\n")[0].rstrip(".")
             raise ByTheWayError(f"Ray cannot be reached at {address or 'this machine'}: {said}.") from error
 
 
