@@ -1,4 +1,4 @@
-"""`bytheway batch` as processes of their own, to be killed: diorama, two steps."""
+"""`bytheway batch` and others as processes of their own, to be killed: diorama, two steps."""
 
 import os
 import subprocess
@@ -14,22 +14,34 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 300.0  # seconds; for a machine that has other work
 
 
+def begin(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """`bytheway` with these arguments."""
+    own = {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "bytheway", *arguments],
+        env={**os.environ, **own, **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Its exit code, and what it said, at its end."""
+    said = "".join(process.communicate(timeout=PATIENCE))
+    return process.returncode, said
+
+
 def start(out: Path, prompts: int, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
     """The command, at work on so many prompts, with the same jobs file for the same number."""
     jobs = out.parent / f"jobs-{prompts}.txt"
     jobs.write_text("".join(f"a red ball rolling to the right on grass {number}\n" for number in range(prompts)))
-    command = [sys.executable, "-m", "bytheway", "batch", str(jobs), "-o", str(out), "--steps", "2", *arguments]
-    own = {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-    return subprocess.Popen(
-        command, env={**os.environ, **own, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return begin("batch", str(jobs), "-o", str(out), "--steps", "2", *arguments, env=env)
 
 
 def run(out: Path, prompts: int, *arguments: str, env: dict[str, str] | None = None) -> tuple[int, str]:
     """The command to its end: its exit code, and what it said."""
-    process = start(out, prompts, *arguments, env=env)
-    said = "".join(process.communicate(timeout=PATIENCE))
-    return process.returncode, said
+    return ended(start(out, prompts, *arguments, env=env))
 
 
 def wait_for(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:

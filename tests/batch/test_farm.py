@@ -1,5 +1,6 @@
 """Ray for real, on this machine: a worker is killed, the driver is killed, and the clips are those made without Ray."""
 
+import json
 import shutil
 import signal
 import tempfile
@@ -10,7 +11,8 @@ import pandas
 import psutil
 import pytest
 
-from tests.batch.running import digests, names, run, start, wait_for
+from bytheway.clips.read import read_metadata
+from tests.batch.running import begin, digests, ended, names, run, start, wait_for
 
 pytest.importorskip("ray")
 
@@ -101,3 +103,22 @@ def test_a_model_that_is_not_there_is_said_and_not_hired_again(env: dict[str, st
     code, said = run(tmp_path / "out", 1, "--workers", "2", "--model", "nonsense", env=env)
     assert code == 2
     assert "There is no model 'nonsense'" in said
+
+
+def test_an_experiment_has_the_clips_that_it_has_without_ray(env: dict[str, str], tmp_path: Path) -> None:
+    """`bytheway evaluate`: frame for frame, under the same names, with the same facts and figures beside them."""
+    prompts = tmp_path / "list.txt"
+    prompts.write_text("a red ball rolling to the right on grass\n")
+    asked = ("--prompts", str(prompts), "--steps", "2", "--frames", "4", "--measures", "temporal_flickering")
+    alone, crew = tmp_path / "alone", tmp_path / "crew"
+    for out, more in ((alone, ()), (crew, ("--workers", "1"))):
+        code, said = ended(begin("evaluate", *asked, "-o", str(out), *more, env=env))
+        assert code == 0, said
+    made = {
+        out: {path.relative_to(out): read_metadata(path)["frames_sha256"] for path in out.rglob("*.mp4")}
+        for out in (alone, crew)
+    }
+    assert len(set(made[crew].values())) == 2
+    assert made[crew] == made[alone]
+    assert json.loads((crew / "experiment.json").read_text()) == json.loads((alone / "experiment.json").read_text())
+    assert (crew / "table.csv").read_text() == (alone / "table.csv").read_text()
