@@ -26,6 +26,7 @@ def main(
     autoencoder_steps: Annotated[int, typer.Option(min=1)] = Recipe.autoencoder_steps,
     spatial_steps: Annotated[int, typer.Option(min=1)] = Recipe.spatial_steps,
     motion_steps: Annotated[int, typer.Option(min=1)] = Recipe.motion_steps,
+    respaced_steps: Annotated[int, typer.Option(min=1, help="On the sampling schedule.")] = Recipe.respaced_steps,
     early_steps: Annotated[
         int, typer.Option(min=1, help="Of the motion modules of diorama-early.")
     ] = Recipe.early_steps,
@@ -33,13 +34,14 @@ def main(
     minutes: Annotated[float, typer.Option(help="Stop after this time; the same command goes on.")] = Recipe.minutes,
     processes: Annotated[int, typer.Option(min=1, help="Data-parallel processes on the CPU.")] = 2,
 ) -> None:
-    """Train diorama: corpus, autoencoder, spatial stage, motion stage, early motion modules, export; resumes."""
+    """Train diorama: corpus, autoencoder, spatial, motion, sampling schedule, early modules, export; resumes."""
     check_file(out / "rendezvous")
     check_file(shipped / "model_index.json")
     out.mkdir(parents=True, exist_ok=True)
     (out / "rendezvous").unlink(missing_ok=True)
     note_start(out, processes)
-    recipe = Recipe(out, shipped, clips, autoencoder_steps, spatial_steps, motion_steps, early_steps, seed, minutes)
+    steps = (autoencoder_steps, spatial_steps, motion_steps, respaced_steps, early_steps)
+    recipe = Recipe(out, shipped, clips, *steps, seed, minutes)
     if torch.cuda.is_available():
         run_process(0, recipe, 1, "cuda")
     elif processes == 1:

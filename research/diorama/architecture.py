@@ -29,6 +29,8 @@ CHANNELS = (64, 96, 144)
 NORM_GROUPS = 16
 HEADS = 4
 TRAIN_TIMESTEPS = 1000
+TRAINED_SHIFT = 4.0
+SAMPLED_SHIFT = 2.0
 
 
 def build_tokenizer(seed: int = 0, captions_per_scene: int = 40) -> CLIPTokenizer:
@@ -119,7 +121,7 @@ def build_motion_adapter() -> MotionAdapter:
     )
 
 
-def shifted_cosine_betas(shift: float = 4.0, log_snr_limit: float = 14.0) -> list[float]:
+def shifted_cosine_betas(shift: float, log_snr_limit: float = 14.0) -> list[float]:
     """Betas of the cosine schedule with its log-SNR raised by 2 log(shift), as latents of few pixels want it.
 
     At the same noise few pixels have lost more of a picture than many (Hoogeboom et al., "simple diffusion",
@@ -138,11 +140,11 @@ def shifted_cosine_betas(shift: float = 4.0, log_snr_limit: float = 14.0) -> lis
     return [round(float(beta), 8) for beta in 1 - alphas_cumprod / previous]
 
 
-def build_scheduler() -> DDIMScheduler:
+def build_scheduler(shift: float = TRAINED_SHIFT) -> DDIMScheduler:
     """DDIM, v-prediction, on the shifted cosine schedule; sampling starts at the last training timestep."""
     return DDIMScheduler(
         num_train_timesteps=TRAIN_TIMESTEPS,
-        trained_betas=shifted_cosine_betas(),
+        trained_betas=shifted_cosine_betas(shift),
         prediction_type="v_prediction",
         timestep_spacing="trailing",
         clip_sample=False,

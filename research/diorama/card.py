@@ -22,9 +22,10 @@ from bytheway.models.sources import read_json
 from research.diorama import world
 from research.diorama.__main__ import SHIPPED
 from research.diorama.amplitudes import AMPLITUDES, HIGH, LOW
+from research.diorama.architecture import SAMPLED_SHIFT, TRAINED_SHIFT
 from research.diorama.captions import WORDED
 from research.diorama.denoiser import ENERGY_WEIGHT, TARGET_ENERGY
-from research.diorama.journal import summary
+from research.diorama.journal import STAGES, summary
 from research.diorama.measures import NAMES, STATIC_PIXELS
 from research.diorama.outlines import LEAST_OVERLAP
 from research.markdown import quantity, table
@@ -62,16 +63,19 @@ Words: {vocabulary}.
 | unet | UNet2DConditionModel, three levels (8, 4, 2 pixels), channels 64, 96, 144 | {unet} |
 | motion_adapter | MotionAdapter, motion modules in every block | {motion_adapter} |
 
-v-prediction on a cosine schedule whose log-SNR is raised by 2 log 4, so that the first steps of a clip decide what it
-shows, and runs down to -14: the 16 frames of a clip betray its motion through much noise, and only where they no longer
-do does the prompt decide it. While motion was trained, the energy of every block's temporal maps was capped
-(`bytheway.training.EnergyCap`, target {target} for 16 frames, weight {cap_weight}): without that they grow sharp, near
-1, where the paper finds those of AnimateDiff between 0.10 and 0.22. Weights in float16 (the text encoder in float32),
+v-prediction on a cosine schedule whose log-SNR is raised by 2 log {shift}, so that the first steps of a clip decide
+what it shows, and runs down to -14: the 16 frames of a clip betray its motion through much noise, and only where they
+no longer do does the prompt decide it. It was trained on one raised by 2 log {trained_shift}, and only at last, for
+{respaced} steps, on that: even steps of the other pass over the noise in which it is decided how much a clip moves.
+While motion was trained, the energy of every block's temporal maps was capped (`bytheway.training.EnergyCap`, target
+{target} for 16 frames, weight {cap_weight}): without that they grow sharp, near 1, where the paper finds those of
+AnimateDiff between 0.10 and 0.22. Weights in float16 (the text encoder in float32),
 safetensors only. Made for {steps} DDIM steps at guidance {guidance}.
 
 ## The recipe
 
-`python -m research.diorama` (corpus, autoencoder, spatial stage, motion stage, early motion modules, export), then
+`python -m research.diorama` (corpus, autoencoder, spatial stage, motion stage, the sampling schedule, early motion
+modules, export), then
 `python -m research.diorama.report --count {count}`, `python -m research.study swap --to runs/diorama` and
 `python -m research.diorama.card`. These weights:
 {clips} rendered clips; {stages}. {hardware} Every start of the command is in `starts.jsonl` of the run's folder, every
@@ -176,13 +180,16 @@ def card(report: dict[str, Any], out: Path, shipped: Path, pictures: Path) -> st
         static=f"{STATIC_PIXELS:g}",
         overlap=LEAST_OVERLAP,
         clips=len(list((out / "corpus").glob("scenes-*.json"))) * 128,
-        stages=", ".join(f"{name} {_steps(out / name)} steps" for name in ("autoencoder", "spatial", "motion")),
+        stages=", ".join(f"{name} {_steps(out / name)} steps" for name in STAGES if name != "early"),
         target=TARGET_ENERGY,
         cap_weight=ENERGY_WEIGHT,
         hardware=summary(out),
         pictures=shown_from,
         swap=_swap(out / "swap.md", shown_from),
         early=_steps(out / "early"),
+        respaced=_steps(out / "respaced"),
+        shift=f"{SAMPLED_SHIFT:g}",
+        trained_shift=f"{TRAINED_SHIFT:g}",
         **{part: f"{_parameters(shipped / part) / 1e6:.2f} M" for part in parts},
     )
 

@@ -35,10 +35,10 @@ def export(run: Path, folder: Path, tokenizer: CLIPTokenizer, scheduler: DDIMSch
     half = torch.float16
     _save(AutoencoderKL.from_pretrained(run / "autoencoder" / "model").to(half), folder / "vae")
     # In float32: transformers would load it in the dtype of its file, diffusers the other parts in float32.
-    _save(CLIPTextModel.from_pretrained(run / "motion" / "text_encoder"), folder / "text_encoder")
+    _save(CLIPTextModel.from_pretrained(run / "respaced" / "text_encoder"), folder / "text_encoder")
     _save(tokenizer, folder / "tokenizer")
     _save(scheduler, folder / "scheduler")
-    unet = UNetMotionModel.from_pretrained(run / "motion" / "model").to(half)
+    unet = UNetMotionModel.from_pretrained(run / "respaced" / "model").to(half)
     _save(_motion_adapter(unet), folder / "motion_adapter")
     spatial = UNet2DConditionModel.from_pretrained(run / "spatial" / "model").to(half)
     spatial.load_state_dict({k: v for k, v in unet.state_dict().items() if "motion_modules" not in k})

@@ -15,7 +15,7 @@ import torch
 from research.machine import processor
 
 STARTS = "starts.jsonl"
-STAGES = ("autoencoder", "spatial", "motion", "early")
+STAGES = ("autoencoder", "spatial", "motion", "respaced", "early")
 
 
 def note_start(out: Path, processes: int) -> None:

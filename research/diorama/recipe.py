@@ -1,4 +1,4 @@
-"""From nothing to the shipped folder: corpus, autoencoder, spatial stage, motion stage, export.
+"""From nothing to the shipped folder: corpus, autoencoder, spatial and motion stage, the sampling schedule, export.
 
 Every stage leaves its result in a folder of its own and is skipped when that is there; an unfinished one goes on from
 its checkpoint.
@@ -26,6 +26,7 @@ from research.diorama.corpus import Corpus
 from research.diorama.denoiser import Denoising, Examples
 from research.diorama.export import export, export_early
 from research.diorama.fit import OutOfTime, Stage, fit
+from research.diorama.respacing import respace
 
 SHEET_EVERY_SECONDS = 3600
 Model = TypeVar("Model", AutoencoderKL, UNet2DConditionModel, UNetMotionModel)
@@ -42,6 +43,7 @@ class Recipe:
     autoencoder_steps: int = 4200
     spatial_steps: int = 1400
     motion_steps: int = 18000
+    respaced_steps: int = 600
     early_steps: int = 600
     seed: int = 0
     minutes: float = float("inf")
@@ -57,6 +59,7 @@ class Trainer:
         self.corpus: Corpus
         self.tokenizer = architecture.build_tokenizer()
         self.scheduler = architecture.build_scheduler()
+        self.sampler = architecture.build_scheduler(architecture.SAMPLED_SHIFT)
         self.vae: AutoencoderKL
 
     def run(self) -> None:
@@ -67,9 +70,10 @@ class Trainer:
         self._barrier()
         self._stage_result("spatial", self._train_spatial, UNet2DConditionModel)
         self._stage_result("motion", self._train_motion, UNetMotionModel)
+        self._stage_result("respaced", self._train_respaced, UNetMotionModel)
         self._stage_result("early", self._train_early, UNetMotionModel)
         if self.rank == 0:
-            export(self.recipe.out, self.recipe.shipped, self.tokenizer, self.scheduler)
+            export(self.recipe.out, self.recipe.shipped, self.tokenizer, self.sampler)
             export_early(self.recipe.out, self.recipe.shipped)
 
     def _prepare_corpus(self) -> list[int]:
@@ -140,21 +144,39 @@ class Trainer:
             text_encoder.save_pretrained(folder / "text_encoder")
             _save(unet, folder / "model")
 
+    def _train_respaced(self, folder: Path) -> None:
+        """The finished model on the schedule with which it is sampled, for a short while."""
+        finished = self.recipe.out / "motion"
+        text_encoder = CLIPTextModel.from_pretrained(finished / "text_encoder").to(self.device)
+        unet = UNetMotionModel.from_pretrained(finished / "model")
+        respace(unet, self.scheduler, self.sampler)
+        objective = Denoising(text_encoder, self._trainable(unet), self.sampler)
+        groups = [{"params": objective.parameters(), "lr": 2e-4}]
+        stage = Stage("respaced", self.recipe.respaced_steps, decay_share=1.0, seed=self.recipe.seed)
+        fit(stage, objective, groups, self._examples().clips(128 // self.world, stage), folder, self.deadline)
+        if self.rank == 0:
+            adapter = architecture.build_motion_adapter()
+            sample.clip_sheet(
+                folder / "samples.png", unet, adapter, text_encoder, self.tokenizer, self.vae, self.sampler
+            )
+            text_encoder.save_pretrained(folder / "text_encoder")
+            _save(unet, folder / "model")
+
     def _train_early(self, folder: Path) -> None:
         """New motion modules on the finished model, which itself stays as it is, for a short while."""
-        finished = self.recipe.out / "motion"
+        finished = self.recipe.out / "respaced"
         text_encoder = CLIPTextModel.from_pretrained(finished / "text_encoder").to(self.device).requires_grad_(False)
         adapter = architecture.build_motion_adapter()
         unet = self._trainable(UNetMotionModel.from_pretrained(finished / "model"))
         unet.load_motion_modules(adapter)
         unet.freeze_unet2d_params()
-        objective = Denoising(text_encoder, unet, self.scheduler)
+        objective = Denoising(text_encoder, unet, self.sampler)
         groups = [{"params": [p for p in unet.parameters() if p.requires_grad], "lr": 8e-4}]
         stage = Stage("early", self.recipe.early_steps, decay_share=0.1, seed=self.recipe.seed)
         batch = self._examples().clips(128 // self.world, stage)
         fit(stage, objective, groups, batch, folder, self.deadline)
         if self.rank == 0:
-            parts = (unet, adapter, text_encoder, self.tokenizer, self.vae, self.scheduler)
+            parts = (unet, adapter, text_encoder, self.tokenizer, self.vae, self.sampler)
             sample.clip_sheet(folder / "samples.png", *parts)
             _save(unet, folder / "model")
 

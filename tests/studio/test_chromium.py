@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.evaluation.votes.test_chromium import CONTRASTS
-from tests.toys.chromium import CHROMIUM, PHONE, WIDE, launched
-from tests.toys.studio_server import Visitor, served
+from tests.toys.chromium import CHROMIUM, WIDE
+from tests.toys.studio_page import PROMPT, begin, fill, page_of, plays, ticket
+from tests.toys.studio_server import FORM, served
 from tests.toys.vote_server import Server
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
-PROMPT = "a red ball <b>rolling</b> to the right on grass"
-PATIENCE = 180_000  # milliseconds; of a machine that many share
 # How far the two canvases are apart, in mean difference of a byte, and which frames they say they show.
 LOOK = """() => {
   const [a, b] = ['a', 'b'].map((id) => document.getElementById(id));
@@ -29,67 +27,6 @@ LOOK = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with served(tmp_path_factory.mktemp("studio")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def clip(server: Server) -> str:
-    """A comparison that is in the history already."""
-    return str(Visitor(server.address).made(compare=True, steps="2")["made"][0]["name"])
-
-
-@pytest.fixture
-def told() -> list[str]:
-    """What the page asked of other hosts, and what it complained about: nothing."""
-    return []
-
-
-@pytest.fixture
-def page(browser: Browser, server: Server, told: list[str]) -> Iterator[Page]:
-    context = browser.new_context(viewport=WIDE)
-    yield page_of(context, server.address, told)
-    context.close()
-
-
-def page_of(context: BrowserContext, address: str, told: list[str]) -> Page:
-    expect.set_options(timeout=PATIENCE)
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.on("request", lambda one: None if one.url.startswith((address, "blob:", "data:")) else told.append(one.url))
-    page.on("pageerror", lambda error: told.append(str(error)))
-    page.on("console", lambda message: told.append(message.text) if message.type == "error" else None)
-    page.goto(address)
-    expect(page.get_by_label("Model", exact=True)).to_have_value("diorama")
-    return page
-
-
-def fill(page: Page, steps: int, prompt: str = PROMPT) -> None:
-    page.get_by_label("Prompt").fill(prompt)
-    if page.locator("#more").get_attribute("open") is None:
-        page.get_by_text("Size, frames, steps").click()
-    page.get_by_label("Steps", exact=True).fill(str(steps))
-    page.get_by_label("Frames", exact=True).fill("8")
-
-
-def ticket(page: Page) -> Locator:
-    """The latest ticket."""
-    return page.get_by_role("article").first
-
-
-def plays(video: Locator) -> None:
-    expect(video).to_have_js_property("muted", True)
-    video.evaluate("(one) => one.readyState >= 2 || new Promise((done) => one.addEventListener('loadeddata', done))")
-
-
 def test_a_comparison_from_prompt_to_wipe(page: Page, told: list[str]) -> None:
     expect(page.get_by_text("Nothing is being made.")).to_be_visible()
     page.get_by_role("button", name="Make", exact=True).last.click()
@@ -97,8 +34,7 @@ def test_a_comparison_from_prompt_to_wipe(page: Page, told: list[str]) -> None:
     expect(page.get_by_label("Prompt")).to_be_focused()
     fill(page, 25)
     page.get_by_label("Make it without the method too").check()
-    page.get_by_role("button", name="Make", exact=True).last.click()
-    one = ticket(page)
+    one = begin(page)
     expect(one.get_by_role("heading")).to_have_text(PROMPT)
     expect(one.get_by_alt_text("as it is going to be")).to_be_visible()
     expect(one.get_by_role("progressbar")).to_have_attribute("aria-valuemax", "50")
@@ -144,15 +80,14 @@ def test_a_comparison_from_prompt_to_wipe(page: Page, told: list[str]) -> None:
     expect(charts).to_have_count(3)
     assert "up_blocks" in str(charts.first.get_attribute("aria-label"))
     page.get_by_role("button", name="Swap").click()
-    expect(page.locator("#a-says")).to_contain_text("enhanced: alpha 0.2")
+    expect(page.locator("#a-says")).to_contain_text("enhanced (alpha 0.2")
     expect(page.locator("#b-says")).to_contain_text("vanilla")
     assert told == []
 
 
 def test_a_stop_and_another_clip_after_it(page: Page, told: list[str]) -> None:
     fill(page, 500)
-    page.get_by_role("button", name="Make", exact=True).last.click()
-    one = ticket(page)
+    one = begin(page)
     expect(one).to_contain_text(re.compile("step [1-9]"))
     page.reload()
     one = ticket(page)
@@ -170,8 +105,7 @@ def test_a_stop_and_another_clip_after_it(page: Page, told: list[str]) -> None:
     expect(page.locator("#preset-hint")).not_to_be_empty()
     page.get_by_label("More motion, slider").fill("3")
     expect(page.get_by_label("More motion beta")).to_have_value("3")
-    page.get_by_role("button", name="Make", exact=True).last.click()
-    expect(ticket(page)).to_contain_text("Done: seed 77")
+    expect(begin(page)).to_contain_text("Done: seed 77")
     assert told == []
 
 
@@ -229,11 +163,49 @@ def test_the_history_finds_deletes_and_gives_back(
     expect(page.get_by_text("2 clips")).to_be_visible()
     page.get_by_role("button", name="Make", exact=True).click()
     page.get_by_label("Load a clip's settings").set_input_files(file)
-    expect(page.get_by_label("Prompt")).to_have_value("a red ball rolling to the right on grass")
+    expect(page.get_by_label("Prompt")).to_have_value(FORM["prompt"])
     expect(page.get_by_label("Seed", exact=True)).to_have_value("5")
-    page.get_by_label("Load a clip's settings").set_input_files({"name": "x.mp4", "mimeType": "", "buffer": b"none"})
+    assert told == []
+
+
+def test_a_clip_is_dropped_onto_the_page(
+    page: Page, server: Server, clip: str, tmp_path: Path, told: list[str]
+) -> None:
+    file = tmp_path / "given.mp4"
+    file.write_bytes(page.request.get(f"{server.address}clips/{clip}.mp4").body())
+    page.get_by_label("Prompt").fill("words of mine")
+    page.get_by_role("button", name="History").click()
+    drag(page, 700, 500, "dragEnter", "dragOver", files=[file])
+    expect(page.locator("body")).to_have_class("drop")
+    drag(page, 700, 500, "drop", files=[file])
+    expect(page.get_by_role("button", name="Make", exact=True).first).to_have_attribute("aria-current", "page")
+    expect(page.get_by_label("Prompt")).to_have_value(FORM["prompt"])
+    expect(page.get_by_label("Seed", exact=True)).to_have_value("5")
+    expect(page.get_by_label("Steps", exact=True)).to_have_value("2")
+    expect(page.get_by_label("Keep it")).to_be_checked()
+    expect(page.locator("body")).not_to_have_class("drop")
+
+    file.write_bytes(b"none")
+    drag(page, 700, 500, "dragEnter", "dragOver", "drop", files=[file])
     expect(page.get_by_role("alert")).to_contain_text("is not a video")
     assert [one for one in told if "400" not in one] == []
+
+
+def test_words_that_are_dragged_go_into_the_prompt(page: Page) -> None:
+    box = page.get_by_label("Prompt").bounding_box()
+    assert box is not None
+    words = [{"mimeType": "text/plain", "data": "a blue cube"}]
+    drag(page, box["x"] + 20, box["y"] + 20, "dragEnter", "dragOver", "drop", items=words)
+    expect(page.get_by_label("Prompt")).to_have_value("a blue cube")
+    expect(page.locator("body")).not_to_have_class("drop")
+
+
+def drag(page: Page, x: float, y: float, *kinds: str, files: Sequence[Path] = (), items: Sequence[Any] = ()) -> None:
+    """What a mouse does that drags something over the window, with the browser's own events and DataTransfer."""
+    devtools = page.context.new_cdp_session(page)
+    data = {"items": list(items), "files": [str(file) for file in files], "dragOperationsMask": 1}
+    for kind in kinds:
+        devtools.send("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
 
 
 def test_pairs_are_voted_on(page: Page, clip: str, told: list[str]) -> None:
@@ -273,92 +245,12 @@ def test_two_browsers_see_the_clips_but_not_each_others_drafts(
     other.close()
 
 
-def test_by_keyboard_alone(page: Page, clip: str) -> None:
-    keys = page.keyboard
-    keys.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the work")).to_be_focused()
-    keys.press("Enter")
-    reach(page, "prompt")
-    keys.type("a red ball")
-    reach(page, "more summary")
-    keys.press("Enter")
-    reach(page, "steps")
-    keys.type("2")
-    keys.press("Enter")
-    expect(ticket(page)).to_contain_text("Done")
-    page.reload()
-    for name in ("Seeds", "Grid", "Compare"):
-        while page.evaluate("document.activeElement.textContent") != name:
-            keys.press("Tab")
-        keys.press("Space")
-        assert page.get_by_role("button", name=name, exact=True).get_attribute("aria-current") == "page"
-    reach(page, "clip-a")
-    keys.press("ArrowDown")
-    expect(page.get_by_text("Two clips are needed")).to_be_visible()
-
-
-def reach(page: Page, place: str) -> None:
-    """Press Tab until a control is focused, by its id, or what is in it."""
-    ident, _, inner = place.partition(" ")
-    selector = f"#{ident} {inner}".strip()
-    for _ in range(80):
-        if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
-            return
-        page.keyboard.press("Tab")
-    raise AssertionError(f"Tab never reaches {place}")
-
-
-UNNAMED = """() => [...document.querySelectorAll('button, input, select, textarea, video, img, canvas, a, [role]')]
-  .filter((one) => one.checkVisibility())
-  .filter((one) => !(one.getAttribute('aria-label') || one.getAttribute('alt') || one.textContent.trim()
-    || [...(one.labels || [])].some((label) => label.textContent.trim()) || one.matches('[role=status], [role=alert]')))
-  .map((one) => one.outerHTML)"""
-WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, {"width": 1024, "height": 768}], ids=["phone", "tablet"])
-def test_it_fits_is_named_and_can_be_read(
-    browser: Browser, server: Server, clip: str, told: list[str], size: dict[str, int], scheme: Any
-) -> None:
-    context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")
-    page = page_of(context, server.address, told)
-    for details in page.locator("#form details summary").all():
-        details.click()
-    page.get_by_label("Settings", exact=True).select_option("own")
-    texts = [".hint", "label", "label small", "summary", "#go", ".empty p", "legend", "[aria-current]", "h1 span"]
-    for name in ("Make", "Seeds", "Grid"):
-        page.get_by_role("button", name=name, exact=True).first.click()
-        assert page.evaluate(WIDER) <= 0, name
-        assert page.evaluate(UNNAMED) == []
-        assert min(page.evaluate(CONTRASTS, texts)) >= 4.5
-    page.get_by_role("button", name="History").click()
-    card = page.locator(f"[data-clip='{clip}']")
-    card.get_by_text("All settings").click()
-    expect(card.locator("dl")).to_be_visible()
-    assert page.evaluate(WIDER) <= 0
-    assert page.evaluate(UNNAMED) == []
-    assert min(page.evaluate(CONTRASTS, [".gallery .hint", ".downloads a", ".gallery button", "dt"])) >= 4.5
-    assert card.locator("video").evaluate("(one) => one.paused"), "nothing moves unasked"
-    card.get_by_role("button", name="Compare").click()
-    expect(page.locator("#what-it-did svg")).to_have_count(3)
-    expect(page.get_by_role("button", name="Play")).to_be_visible()
-    assert page.evaluate(WIDER) <= 0
-    assert page.evaluate(UNNAMED) == []
-    assert (
-        min(page.evaluate(CONTRASTS, [".captions p", "#frame-says", "#play", ".charts figcaption", ".legend b"])) >= 4.5
-    )
-    assert told == []
-    context.close()
-
-
 def test_the_page_outlives_its_server(browser: Browser, tmp_path: Path, told: list[str]) -> None:
     context = browser.new_context(viewport=WIDE)
     with served(tmp_path) as server:
         page = page_of(context, server.address, told)
         fill(page, 500)
-        page.get_by_role("button", name="Make", exact=True).last.click()
-        expect(ticket(page)).to_contain_text(re.compile("step [1-9]"))
+        expect(begin(page)).to_contain_text(re.compile("step [1-9]"))
         server.process.kill()
         server.process.wait()
         expect(page.get_by_role("alert")).to_contain_text("The studio cannot be reached; it is tried again.")
@@ -367,7 +259,6 @@ def test_the_page_outlives_its_server(browser: Browser, tmp_path: Path, told: li
         expect(page.get_by_role("alert")).to_contain_text("The studio is there again.")
         expect(ticket(page)).to_contain_text("started anew")
         fill(page, 2)
-        page.get_by_role("button", name="Make", exact=True).last.click()
-        expect(ticket(page)).to_contain_text("Done")
+        expect(begin(page)).to_contain_text("Done")
     assert all("ERR_CONNECTION" in one for one in told)
     context.close()

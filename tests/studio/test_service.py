@@ -98,6 +98,48 @@ def test_a_stop_is_heard_within_a_step_and_the_studio_goes_on(opened: Open, pipe
     assert len(studio.history.entries()) == 1
 
 
+def test_a_stop_while_the_model_loads_is_heard_at_once(opened: Open, pipe: VideoPipeline) -> None:
+    gate, loads = threading.Event(), []
+
+    def load(choice: ModelChoice) -> VideoPipeline:
+        loads.append(choice.model)
+        gate.wait(PATIENCE)
+        return pipe
+
+    studio = opened(load=load)
+    first, second = studio.ask("ann", Wish(CHOICE, REQUEST)), studio.ask("bob", Wish(CHOICE, REQUEST))
+    until(first, lambda status: status.state == "loading")
+    studio.stop(first)
+    assert (first.status.state, first.status.said) == ("stopped", "Stopped.")
+    assert studio.model_said == "A model is loaded to its end, which cannot be broken off …"
+    third = studio.ask("ann", Wish(CHOICE, REQUEST))
+    studio.stop(second)
+    gate.set()
+    assert ended(third).state == "done"
+    assert loads == ["diorama"], "what was loaded for the first served the next"
+    assert (first.status.state, first.status.made, second.status.state) == ("stopped", (), "stopped")
+    assert studio.model_said == ""
+
+
+def test_a_load_that_fails_after_the_stop_is_nobodys(opened: Open, pipe: VideoPipeline) -> None:
+    gate = threading.Event()
+
+    def load(choice: ModelChoice) -> VideoPipeline:
+        if choice.model == "diorama":
+            return pipe
+        gate.wait(PATIENCE)
+        raise ByTheWayError("There is no such model.")
+
+    studio = opened(load=load)
+    first = studio.ask("ann", Wish(replace(CHOICE, model="owner/slow"), REQUEST))
+    until(first, lambda status: status.state == "loading")
+    second = studio.ask("bob", Wish(CHOICE, replace(REQUEST, steps=1)))
+    studio.stop(first)
+    gate.set()
+    assert ended(second).state == "done"
+    assert first.status.said == "Stopped."
+
+
 def test_a_ticket_that_waits_leaves_the_queue(opened: Open) -> None:
     gate = threading.Event()
 

@@ -49,7 +49,7 @@ class Studio:
         self._ending = False
         self._loaded: tuple[ModelChoice, VideoPipeline] | None = None
         self._wanted: ModelChoice | None = None
-        self.model_said = ""  # what the worker does with a model that nobody asked for yet
+        self.model_said = ""  # what the worker does with a model that is nobody's ticket
         self._thread = Thread(target=self._work, name="studio", daemon=True)
         self._thread.start()
 
@@ -89,12 +89,16 @@ class Studio:
         return [ticket for ticket in list(self._tickets.values()) if ticket.owner == owner]
 
     def stop(self, ticket: Ticket) -> None:
-        """Want a ticket no longer: it leaves the queue, or ends within a step."""
+        """Want a ticket no longer: it leaves the queue, or ends at once while its model loads, or within a step."""
         with self._changed:
             ticket.stop.set()
             if self._queue.remove(ticket):
                 ticket.change(state="stopped", said="Taken out of the queue.")
                 self._tell_places()
+            elif ticket.status.state == "loading":
+                # for whom it was is not told: everybody reads this
+                ticket.change(state="stopped", said="Stopped.")
+                self.model_said = "A model is loaded to its end, which cannot be broken off …"
 
     def close(self, seconds: float = 10) -> None:
         """Stop everything, and wait so long for it."""
@@ -117,6 +121,9 @@ class Studio:
                 if self._ending:
                     return
                 ticket, wanted, self._wanted = self._queue.take(), self._wanted, None
+                if ticket is not None:
+                    self.model_said = ""  # it is the ticket's now
+                    ticket.change(state="loading", said=f"Loading {ticket.wish.choice.model} …")
                 self._tell_places()
             if ticket is None:
                 assert wanted is not None
@@ -135,9 +142,9 @@ class Studio:
         from bytheway.studio.making import Making, StoppedError  # imports torch
 
         try:
-            self.model_said = ""  # it is the ticket's now
-            ticket.change(state="loading", said=f"Loading {ticket.wish.choice.model} …")
             pipe = self._pipeline(ticket.wish.choice)
+            with self._changed:
+                ticket.change(state="making", said="")
             making = Making(pipe, ticket, self.history)
             making.check_stop()
             making()
@@ -149,6 +156,7 @@ class Studio:
             ticket.change(state="failed", said=_said(error))
             # what the error's frames hold is as large as the run
             traceback.clear_frames(error.__traceback__)
+        self.model_said = ""
         _free_memory()
 
     def _pipeline(self, choice: ModelChoice) -> VideoPipeline:

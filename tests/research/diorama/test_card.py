@@ -11,7 +11,7 @@ from research.diorama.__main__ import SHIPPED
 from research.diorama.card import PICTURES, SHOWN, card
 from research.diorama.measures import NAMES
 
-STAGES = {"autoencoder": 11, "spatial": 22, "motion": 33, "early": 44}
+STAGES = {"autoencoder": 11, "spatial": 22, "motion": 33, "respaced": 40, "early": 44}
 
 
 @pytest.fixture
@@ -51,12 +51,12 @@ def test_the_card_tells_the_reports_figures(report: dict[str, Any], run: Path) -
     assert "(7 steps, guidance 2.5),\nas" in text, "as the report was made, whatever the model's defaults are now"
     assert "| jump | 5 | 4 | 20.0 % | 1.25 px |" in text
     assert "| left | 3.00 px to 25.00 px | 4.00 px to 21.50 px |" in text
-    assert "autoencoder 11 steps, spatial 22 steps, motion 33 steps. Trained for 1.1 hours" in text
-    assert "(autoencoder 0.1, spatial 0.2, motion 0.3, early 0.4) by 2 processes on 2 abacuses." in text
+    assert "autoencoder 11 steps, spatial 22 steps, motion 33 steps, respaced 40 steps. Trained for 1.5 hours" in text
+    assert "(autoencoder 0.1, spatial 0.2, motion 0.3, respaced 0.4, early 0.4) by 2 processes on 2 abacuses." in text
     assert "a way is 2 to 26 pixels long, a jump 1.8 to 18.75 pixels high (less" in text
     assert "a spin 0.04 to 0.5 turns far" in text
     assert "\n32.0 % say so with a word" in text
-    assert "target 0.16 for 16 frames, weight 0.3" in text
+    assert "target\n0.16 for 16 frames, weight 0.3" in text
     assert "trained for 44 steps" in text
     assert f'"prompt {SHOWN - 1}".' in text
     assert "](../../../../docs/diorama/contact_sheet.png)" in text

@@ -33,5 +33,5 @@ def test_time_between_a_stop_and_the_next_start_does_not_count(tmp_path: Path) -
     write(tmp_path / "starts.jsonl", [start | {"time": 900}, start | {"time": 8950}])
     assert hours(tmp_path, "motion") == pytest.approx(2700 / 3600)
     assert hours(tmp_path, "early") == 0
-    told = "Trained for 0.8 hours (autoencoder 0.0, spatial 0.0, motion 0.8, early 0.0) by 2 processes on a mill."
-    assert summary(tmp_path) == told
+    took = "autoencoder 0.0, spatial 0.0, motion 0.8, respaced 0.0, early 0.0"
+    assert summary(tmp_path) == f"Trained for 0.8 hours ({took}) by 2 processes on a mill."

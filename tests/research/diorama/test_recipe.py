@@ -15,6 +15,7 @@ from research.diorama.corpus import SHARD, Corpus, to_pixels
 from research.diorama.denoiser import Denoising, Examples, strided_positions, tokenise
 from research.diorama.export import export, export_early
 from research.diorama.fit import OutOfTime, Stage, fit
+from research.diorama.respacing import respace, same_noise
 
 CPU = torch.device("cpu")
 
@@ -144,6 +145,32 @@ def test_a_third_of_the_timesteps_are_the_noisiest(corpus: Corpus) -> None:
     assert (timesteps >= 950).float().mean() == pytest.approx(0.3 + 0.7 * 0.05, abs=0.03)
 
 
+def test_the_same_noise_lies_elsewhere_on_another_schedule() -> None:
+    trained, sampled = (architecture.build_scheduler(shift) for shift in (4.0, 1.0))
+    same = same_noise(trained, sampled)
+    assert torch.equal(same_noise(trained, trained), torch.arange(1000.0))
+    assert same[-1] == pytest.approx(999, abs=0.5)
+    assert (same.diff() > 0).all()
+    # The cosine schedule is at SNR 1 halfway, and where it is raised at atan(4) of a right angle.
+    assert same[499] == pytest.approx(1000 * math.atan(4) / (math.pi / 2), abs=2)
+
+
+def test_a_respaced_model_takes_the_same_noise_for_the_same() -> None:
+    torch.manual_seed(0)
+    trained, sampled = (architecture.build_scheduler(shift) for shift in (4.0, 2.0))
+    unet = UNetMotionModel.from_unet2d(architecture.build_unet(), architecture.build_motion_adapter())
+    first = unet.time_embedding.linear_1
+    with torch.no_grad():
+        waves = first.in_features // 2
+        first.weight[:, [*range(16), *range(waves, waves + 16)]] = 0  # what turns round in fewer than 600 timesteps
+    knew = first(unet.time_proj(same_noise(trained, sampled)))
+    before = first(unet.time_proj(torch.arange(1000)))
+    respace(unet, trained, sampled)
+    after = first(unet.time_proj(torch.arange(1000)))
+    assert (after - knew).square().mean() < 0.01 * (before - knew).square().mean()
+    assert first.weight.abs().max() < 10
+
+
 def test_every_process_numbers_words_alike() -> None:
     first, second = (architecture.build_tokenizer(captions_per_scene=5).get_vocab() for _ in range(2))
     assert first == second
@@ -165,9 +192,9 @@ def test_the_export_is_a_plain_diffusers_folder(tmp_path: Path) -> None:
     architecture.build_vae().save_pretrained(run / "autoencoder" / "model")
     unet = architecture.build_unet()
     unet.save_pretrained(run / "spatial" / "model")
-    architecture.build_text_encoder(tokenizer).save_pretrained(run / "motion" / "text_encoder")
+    architecture.build_text_encoder(tokenizer).save_pretrained(run / "respaced" / "text_encoder")
     video = UNetMotionModel.from_unet2d(unet, architecture.build_motion_adapter())
-    video.save_pretrained(run / "motion" / "model")
+    video.save_pretrained(run / "respaced" / "model")
     shipped.mkdir()
     (shipped / "MODEL_CARD.md").write_text("kept")
     export(run, shipped, tokenizer, architecture.build_scheduler())

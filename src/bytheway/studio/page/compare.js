@@ -1,7 +1,7 @@
 // Two clips in step: decoded frame by frame by the player that votes use too, over each other or side by side.
 "use strict";
 import { chartsOf } from "./charts.js";
-import { ask, at, clipAddress, make, tried } from "./dom.js";
+import { ask, at, clipAddress, make, methodOf, tried } from "./dom.js";
 import { decode, Player } from "./player.js";
 
 let player = null;
@@ -49,7 +49,7 @@ async function offer(...chosen) {
   });
 }
 
-const titleOf = (entry) => `${entry.enhanced ? "enhanced" : "vanilla"}, seed ${entry.seed}: ${entry.prompt || entry.name}`;
+const titleOf = (entry) => `${methodOf(entry)}, seed ${entry.seed}: ${entry.prompt || entry.name}`;
 
 export async function compareClips(a, b) {
   await offer(a, b);
@@ -86,11 +86,7 @@ async function load() {
   at("what-it-did").replaceChildren(...chartsOf(recorded.curves));
 }
 
-function saysOf(entry) {
-  const { config } = entry;
-  const method = config ? `enhanced: alpha ${config.alpha}, beta ${config.beta}, tau ${config.tau}` : "vanilla";
-  return `${entry.prompt}, seed ${entry.seed}, ${method}`;
-}
+const saysOf = (entry) => `${entry.prompt}, seed ${entry.seed}, ${methodOf(entry)}`;
 
 function noteOf([a, b]) {
   const notes = [];

@@ -38,21 +38,29 @@ export async function ask(path, { method = "GET", json, bytes } = {}) {
 
 let timer = null;
 
-/** Say something at the foot of the page, with a button where something can be done about it. */
+/** Say something at the foot of the page, with a button where something can be done about it; that one is focused. */
 export function say(text, { error = false, action = null } = {}) {
   const place = at("said");
   clearTimeout(timer);
   place.className = error ? "error" : "";
+  const button = action && make("button", { type: "button", onclick: () => { clear(); action.run(); } }, action.name);
+  const close = () => { clear(); (action?.leave || (() => at("main").focus({ preventScroll: true })))(); };
   place.replaceChildren(
-    make("span", {}, text),
-    action && make("button", { type: "button", onclick: () => { clear(); action.run(); } }, action.name),
-    make("button", { type: "button", class: "plain", "aria-label": "Close this message", onclick: clear }, "✕"),
+    make("span", {}, text), button || "",
+    make("button", { type: "button", class: "plain", "aria-label": "Close this message", onclick: close }, "✕"),
   );
   place.hidden = false;
-  if (!error) timer = setTimeout(clear, action ? 20000 : 6000);
+  button?.focus();
+  if (!error) fade(action ? 20000 : 6000);
+}
+
+/** Take the message away after a while, but from nobody's hands. */
+function fade(milliseconds) {
+  timer = setTimeout(() => (at("said").contains(document.activeElement) ? fade(milliseconds) : clear()), milliseconds);
 }
 
 function clear() {
+  clearTimeout(timer);
   at("said").hidden = true;
   at("said").replaceChildren();
 }
@@ -69,6 +77,9 @@ export const tried = (action) => async (event) => {
 export const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 export const clipAddress = (name, ending = "mp4") => `clips/${encodeURIComponent(name)}.${ending}`;
+
+/** How a clip was made, in words that tell the clips of a grid apart. */
+export const methodOf = ({ config }) => (config ? `enhanced (alpha ${config.alpha}, beta ${config.beta}, tau ${config.tau})` : "vanilla");
 
 /** A small player of one clip. */
 export function video(name, label) {

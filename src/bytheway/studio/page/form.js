@@ -141,19 +141,32 @@ export function setUpForm(told, tools) {
     }
     if (!at("lock").checked || !at("seed").value) at("seed").value = drawn();
     changed();
-    at("go").disabled = true;
+    if (at("go").ariaDisabled) return;
+    at("go").ariaDisabled = "true"; // truly disabled it would lose the focus
     try {
       follow(await ask("api/tickets", { method: "POST", json: read() }));
     } finally {
-      at("go").disabled = false;
+      at("go").ariaDisabled = null;
     }
   }));
-  document.addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("drop"); });
-  document.addEventListener("dragleave", () => document.body.classList.remove("drop"));
-  document.addEventListener("drop", tried(async (event) => {
+  setUpDrop(tools);
+}
+
+/** A clip that is dropped anywhere fills the form; words that are dragged go where they always do. */
+function setUpDrop(tools) {
+  const mark = (shown) => document.body.classList.toggle("drop", shown);
+  const bringsFile = (event) => event.dataTransfer.types.includes("Files");
+  document.addEventListener("dragover", (event) => {
+    if (!bringsFile(event)) return;
     event.preventDefault();
-    document.body.classList.remove("drop");
-    if (event.dataTransfer.files.length) await loadSettings(event.dataTransfer.files[0], tools);
+    mark(true);
+  });
+  document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) mark(false); }); // out of the page
+  document.addEventListener("drop", tried(async (event) => {
+    if (!bringsFile(event)) return;
+    event.preventDefault();
+    mark(false);
+    await loadSettings(event.dataTransfer.files[0], tools);
   }));
 }
 

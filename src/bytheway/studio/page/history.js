@@ -1,6 +1,6 @@
 // Every clip that was made.
 "use strict";
-import { ask, at, downloads, make, say, tried, video } from "./dom.js";
+import { ask, at, downloads, make, methodOf, say, tried, video } from "./dom.js";
 import { pairOf } from "./live.js";
 
 let tools = null;
@@ -38,7 +38,7 @@ async function more(number) {
 
 function card(entry) {
   const title = entry.prompt || entry.name;
-  const which = `${title}, seed ${entry.seed}, ${entry.enhanced ? "enhanced" : "vanilla"}`;
+  const which = `${title}, seed ${entry.seed}, ${methodOf(entry)}`;
   const details = make("details", {}, make("summary", {}, "All settings"));
   details.addEventListener("toggle", tried(async () => {
     if (!details.open || details.childElementCount > 1) return;
@@ -49,7 +49,7 @@ function card(entry) {
   const element = make("li", { "data-clip": entry.name },
     video(entry.name, which),
     make("p", {}, title),
-    make("p", { class: "hint" }, `seed ${entry.seed}, ${entry.enhanced ? "enhanced" : "vanilla"}, ${entry.num_frames} frames, ${entry.steps} steps, ${entry.model}`),
+    make("p", { class: "hint" }, `seed ${entry.seed}, ${methodOf(entry)}, ${entry.num_frames} frames, ${entry.steps} steps, ${entry.model}`),
     make("div", { class: "buttons" },
       make("button", { type: "button", "aria-label": `Send to Make: ${which}`, onclick: tried(async () => tools.reuse((await ask(`api/history/${entry.name}`)).form)) }, "Send to Make"),
       make("button", { type: "button", "aria-label": `Compare: ${which}`, onclick: tried(async () => tools.compare(...(await pairOf(entry.name)))) }, "Compare"),
@@ -60,11 +60,17 @@ function card(entry) {
 }
 
 async function remove(name) {
+  const place = [...at("clips").children].findIndex((one) => one.dataset.clip === name);
+  const focusNear = () => {
+    const left = at("clips").children;
+    (left[Math.min(place, left.length - 1)]?.querySelector("button") || at("words")).focus();
+  };
   await ask(`api/history/${name}`, { method: "DELETE" });
   await refreshHistory();
   const undo = tried(async () => {
     await ask(`api/history/${name}`, { method: "POST", json: {} });
     await refreshHistory();
+    focusNear();
   });
-  say("The clip is deleted.", { action: { name: "Undo", run: undo } });
+  say("The clip is deleted.", { action: { name: "Undo", run: undo, leave: focusNear } });
 }

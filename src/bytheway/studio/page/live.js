@@ -62,7 +62,8 @@ function draw(told) {
   one.told = told;
   one.card.classList.toggle("failed", told.state === "failed");
   one.state.setAttribute("aria-live", told.progress && !told.ended ? "off" : "polite"); // not every step aloud
-  one.state.textContent = stateOf(told);
+  one.state.textContent = one.stopping && !told.ended ? "Stopping …" : stateOf(told);
+  if (told.ended && document.activeElement === one.stop) one.card.focus();
   one.stop.hidden = told.ended;
   one.bar.hidden = !told.progress || told.ended;
   if (told.progress) bar(one.bar, told.progress);
@@ -76,23 +77,24 @@ function draw(told) {
 function card(told) {
   const title = make("h3", {}, told.prompt);
   const one = {
-    made: 0, fresh: true,
+    made: 0, fresh: true, stopping: false,
     state: make("p", { class: "state", "aria-live": "polite" }),
     stop: make("button", {
       type: "button", "aria-label": `Stop: ${told.prompt}`,
-      onclick: tried(async (event) => {
-        event.target.disabled = true;
+      onclick: tried(async () => {
         one.state.textContent = "Stopping …";
-        draw(await ask(`api/tickets/${told.number}`, { method: "DELETE" }));
+        const stopped = await ask(`api/tickets/${told.number}`, { method: "DELETE" });
+        one.stopping = one.fresh = true;
+        draw(stopped);
       }),
     }, "Stop"),
     bar: make("div", { class: "bar", role: "progressbar", "aria-label": `Steps of ${told.prompt}`, "aria-valuemin": 0 }, make("div", { class: "done" })),
     preview: make("img", { class: "preview", alt: "The clip as it is going to be", hidden: true }),
     notes: make("ul", { class: "notes" }),
-    candidates: make("div", { class: "scroll" }),
+    candidates: make("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "What the first steps tell of each seed" }),
     gallery: told.kind === "grid" ? cells(told) : make("ul", { class: "gallery" }),
   };
-  one.card = make("article", { class: "ticket", "data-ticket": told.number },
+  one.card = make("article", { class: "ticket", "data-ticket": told.number, tabindex: -1, "aria-label": told.prompt },
     make("div", { class: "top" }, make("div", {}, title, one.state), one.stop),
     one.bar, one.preview, one.notes, one.candidates, one.gallery);
   return one;
@@ -125,7 +127,7 @@ function candidates(told) {
   const number = (value) => (value === null ? "–" : value.toPrecision(4));
   const chance = told.candidates.some((one) => one.near_static !== null);
   const heads = ["Seed", "Motion", "Structure", ...(chance ? ["Near-static"] : []), "Place", "Finished"];
-  return [make("table", {}, make("caption", { class: "unseen" }, "What the first steps tell of each seed"),
+  return [make("table", {}, make("caption", { class: "unseen" }, "Predictions"),
     make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))),
     make("tbody", {}, ...told.candidates.map((one) => make("tr", {},
       make("td", {}, one.seed), make("td", {}, number(one.motion)), make("td", {}, number(one.structure)),
