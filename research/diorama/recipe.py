@@ -43,7 +43,7 @@ class Recipe:
     autoencoder_steps: int = 4200
     spatial_steps: int = 1400
     motion_steps: int = 18000
-    respaced_steps: int = 600
+    respaced_steps: int = 8000
     early_steps: int = 600
     seed: int = 0
     minutes: float = float("inf")
@@ -145,14 +145,14 @@ class Trainer:
             _save(unet, folder / "model")
 
     def _train_respaced(self, folder: Path) -> None:
-        """The finished model on the schedule with which it is sampled, for a short while."""
+        """The model on the schedule with which it is sampled."""
         finished = self.recipe.out / "motion"
         text_encoder = CLIPTextModel.from_pretrained(finished / "text_encoder").to(self.device)
         unet = UNetMotionModel.from_pretrained(finished / "model")
         respace(unet, self.scheduler, self.sampler)
         objective = Denoising(text_encoder, self._trainable(unet), self.sampler)
-        groups = [{"params": objective.parameters(), "lr": 2e-4}]
-        stage = Stage("respaced", self.recipe.respaced_steps, decay_share=1.0, seed=self.recipe.seed)
+        groups = [{"params": objective.parameters(), "lr": 5e-4}]
+        stage = Stage("respaced", self.recipe.respaced_steps, decay_share=0.5, seed=self.recipe.seed)
         fit(stage, objective, groups, self._examples().clips(128 // self.world, stage), folder, self.deadline)
         if self.rank == 0:
             adapter = architecture.build_motion_adapter()

@@ -1,8 +1,8 @@
-"""Stage 4: the finished model on the schedule with which it is sampled, whose steps lie elsewhere.
+"""Stage 4: the model on the schedule with which it is sampled, whose steps lie where a clip is decided.
 
-Training wants noise through which there is something to see; sampling wants steps where clips part. Even steps of the
-training schedule go from pure noise at once to a log-SNR of -2.8, past the noise in which it is decided how much a clip
-moves (-6 to -3): all clips then move about as much as the mean of them.
+The first stages want noise through which there is something to see. But of even steps of their schedule most lie where
+all is decided (half of them above a log-SNR of 2.7), and the first goes from pure noise at once to -2.8, past the noise
+in which it is decided how much a clip moves (-6 to -3): clips then move about as much as the mean of them.
 """
 
 from __future__ import annotations
