@@ -1,6 +1,6 @@
 """``python -m tools.studio_pictures``: photographs the studio for `docs/studio.md`, in Debian's headless Chromium.
 
-It starts a studio with an empty history, makes some clips by the packaged model, and ends it. Minutes on a CPU.
+It starts a studio with an empty history, makes a comparison by the packaged model, and ends it. Minutes on a CPU.
 """
 
 from __future__ import annotations
@@ -21,35 +21,25 @@ from tests.toys.studio_server import FORM, Visitor, served
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "studio"
 WINDOW: Final = {"width": 1280, "height": 800}
 CLIP: Final = {"num_frames": "16", "steps": "25"}
-AXES: Final = [{"setting": "alpha", "values": "0.1, 0.6"}, {"setting": "beta", "values": "1.2, 1.5, 2"}]
 COLOURS: Final = 160  # of a picture, which is as small as it can be and still looks right
 SEEN: Final = "[...document.querySelectorAll('video')].every((one) => one.readyState >= 2 || !one.checkVisibility())"
 
 
-def comparison(browser: Browser, visitor: Visitor, address: str) -> None:
-    """A clip with the method and without it: where it was made, and in step."""
+def photograph(browser: Browser, visitor: Visitor, address: str) -> None:
+    """All pictures: of a clip with the method and without it, where it was made and in step."""
     visitor.made(compare=True, **CLIP)
     with opened(browser, visitor, address, WINDOW, "light") as page:
         page.get_by_label("Prompt").fill(FORM["prompt"])
-        page.get_by_label("Settings", exact=True).select_option("own")
-        page.evaluate("scrollTo(0, 0)")
+        page.get_by_label("Make it without the method too").check()
         save(page, "make.png")
     with opened(browser, visitor, address, WINDOW, "dark") as page:
         compare(page)
-        save(page, "compare.png")
+        save(page, "compare.png", whole=True)
     with opened(browser, visitor, address, PHONE, "light") as page:
         compare(page)
         page.get_by_label("Wipe").check()
-        page.locator("#canvases").scroll_into_view_if_needed()
+        page.locator(".modes").evaluate("(one) => one.scrollIntoView()")
         save(page, "phone.png")
-
-
-def grid(browser: Browser, visitor: Visitor, address: str) -> None:
-    """A grid of clips."""
-    visitor.made(kind="grid", grid=AXES, **CLIP)
-    with opened(browser, visitor, address, WINDOW, "light") as page:
-        page.get_by_role("button", name="Grid", exact=True).click()
-        save(page, "grid.png")
 
 
 @contextmanager
@@ -73,11 +63,11 @@ def compare(page: Page) -> None:
     page.get_by_label("Frame", exact=True).fill("8")
 
 
-def save(page: Page, name: str) -> None:
-    """What is in the window, when its clips are there, with as few colours as will do."""
+def save(page: Page, name: str, whole: bool = False) -> None:
+    """What is in the window, or the whole page, when its clips are there, with as few colours as will do."""
     page.wait_for_function(SEEN)
     with TemporaryDirectory() as folder, written(FOLDER / name) as draft:
-        page.screenshot(path=Path(folder) / name)
+        page.screenshot(path=Path(folder) / name, full_page=whole)
         picture = Image.open(Path(folder) / name).convert("RGB")
         picture.quantize(COLOURS, dither=Image.Dither.NONE).save(draft, "PNG", optimize=True)
 
@@ -88,5 +78,4 @@ if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     with TemporaryDirectory() as data, served(Path(data)) as server, launched() as browser:
         somebody = Visitor(server.address)
-        comparison(browser, somebody, server.address)
-        grid(browser, somebody, server.address)
+        photograph(browser, somebody, server.address)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, CDPSession, Page, expect
 
 from tests.toys.chromium import CHROMIUM, WIDE
 from tests.toys.studio_page import PROMPT, begin, fill, page_of, plays, ticket
@@ -171,13 +171,14 @@ def test_the_history_finds_deletes_and_gives_back(
 def test_a_clip_is_dropped_onto_the_page(
     page: Page, server: Server, clip: str, tmp_path: Path, told: list[str]
 ) -> None:
+    devtools = page.context.new_cdp_session(page)
     file = tmp_path / "given.mp4"
     file.write_bytes(page.request.get(f"{server.address}clips/{clip}.mp4").body())
     page.get_by_label("Prompt").fill("words of mine")
     page.get_by_role("button", name="History").click()
-    drag(page, 700, 500, "dragEnter", "dragOver", files=[file])
+    drag(devtools, 700, 500, "dragEnter", "dragOver", files=[file])
     expect(page.locator("body")).to_have_class("drop")
-    drag(page, 700, 500, "drop", files=[file])
+    drag(devtools, 700, 500, "drop", files=[file])
     expect(page.get_by_role("button", name="Make", exact=True).first).to_have_attribute("aria-current", "page")
     expect(page.get_by_label("Prompt")).to_have_value(FORM["prompt"])
     expect(page.get_by_label("Seed", exact=True)).to_have_value("5")
@@ -186,23 +187,25 @@ def test_a_clip_is_dropped_onto_the_page(
     expect(page.locator("body")).not_to_have_class("drop")
 
     file.write_bytes(b"none")
-    drag(page, 700, 500, "dragEnter", "dragOver", "drop", files=[file])
+    drag(devtools, 700, 500, "dragEnter", "dragOver", "drop", files=[file])
     expect(page.get_by_role("alert")).to_contain_text("is not a video")
     assert [one for one in told if "400" not in one] == []
 
 
 def test_words_that_are_dragged_go_into_the_prompt(page: Page) -> None:
+    devtools = page.context.new_cdp_session(page)
     box = page.get_by_label("Prompt").bounding_box()
     assert box is not None
     words = [{"mimeType": "text/plain", "data": "a blue cube"}]
-    drag(page, box["x"] + 20, box["y"] + 20, "dragEnter", "dragOver", "drop", items=words)
+    drag(devtools, box["x"] + 20, box["y"] + 20, "dragEnter", "dragOver", "drop", items=words)
     expect(page.get_by_label("Prompt")).to_have_value("a blue cube")
     expect(page.locator("body")).not_to_have_class("drop")
 
 
-def drag(page: Page, x: float, y: float, *kinds: str, files: Sequence[Path] = (), items: Sequence[Any] = ()) -> None:
+def drag(
+    devtools: CDPSession, x: float, y: float, *kinds: str, files: Sequence[Path] = (), items: Sequence[Any] = ()
+) -> None:
     """What a mouse does that drags something over the window, with the browser's own events and DataTransfer."""
-    devtools = page.context.new_cdp_session(page)
     data = {"items": list(items), "files": [str(file) for file in files], "dragOperationsMask": 1}
     for kind in kinds:
         devtools.send("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
