@@ -66,6 +66,7 @@ def compare(page: Page) -> None:
 def save(page: Page, name: str, whole: bool = False) -> None:
     """What is in the window, or the whole page, when its clips are there, with as few colours as will do."""
     page.wait_for_function(SEEN)
+    page.wait_for_timeout(1500)  # the controls of a video turn for a moment yet
     with TemporaryDirectory() as folder, written(FOLDER / name) as draft:
         page.screenshot(path=Path(folder) / name, full_page=whole)
         picture = Image.open(Path(folder) / name).convert("RGB")
