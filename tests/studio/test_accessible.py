@@ -147,6 +147,10 @@ def test_a_clip_is_deleted_and_given_back_by_keyboard_alone(page: Page, clip: st
     page.goto(f"{page.url.partition('#')[0]}#history")
     page.reload()
     delete = page.locator(f"[data-clip='{clip}']").get_by_role("button", name="Delete")
+    expect(delete).to_be_visible()
+    place = page.evaluate(
+        "(name) => [...document.querySelectorAll('#clips > li')].findIndex((one) => one.dataset.clip === name)", clip
+    )
     delete.press("Enter")
     expect(page.get_by_role("button", name="Undo")).to_be_focused()
     expect(delete).to_have_count(0)
@@ -157,7 +161,7 @@ def test_a_clip_is_deleted_and_given_back_by_keyboard_alone(page: Page, clip: st
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_be_hidden()
-    expect(page.locator("#clips button").first).to_be_focused()
+    expect(page.locator("#clips > li").nth(place).get_by_role("button").first).to_be_focused()
     page.request.post(
         f"{page.url.partition('#')[0]}api/history/{clip}", data="{}", headers={"Content-Type": "application/json"}
     )
