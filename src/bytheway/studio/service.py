@@ -144,7 +144,8 @@ class Studio:
         try:
             pipe = self._pipeline(ticket.wish.choice)
             with self._changed:
-                ticket.change(state="making", said="")
+                if not ticket.stop.is_set():
+                    ticket.change(state="making", said="")
             making = Making(pipe, ticket, self.history)
             making.check_stop()
             making()
