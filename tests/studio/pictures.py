@@ -1,4 +1,4 @@
-"""``python -m tools.studio_pictures``: photographs the studio for `docs/studio.md`, in Debian's headless Chromium.
+"""``python -m tests.studio.pictures``: photographs the studio for `docs/studio.md`, in Debian's headless Chromium.
 
 It starts a studio with an empty history, makes a comparison by the packaged model, and ends it. Minutes on a CPU.
 """
@@ -18,7 +18,7 @@ from bytheway.files import written
 from tests.toys.chromium import CHROMIUM, PHONE, launched
 from tests.toys.studio_server import FORM, Visitor, served
 
-FOLDER: Final = Path(__file__).parents[1] / "docs" / "studio"
+FOLDER: Final = Path(__file__).parents[2] / "docs" / "studio"
 WINDOW: Final = {"width": 1280, "height": 800}
 CLIP: Final = {"num_frames": "16", "steps": "25"}
 COLOURS: Final = 160  # of a picture, which is as small as it can be and still looks right
