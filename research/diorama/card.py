@@ -66,10 +66,10 @@ Words: {vocabulary}.
 v-prediction on a cosine schedule whose log-SNR is raised by 2 log {shift}, so that the first steps of a clip decide
 what it shows, and runs down to -14: the 16 frames of a clip betray its motion through much noise, and only where they
 no longer do does the prompt decide it. It was first trained on one raised by 2 log {trained_shift}, and for the last
-{respaced} steps on that: even steps of the other pass over the noise in which it is decided how much a clip moves.
-While motion was trained, the energy of every block's temporal maps was capped (`bytheway.training.EnergyCap`, target
-{target} for 16 frames, weight {cap_weight}): without that they grow sharp, near 1, where the paper finds those of
-AnimateDiff between 0.10 and 0.22. Weights in float16 (the text encoder in float32),
+{respaced} steps on that: the first of {steps} even steps of the other goes to a log-SNR of -2.8, where it can be read
+already how much a clip moves. While motion was trained, the energy of every block's temporal maps was capped
+(`bytheway.training.EnergyCap`, target {target} for 16 frames, weight {cap_weight}): without that they grow sharp, near
+1, where the paper finds those of AnimateDiff between 0.10 and 0.22. Weights in float16 (the text encoder in float32),
 safetensors only. Made for {steps} DDIM steps at guidance {guidance}.
 
 ## The recipe

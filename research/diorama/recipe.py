@@ -125,9 +125,8 @@ class Trainer:
     def _train_motion(self, folder: Path) -> None:
         spatial = self.recipe.out / "spatial"
         text_encoder = CLIPTextModel.from_pretrained(spatial / "text_encoder").to(self.device)
-        adapter = architecture.build_motion_adapter()
         spatial_unet = UNet2DConditionModel.from_pretrained(spatial / "model")
-        unet = self._trainable(UNetMotionModel.from_unet2d(spatial_unet, adapter))
+        unet = self._trainable(UNetMotionModel.from_unet2d(spatial_unet, architecture.build_motion_adapter()))
         objective = Denoising(text_encoder, unet, self.scheduler)
         motion = [p for name, p in unet.named_parameters() if "motion_modules" in name]
         known = {id(p) for p in motion}
@@ -135,14 +134,7 @@ class Trainer:
         groups = [{"params": motion, "lr": 8e-4}, {"params": rest, "lr": 7e-4}]
         # A long decay: at the full rate the loss falls by 0.01 in 3000 steps, and by 0.03 as soon as the rate does.
         stage = Stage("motion", self.recipe.motion_steps, decay_share=0.45, seed=self.recipe.seed)
-        batch = self._examples().clips(128 // self.world, stage)
-        parts = (unet, adapter, text_encoder, self.tokenizer, self.vae, self.scheduler)
-        sheet = self._sheets(lambda step: sample.clip_sheet(folder / f"samples-{step:06d}.png", *parts))
-        fit(stage, objective, groups, batch, folder, self.deadline, sheet)
-        if self.rank == 0:
-            sample.clip_sheet(folder / "samples.png", *parts)
-            text_encoder.save_pretrained(folder / "text_encoder")
-            _save(unet, folder / "model")
+        self._train_clips(folder, stage, objective, groups)
 
     def _train_respaced(self, folder: Path) -> None:
         """The model on the schedule with which it is sampled."""
@@ -153,31 +145,31 @@ class Trainer:
         objective = Denoising(text_encoder, self._trainable(unet), self.sampler)
         groups = [{"params": objective.parameters(), "lr": 5e-4}]
         stage = Stage("respaced", self.recipe.respaced_steps, decay_share=0.5, seed=self.recipe.seed)
-        fit(stage, objective, groups, self._examples().clips(128 // self.world, stage), folder, self.deadline)
-        if self.rank == 0:
-            adapter = architecture.build_motion_adapter()
-            sample.clip_sheet(
-                folder / "samples.png", unet, adapter, text_encoder, self.tokenizer, self.vae, self.sampler
-            )
-            text_encoder.save_pretrained(folder / "text_encoder")
-            _save(unet, folder / "model")
+        self._train_clips(folder, stage, objective, groups)
 
     def _train_early(self, folder: Path) -> None:
         """New motion modules on the finished model, which itself stays as it is, for a short while."""
         finished = self.recipe.out / "respaced"
         text_encoder = CLIPTextModel.from_pretrained(finished / "text_encoder").to(self.device).requires_grad_(False)
-        adapter = architecture.build_motion_adapter()
         unet = self._trainable(UNetMotionModel.from_pretrained(finished / "model"))
-        unet.load_motion_modules(adapter)
+        unet.load_motion_modules(architecture.build_motion_adapter())
         unet.freeze_unet2d_params()
         objective = Denoising(text_encoder, unet, self.sampler)
         groups = [{"params": [p for p in unet.parameters() if p.requires_grad], "lr": 8e-4}]
         stage = Stage("early", self.recipe.early_steps, decay_share=0.1, seed=self.recipe.seed)
+        self._train_clips(folder, stage, objective, groups)
+
+    def _train_clips(self, folder: Path, stage: Stage, objective: Denoising, groups: list[dict[str, object]]) -> None:
+        """Fit on clips, with a sheet now and then; leaves the UNet, the text encoder and a last sheet."""
+        unet, text_encoder = objective.unet, objective.text_encoder
+        adapter = architecture.build_motion_adapter()  # its shape is asked of it; the weights are in the UNet
+        parts = (unet, adapter, text_encoder, self.tokenizer, self.vae, objective.scheduler)
+        sheet = self._sheets(lambda step: sample.clip_sheet(folder / f"samples-{step:06d}.png", *parts))
         batch = self._examples().clips(128 // self.world, stage)
-        fit(stage, objective, groups, batch, folder, self.deadline)
+        fit(stage, objective, groups, batch, folder, self.deadline, sheet)
         if self.rank == 0:
-            parts = (unet, adapter, text_encoder, self.tokenizer, self.vae, self.sampler)
             sample.clip_sheet(folder / "samples.png", *parts)
+            text_encoder.save_pretrained(folder / "text_encoder")
             _save(unet, folder / "model")
 
     def _trainable(self, unet: Denoiser) -> Denoiser:

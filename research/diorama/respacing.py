@@ -1,12 +1,13 @@
 """Stage 4: the model on the schedule with which it is sampled, whose steps lie where a clip is decided.
 
-The first stages want noise through which there is something to see. But of even steps of their schedule most lie where
-all is decided (half of them above a log-SNR of 2.7), and the first goes from pure noise at once to -2.8, past the noise
-in which it is decided how much a clip moves (-6 to -3): clips then move about as much as the mean of them.
+The first stages want noise through which there is something to see. But half of the even steps of their schedule lie
+above a log-SNR of 2.7, where next to nothing is left to decide, and the first of 25 goes from pure noise at once to
+-2.8, where it can be read already how much a clip moves.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from diffusers import DDIMScheduler, UNetMotionModel
 from diffusers.training_utils import compute_snr
@@ -33,8 +34,5 @@ def respace(unet: UNetMotionModel, trained: DDIMScheduler, sampled: DDIMSchedule
 def same_noise(trained: DDIMScheduler, sampled: DDIMScheduler) -> Tensor:
     """For each timestep of ``sampled`` that of ``trained`` with the same SNR, not whole: (timesteps,)."""
     timesteps = torch.arange(len(trained.alphas_cumprod))
-    noisier, noise = (-compute_snr(scheduler, timesteps).double().log() for scheduler in (sampled, trained))
-    above = torch.searchsorted(noise, noisier).clamp(1, len(noise) - 1)
-    share = (noisier - noise[above - 1]) / (noise[above] - noise[above - 1])
-    same: Tensor = above - 1 + share
-    return same.clamp(0, len(noise) - 1).float()
+    wanted, known = (-compute_snr(scheduler, timesteps).log().numpy() for scheduler in (sampled, trained))
+    return torch.from_numpy(np.interp(wanted, known, timesteps.numpy())).float()

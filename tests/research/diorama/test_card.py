@@ -56,7 +56,7 @@ def test_the_card_tells_the_reports_figures(report: dict[str, Any], run: Path) -
     assert "a way is 2 to 26 pixels long, a jump 1.8 to 18.75 pixels high (less" in text
     assert "a spin 0.04 to 0.5 turns far" in text
     assert "\n32.0 % say so with a word" in text
-    assert "target\n0.16 for 16 frames, weight 0.3" in text
+    assert "target 0.16 for 16 frames, weight 0.3" in text
     assert "trained for 44 steps" in text
     assert f'"prompt {SHOWN - 1}".' in text
     assert "](../../../../docs/diorama/contact_sheet.png)" in text
