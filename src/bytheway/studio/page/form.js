@@ -156,11 +156,14 @@ export function setUpForm(told, tools) {
 function setUpDrop(tools) {
   const mark = (shown) => document.body.classList.toggle("drop", shown);
   const bringsFile = (event) => event.dataTransfer.types.includes("Files");
-  document.addEventListener("dragover", (event) => {
+  const take = (event) => {
     if (!bringsFile(event)) return;
     event.preventDefault();
     mark(true);
-  });
+  };
+  // Both: a drop right after the drag has come upon another element is decided by what was said to dragenter.
+  document.addEventListener("dragenter", take);
+  document.addEventListener("dragover", take);
   document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) mark(false); }); // out of the page
   document.addEventListener("drop", tried(async (event) => {
     if (!bringsFile(event)) return;
