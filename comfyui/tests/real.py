@@ -119,23 +119,49 @@ def interrupted(server: serving.Server, graph: graphs.Graph) -> str:
 def dioramas_best(server: serving.Server) -> str:
     """The frames of the seed that is kept are those that `bytheway.generate` makes of it alone."""
     import numpy as np
-    from PIL import Image
 
     from bytheway import generate, load
+
+    prompt, settings, _, shown = sampled(server, best_of=3, aim="motion")
+    [clip] = generate(load("diorama", device="cpu"), prompt, seed=settings["seed"], steps=8)
+    assert np.array_equal(shown, clip.frames)
+    return f"the best of 3 seeds: {len(shown)} frames equal to those of `bytheway.generate` with its seed, to the bit"
+
+
+def dioramas_found(server: serving.Server) -> str:
+    """The settings that the model's own maps ask for, and the frames, are those of `bytheway.generate`."""
+    import numpy as np
+
+    from bytheway import AutoConfig, generate, load
+    from bytheway.config import AUTO_SETTINGS
+    from bytheway.families.known import preset_for
+
+    prompt, settings, said, shown = sampled(server, preset="auto")
+    pipe = load("diorama", device="cpu")
+    wanted = AutoConfig(preset_for(pipe).config, AUTO_SETTINGS)
+    [clip] = generate(pipe, prompt, seed=settings["seed"], steps=8, config=wanted)
+    assert settings["config"] == clip.settings["config"]
+    assert np.array_equal(shown, clip.frames)
+    return f"{len(shown)} frames equal to those of `bytheway.generate`, to the bit; said: {said}"
+
+
+def sampled(server: serving.Server, **inputs: Any) -> tuple[str, dict[str, Any], str, Any]:
+    """A clip of diorama by the sample node: its prompt, its settings, what the node says, and the frames."""
+    import numpy as np
+    from PIL import Image
 
     graph = graphs.diorama()
     for name in ("video", "save", "record", "plot", "text"):
         graph.pop(name)
-    graph["sample"]["inputs"] |= {"enlarge": 1, "steps": 8, "best_of": 3, "aim": "motion"}
+    graph["sample"]["inputs"] |= {"enlarge": 1, "steps": 8, **inputs}
     graph["pictures"] = {"class_type": "SaveImage", "inputs": {"images": ["sample", 0], "filename_prefix": "diorama"}}
-    graph["settings"] = {"class_type": "PreviewAny", "inputs": {"source": ["sample", 2]}}
+    for name, output in (("settings", 2), ("said", 4)):
+        graph[name] = {"class_type": "PreviewAny", "inputs": {"source": ["sample", output]}}
     outputs = server.run(graph)
-    seed = json.loads(outputs["settings"]["text"][0])["seed"]
+    settings, said = (outputs[name]["text"][0] for name in ("settings", "said"))
     images = [Image.open(server.file(image)).convert("RGB") for image in outputs["pictures"]["images"]]
-    shown = np.stack([np.asarray(image) for image in images])
-    [clip] = generate(load("diorama", device="cpu"), graph["sample"]["inputs"]["prompt"], seed=seed, steps=8)
-    assert np.array_equal(shown, clip.frames)
-    return f"the best of 3 seeds: {len(shown)} frames equal to those of `bytheway.generate` with its seed, to the bit"
+    frames = np.stack([np.asarray(image) for image in images])
+    return graph["sample"]["inputs"]["prompt"], json.loads(settings), said, frames
 
 
 def best_of_interrupted(server: serving.Server) -> str:
@@ -194,6 +220,7 @@ def on_a_server(comfyui: Path, packs: dict[str, Path], base: Path, port: int, al
         say("interruption by HTTP", lambda: interrupted(server, graphs.with_toys(graphs.animatediff())))
         say("AnimateDiff diagnosed", lambda: diagnosed(server))
         say("diorama", lambda: dioramas_best(server))
+        say("diorama, settings found", lambda: dioramas_found(server))
         say("interruption among seeds", lambda: best_of_interrupted(server))
         also(server)
         say("help and tooltips", lambda: help_is_served(server))
