@@ -1,10 +1,14 @@
-"""What `bytheway batch` costs beside the clips: `python -m benchmarks.batch driver` and `... clips`.
+"""What `bytheway batch` costs beside the clips: `python -m benchmarks.batch driver`, `... clips` and `... workers`.
 
 `driver`: a million tasks and a thousand workers that only sleep, in simulated time. Everything of the driver is real
 but the workers: planning, looking up what is there, handing out, taking back, and the manifest. CPU seconds and memory.
 
 `clips`: clips of diorama made by the command's own loop in one process, against the same clips in a plain loop that
 saves them, in turns; CPU seconds of each.
+
+`workers`: one process without Ray, one worker of Ray, and two, in turns; by the clock, so on a machine of two cores
+that has nothing else to do. A start ends with the first worker that has loaded the model. The rate is that of the
+clips in the middle, when all workers are at work.
 """
 
 from __future__ import annotations
@@ -17,13 +21,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 from bytheway.batch.driver import Driver, Tally, first_worker
+from bytheway.batch.farm import RayPool
 from bytheway.batch.journal import Journal
 from bytheway.batch.local import LocalPool
 from bytheway.batch.maker import Made
 from bytheway.batch.plan import Batch, Facts, Plan, Shard, Sweep
-from bytheway.batch.pool import Answered, Event, OnSteps, Ready
+from bytheway.batch.pool import Answered, Event, OnSteps, Pool, Ready
 from bytheway.batch.rows import Row
 from bytheway.batch.store import open_store
 from bytheway.config import ByTheWayConfig
@@ -142,8 +148,56 @@ def clips(count: int, steps: int) -> None:
             )
 
 
+def workers(count: int, turns: int) -> None:
+    """Print the start and the rate of a process, of one worker and of two; each worker has one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    choice = ModelChoice("diorama", None, (), "cpu", None)
+    sizes = {"one process": 0, "one worker": 1, "two workers": 2}
+    rates: dict[str, list[float]] = {name: [] for name in sizes}
+    for turn in range(turns):
+        for name, size in sizes.items():
+            with tempfile.TemporaryDirectory() as folder:
+                start, rate = _rate(choice, folder, size, count)
+            rates[name].append(rate)
+            print(f"turn {turn}, {name}: start {start:.1f} s, {rate:.3f} clips a second", flush=True)
+    for name, than in (("one worker", "one process"), ("two workers", "one worker")):
+        ratios = sorted(ours / theirs for ours, theirs in zip(rates[name], rates[than], strict=True))
+        said = f"{median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
+        print(f"{name} over {than}: {said}")
+
+
+def _rate(choice: ModelChoice, folder: str, size: int, count: int) -> tuple[float, float]:
+    """Seconds until the first worker is ready, and clips a second without the first and the last ones."""
+    began = time.monotonic()
+    pool: Pool = (
+        RayPool(choice, folder, address=None, workers=size, gpus=0, cpus=1)
+        if size
+        else LocalPool(choice, open_store(folder))
+    )
+    seen: list[float] = []
+
+    def turn(tally: Tally) -> None:
+        seen.extend([time.monotonic()] * (tally.made - len(seen)))
+
+    try:
+        first = first_worker(pool, print)
+        start = time.monotonic() - began
+        rows = [Row("", f"a red ball rolling to the right on grass {number}") for number in range(count)]
+        survey = (plan := Plan(lambda: rows, Sweep((parse_arm("enhanced"),)), first.facts)).survey([])
+        with Journal(open_store(folder), Shard()) as journal:
+            Driver(pool, first, plan.left(survey), Tally(survey.clips, 0), journal, on_turn=turn).run()
+    finally:
+        pool.close()
+    warm, over = 4, len(seen) - 3
+    return start, (over - warm) / (seen[over] - seen[warm])
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["clips"]:
         clips(4, 5)
+    elif sys.argv[1:] == ["workers"]:
+        workers(18, 2)
     else:
         driver(10**6, 1000)
