@@ -21,7 +21,7 @@ TIMEOUT: Final = 600.0  # seconds; a local server may load its model first
 _OPTIONAL: Final = ("response_format", "temperature", "seed")
 """What is left out where a server refuses it by name, such as a temperature by models that reason."""
 _LIMITS: Final = ("max_tokens", "max_completion_tokens")
-"""What the length of a reply is limited by: most servers know the first name alone, OpenAI's later models the second."""
+"""Names of the limit of a reply: most servers know the first alone, OpenAI's later models the second."""
 _LONGEST_MESSAGE: Final = 300  # characters of what a server says
 
 

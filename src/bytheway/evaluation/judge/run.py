@@ -50,7 +50,7 @@ class Pair:
 
     Attributes:
         prompt: what both were made from.
-        seed_index: which of the prompt's seeds, counted from 0.
+        seed_index: which of the prompt's seeds: counted from 0 in an experiment, the seed itself in a batch.
         arms: the names of both arms, the baseline first.
         paths: of both clips.
     """
