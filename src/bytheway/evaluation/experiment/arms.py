@@ -13,6 +13,8 @@ from bytheway.errors import ByTheWayError
 
 VANILLA, ENHANCED, FREE_INIT = "vanilla", "enhanced", "freeinit"
 USUAL: Final = (VANILLA, ENHANCED)
+_WITHIN: Final = r"[^\[]*\])"
+"""The end of a pattern that matches nothing within square brackets, such as a comma of a list."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def parse_arms(text: str) -> tuple[Arm, ...]:
     Raises:
         ByTheWayError: an arm is unknown or there twice, or there are fewer than two.
     """
-    arms = [parse_arm(part.strip()) for part in text.split(",") if part.strip()]
+    arms = [parse_arm(part.strip()) for part in re.split(",(?!" + _WITHIN, text) if part.strip()]
     for number, one in enumerate(arms):
         if one.folder in {other.folder for other in arms[:number]}:
             raise ByTheWayError(f"The arm {one.name!r} is there twice; name each once.")
@@ -65,12 +67,14 @@ def parse_arm(name: str) -> Arm:
     Raises:
         ByTheWayError: there is no such arm.
     """
-    words = name.split()
+    words = re.split(r"\s+(?!" + _WITHIN, name.strip())
     if words == [VANILLA]:
         return Arm(VANILLA)
-    settings = {}
+    settings: dict[str, Any] = {}
     for word in words:
         key, sign, value = word.partition("=")
+        if key in settings:
+            raise ByTheWayError(f"{key} is there twice in the arm {name!r}; give it once.")
         if sign:
             settings[key] = parse_value(value)
         elif word not in (ENHANCED, FREE_INIT):
