@@ -63,6 +63,12 @@ def test_prompts_are_those_that_clips_carry_or_their_names(save: Save) -> None:
     assert (bare.prompt, bare.made_from) == ("a well-known cat", None)
 
 
+def test_a_folder_has_no_ending(save: Save) -> None:
+    """What stands after a full stop in its name is of the prompt."""
+    (cat, dog) = find_clips([save("a cat. a dog-0"), save("a cat. a cow-0")])
+    assert (cat.prompt, dog.prompt) == ("a cat. a dog", "a cat. a cow")
+
+
 def test_a_damaged_clip_is_still_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.mp4"
     path.write_bytes(b"nothing")

@@ -13,7 +13,7 @@ from typing import Any, Final
 from bytheway.clips.read import read_metadata
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.manifest import clips_in, is_manifest
-from bytheway.evaluation.measures.vbench import prompt_of
+from bytheway.evaluation.measures.vbench import prompt_in
 
 VIDEOS: Final = frozenset({".mp4", ".gif", ".webp", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
 PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
@@ -40,7 +40,7 @@ class ClipFile:
     def prompt(self) -> str:
         """What the clip carries, else its name less a number at the end, as VBench reads it."""
         prompt = self.settings.get("prompt")
-        return prompt if isinstance(prompt, str) else prompt_of(self.path)
+        return prompt if isinstance(prompt, str) else prompt_in(self.name)
 
     @property
     def made_from(self) -> tuple[str, int] | None:
