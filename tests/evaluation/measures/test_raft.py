@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from bytheway.errors import ByTheWayError
+from bytheway.errors import ByTheWayError, ByTheWayWarning
 from bytheway.evaluation.measures.backbones import raft
 from bytheway.evaluation.measures.backbones.correlation import BoundedCorrelation, volume_bytes
 from bytheway.evaluation.measures.backbones.importing import torchvision_flow
@@ -170,6 +170,11 @@ def test_weights_are_not_fetched_offline(place: Placement, tmp_path: Path, monke
         load_raft(place, offline=True)
     (measure,) = load_measures(["dynamic_degree", "flow_mean"], device="cpu", offline=True)
     assert measure.names == ("dynamic_degree_rife_4", "flow_mean_rife_4")
+    said = "RIFE 4 stands in for RAFT: The weights of RAFT-large are not on this machine"
+    assert any(said in remark for remark in measure(np.zeros((2, 32, 32, 3), np.uint8), 8)[0].remarks)
+    monkeypatch.setattr(raft, "_fetched", lambda url, offline: tmp_path / "none")
+    with pytest.warns(ByTheWayWarning, match="RIFE 4 stands in for RAFT: There is no file"):
+        load_measures(["dynamic_degree"], device="cpu")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ByTheWayError, match="RAFT-large are not on this machine"):
         load_measures(["dynamic_degree"], device="cpu", flow="raft")
@@ -225,3 +230,22 @@ def test_half_precision_is_near(weights: Path) -> None:
         with flow.placement.computing():
             found[dtype] = flow_lengths(flow(first, second)).mean().item()
     assert found[torch.bfloat16] == pytest.approx(found[torch.float32], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("training", "name", "is_said"),
+    [("_C_T_SKHT_V2-", "dynamic_degree_raft_large_c_t_skht_v2", False), ("_C_T_V1-", "dynamic_degree", False),
+     ("none", "dynamic_degree", True)],
+)  # fmt: skip
+def test_a_file_is_known_by_its_hash(
+    place: Placement, weights: Path, monkeypatch: pytest.MonkeyPatch, training: str, name: str, is_said: bool
+) -> None:
+    """Of another of torchvision's trainings it is not VBench's RAFT; of an unknown one, that is said."""
+    known = sha256_of(weights)[:8]
+    monkeypatch.setattr(raft, "_begins", lambda url: known if training in url else "unknown")
+    flow = load_raft(place, weights)
+    (found,) = FlowMeasures(flow, ["dynamic_degree"])(np.zeros((2, 128, 128, 3), np.uint8), 8)
+    assert (found.name, found.vbench) == (name, name == "dynamic_degree")
+    assert any("whose hash is not a known one" in remark for remark in found.remarks) == is_said
+    monkeypatch.setattr(raft, "_THINGS", sha256_of(weights))
+    assert (load_raft(place, weights).backbone.name, load_raft(place, weights).remarks) == ("RAFT-large", ())

@@ -134,6 +134,16 @@ def placed(network: nn.Module, placement: Placement) -> Any:
     return network.eval().requires_grad_(False).to(placement.device)
 
 
+def said_of(backbone: Backbone, name: str, given: object) -> tuple[str, ...]:
+    """What is said of weights that somebody gave, of which nothing tells whether they are those published as `name`."""
+    if given is None or backbone.name != name:
+        return ()
+    return (
+        f"The weights of {backbone.name} are those in {backbone.source}, whose hash is not a known one: that they are "
+        "the published ones is the word of whoever gave them.",
+    )
+
+
 def described(name: str, source: str, weights: Path, placement: Placement) -> Backbone:
     """What a backbone is, with the hash of the file of its weights."""
     return Backbone(name, source, sha256_of(weights), placement.precision)
