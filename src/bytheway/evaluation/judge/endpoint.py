@@ -25,6 +25,12 @@ _LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _LONGEST_MESSAGE: Final = 300  # characters of what a server says
 
 
+def check_endpoint(url: str | None) -> None:
+    """Raise ByTheWayError where a server could not even be asked; nothing is sent to it."""
+    with Endpoint(url, max_tokens=1):
+        pass
+
+
 class NoAnswerError(Exception):
     """A call that got no answer, with the reason as a sentence. `final`: no other call would get one either."""
 

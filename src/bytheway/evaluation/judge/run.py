@@ -18,7 +18,7 @@ from bytheway.evaluation.judge.asking import ClipShape, Detail, Request, Shown, 
 from bytheway.evaluation.judge.budget import Budget
 from bytheway.evaluation.judge.endpoint import Endpoint, NoAnswerError, Reply
 from bytheway.evaluation.judge.store import Store
-from bytheway.evaluation.questions import Question
+from bytheway.evaluation.questions import QUESTIONS, Question
 
 FORMAT: Final = 1
 PATIENCE: Final = 4
@@ -38,10 +38,10 @@ class Choice:
     """
 
     model: str
-    questions: tuple[Question, ...]
-    frames: int
-    detail: Detail
-    max_tokens: int
+    questions: tuple[Question, ...] = QUESTIONS
+    frames: int = 8
+    detail: Detail = "low"
+    max_tokens: int = 512
 
 
 @dataclass(frozen=True)
