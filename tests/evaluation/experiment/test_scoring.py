@@ -113,10 +113,3 @@ def test_another_network_at_the_same_place_measures_anew(
     file.write_bytes(b"another")
     kept_or_measured(path, counted[:1], choice)
     assert counted[0].calls == 2
-
-
-def test_a_damaged_clip_is_to_be_made_again(save: Save, counted: tuple[Counted, Counted]) -> None:
-    path = save("a.mp4", 50)
-    path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(ByTheWayError, match=r"a.mp4 is damaged; remove it and run the command again"):
-        kept_or_measured(path, counted, CHOICE)

@@ -16,7 +16,7 @@ from bytheway.evaluation.comparison import Comparison, compare
 from bytheway.evaluation.experiment.folder import Experiment
 from bytheway.evaluation.measures.measure import Measure
 from bytheway.evaluation.scores import FORMAT, ClipScores, checked, clip_scores_from, tried
-from bytheway.files import read_json_object, write_text
+from bytheway.files import read_json_object, sha256_of, write_text
 from bytheway.generation.existing import settings_at
 
 
@@ -28,14 +28,11 @@ def kept_or_measured(path: Path, measures: Sequence[Measure], choice: MeasureCho
     """
     wanted = [name for measure in measures for name in measure.names]
     clip = ClipFile(path, settings_at(path))
-    made = {"format": FORMAT, "sha256": _digest(path)[0], "networks": _networks(choice)}
+    made = {"format": FORMAT, "sha256": sha256_of(path), "networks": _networks(choice)}
     kept = _kept(path, made)
     missing = [one for one in measures if kept is None or not _has(kept, one.names)]
     if missing:
-        try:
-            fresh = tried(clip, missing)
-        except ByTheWayError as error:
-            raise ByTheWayError(f"{path} is damaged; remove it and run the command again, which makes it.") from error
+        fresh = tried(clip, missing)
         old = kept or ClipScores(clip, fresh.num_frames, fresh.height, fresh.width, fresh.fps, {}, {})
         kept = checked(
             replace(
@@ -103,8 +100,6 @@ def _digest(place: Path) -> list[str]:
 
 @cache
 def _hash(file: Path, changed: int, size: int) -> str:
-    from bytheway.evaluation.measures.backbones.weights import sha256_of  # which imports torch
-
     return sha256_of(file)
 
 

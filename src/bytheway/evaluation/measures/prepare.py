@@ -42,7 +42,7 @@ def said_for_dino(frames: Frames) -> tuple[str, ...]:
     size = frames.shape[1:3]
     seen = made_shorter(*size, SIDE)
     lost = [f"{seen[axis] % PATCH} {name}" for axis, name in enumerate(("rows", "columns")) if seen[axis] % PATCH]
-    unseen = (f"Of these, the last {' and '.join(lost)} fill no patch and were not seen.",) if lost else ()
+    unseen = (f"The last {' and '.join(lost)} fill no patch and were not seen.",) if lost else ()
     return (*_said_of_size(size, seen), *unseen)
 
 
@@ -50,7 +50,7 @@ def said_for_clip(frames: Frames) -> tuple[str, ...]:
     """What `for_clip` does to a clip (frames, height, width, 3), in sentences."""
     size = frames.shape[1:3]
     seen = made_shorter(*size, SIDE)
-    cut = (f"Of these, the {SIDE}x{SIDE} pixels in the middle were seen.",) if max(seen) > SIDE else ()
+    cut = (f"Only the {SIDE}x{SIDE} pixels in the middle were seen.",) if max(seen) > SIDE else ()
     return (*_said_of_size(size, seen), *cut)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import PurePath
 
 from bytheway.evaluation.measures.measure import Measurement
 
@@ -25,11 +24,6 @@ def overall(measurements: Sequence[Measurement]) -> float:
     return mean / 100 if name == "imaging_quality" else mean
 
 
-def prompt_of(path: str | PurePath) -> str:
-    """The prompt that a clip's file is named for, "a cat" of "a cat-0.mp4": less its ending and a number at the end."""
-    return prompt_in(PurePath(path).stem)
-
-
-def prompt_in(name: str) -> str:
-    """The prompt in a name without an ending, "a cat" of "a cat-0": less a number at its end."""
+def prompt_of(name: str) -> str:
+    """The prompt that a clip is named for, "a cat" of "a cat-0": its name without the number."""
     return re.sub(r"-\d+$", "", name)
