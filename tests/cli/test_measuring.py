@@ -246,7 +246,7 @@ def test_a_clip_that_the_memory_is_too_small_for_costs_itself_only(
         clip(f"out/{k}.gif", 100 + k)
     breaking_off(monkeypatch, 1, torch.OutOfMemoryError("CUDA out of memory."))
     result = bytheway("score", "out", *FLICKER, "-o", "s.json")
-    refused(result, "out/1.gif: There is not enough memory to measure it; try a smaller --measure-batch")
+    refused(result, "out/1.gif: There is not enough memory to measure; try a smaller --measure-batch")
     assert len(json.loads(Path("s.json").read_text())["clips"]) == 2
 
 

@@ -68,7 +68,8 @@ def run_experiment(
         del loaded  # the memory is the model's meanwhile
         make_missing = partial(_make_by_crew, crew) if crew.is_ray else _make
         make_missing(experiment, choice, request, asked, there)
-        loaded, _ = measures.load()
+        with memory_named():
+            loaded, _ = measures.load()
     return _report(experiment, choice, measures, loaded, table2=table2)
 
 

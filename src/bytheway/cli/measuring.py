@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MEASURES = "Measures"
 _NO_MEMORY = (
-    "There is not enough memory to measure it; try a smaller --measure-batch, --measure-dtype float16 or "
+    "There is not enough memory to measure; try a smaller --measure-batch, --measure-dtype float16 or "
     "--measure-device cpu."
 )
 
@@ -64,8 +64,8 @@ Brought: TypeAlias = Annotated[
     typer.Option(
         "--bring",
         metavar="MEASURE=FILE",
-        help="A TorchScript network of your own for a measure: an interpolator for motion_smoothness, MUSIQ for "
-        "imaging_quality, or one that scores frames under a new name. Repeatable.",
+        help="A TorchScript network of your own for a measure: an interpolator for motion_smoothness (AMT-S.pt is "
+        "VBench's, by its name), MUSIQ.pt for imaging_quality, or one that scores frames under a new name. Repeatable.",
         rich_help_panel=MEASURES,
     ),
 ]
@@ -134,7 +134,8 @@ def load_measures(choice: MeasureChoice) -> tuple[Measure, ...]:
 
     note("Loading the measures")
     quieten_libraries()
-    measures, left_out = choice.load()
+    with memory_named():
+        measures, left_out = choice.load()
     reasons: dict[str, list[str]] = {}
     for name, reason in left_out.items():
         reasons.setdefault(reason, []).append(name)
@@ -146,8 +147,8 @@ def load_measures(choice: MeasureChoice) -> tuple[Measure, ...]:
 
 
 @contextmanager
-def memory_named(clip: Path) -> Iterator[None]:
-    """A block in which a lack of memory is a sentence on a clip, so that the others are still measured.
+def memory_named(clip: Path | None = None) -> Iterator[None]:
+    """A block in which a lack of memory is a sentence, on a clip where one is given, whose others are measured still.
 
     Raises:
         ByTheWayError: there was not enough memory.
@@ -159,7 +160,7 @@ def memory_named(clip: Path) -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise ByTheWayError(f"{clip}: {_NO_MEMORY}") from None
+        raise ByTheWayError(_NO_MEMORY if clip is None else f"{clip}: {_NO_MEMORY}") from None
 
 
 @dataclass
