@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from huggingface_hub import constants
 
-from bytheway.errors import ByTheWayError, ByTheWayWarning
+from bytheway.errors import ByTheWayError
 from bytheway.evaluation.measures.aesthetic_quality import AestheticQuality
 from bytheway.evaluation.measures.backbones.backbone import Flow
 from bytheway.evaluation.measures.backbones.brought import Brought, BroughtNetwork
@@ -60,8 +59,7 @@ def load_measures(
         weights: folders or files to use instead of the hub's, by the name of the backbone: folders as transformers
             saves them for "DINO ViT-B/16", "CLIP ViT-B/32", "CLIP ViT-L/14", a file for "RAFT-large".
         flow: the network for flow: "raft", as VBench has it, or "rife"; by default RAFT where torchvision is there and
-            RAFT's weights are or can be fetched, else RIFE 4, whose measurements have its name and say why; so does a
-            warning unless offline.
+            RAFT's weights are or can be fetched, else RIFE 4, whose measurements have its name and say why.
         brought: networks of the user's own, by the measure that they are for.
 
     Raises:
@@ -130,9 +128,6 @@ def _flow(which: Literal["raft", "rife"] | None, place: Placement, file: Any, of
         if which == "raft" or file is not None:
             raise
         try:
-            found = RifeFlow(Rife(place), str(error))
+            return RifeFlow(Rife(place), str(error))
         except ByTheWayError as other:
             raise ByTheWayError(f"{error} Or use RIFE 4: {other}") from other
-        if not offline:  # where nothing is to be fetched, whatever is here is wanted
-            warnings.warn(found.remarks[0], ByTheWayWarning, stacklevel=3)
-        return found
