@@ -39,22 +39,22 @@ def for_clip_in_bytes(frames: torch.Tensor) -> torch.Tensor:
 
 def said_for_dino(frames: Frames) -> tuple[str, ...]:
     """What `for_dino` and DINO's patches do to a clip (frames, height, width, 3), in sentences."""
-    size = frames.shape[1:3]
-    seen = made_shorter(*size, SIDE)
+    _, height, width, _ = frames.shape
+    seen = made_shorter(height, width, SIDE)
     lost = [f"{seen[axis] % PATCH} {name}" for axis, name in enumerate(("rows", "columns")) if seen[axis] % PATCH]
     unseen = (f"The last {' and '.join(lost)} fill no patch and were not seen.",) if lost else ()
-    return (*_said_of_size(size, seen), *unseen)
+    return (*_said_of_size((height, width), seen), *unseen)
 
 
 def said_for_clip(frames: Frames) -> tuple[str, ...]:
     """What `for_clip` does to a clip (frames, height, width, 3), in sentences."""
-    size = frames.shape[1:3]
-    seen = made_shorter(*size, SIDE)
+    _, height, width, _ = frames.shape
+    seen = made_shorter(height, width, SIDE)
     cut = (f"Only the {SIDE}x{SIDE} pixels in the middle were seen.",) if max(seen) > SIDE else ()
-    return (*_said_of_size(size, seen), *cut)
+    return (*_said_of_size((height, width), seen), *cut)
 
 
-def _said_of_size(size: tuple[int, ...], seen: tuple[int, int]) -> tuple[str, ...]:
+def _said_of_size(size: tuple[int, int], seen: tuple[int, int]) -> tuple[str, ...]:
     if size == seen:
         return ()
     done = "enlarged" if seen > size else "made smaller"
@@ -63,7 +63,8 @@ def _said_of_size(size: tuple[int, ...], seen: tuple[int, int]) -> tuple[str, ..
 
 def shorter_side(frames: torch.Tensor, side: int) -> tuple[int, int]:
     """Height and width of frames (..., height, width) with the shorter of the two made `side`."""
-    return made_shorter(*frames.shape[-2:], side)
+    height, width = frames.shape[-2:]
+    return made_shorter(height, width, side)
 
 
 def made_shorter(height: int, width: int, side: int) -> tuple[int, int]:

@@ -102,7 +102,7 @@ class RifeFlow:
 
     def __init__(self, rife: Rife, stands_in: str | None = None) -> None:
         self._rife, self.backbone, self.placement = rife, rife.backbone, rife.placement
-        self.remarks = () if stands_in is None else (f"{NAME} stands in for RAFT: {stands_in}",)
+        self.remarks: tuple[str, ...] = () if stands_in is None else (f"{NAME} stands in for RAFT: {stands_in}",)
 
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
         return self._rife.flow(first / 255, second / 255)
