@@ -296,7 +296,7 @@ def test_example_workflows_fit_the_schemas() -> None:
             assert [one["name"] for one in node["outputs"]] == [one.said["display_name"] for one in schema.outputs], (
                 said
             )
-            values = iter(node["widgets_values"])
+            values = iter(node.get("widgets_values", []))
             for one in widgets:
                 value = next(values)
                 options = one.said.get("options")
