@@ -31,6 +31,7 @@ from bytheway.evaluation.measures.backbones.clip import VIT_B, VIT_L
 from bytheway.evaluation.measures.backbones.dino import DINO
 from bytheway.evaluation.measures.backbones.importing import torchvision_flow
 from bytheway.evaluation.measures.backbones.weights import Published
+from bytheway.evaluation.measures.dynamic_degree import FLOW_MEASURES
 from bytheway.evaluation.measures.loading import load_measures
 from bytheway.evaluation.measures.measure import Measure
 from bytheway.files import check_file, write_text
@@ -180,15 +181,14 @@ def _alone(call: Callable[[], Cost]) -> Cost:
 def _cases(folder: Path, only: Sequence[str]) -> tuple[list[Case], list[str]]:
     """What can be measured here, and what cannot, with the reason."""
     vision = {DINO.name: DINO, VIT_B.name: VIT_B, VIT_L.name: VIT_L}
-    flows = ("dynamic_degree", "flow_mean", "flow_top5", "flow_mean_scaled", "flow_top5_scaled")
     cases = [
         Case(f"subject consistency ({DINO.name})", ("subject_consistency",)),
         Case(f"background consistency ({VIT_B.name})", ("background_consistency",)),
         Case(f"aesthetic quality ({VIT_L.name})", ("aesthetic_quality",)),
         Case("motion smoothness (RIFE 4)", ("motion_smoothness",)),
         Case("temporal flickering", ("temporal_flickering",)),
-        Case("dynamic degree and the four flow measures (RIFE 4)", flows, "rife"),
-        Case("dynamic degree and the four flow measures (RAFT-large)", flows, "raft"),
+        Case("dynamic degree and the four flow measures (RIFE 4)", FLOW_MEASURES, "rife"),
+        Case("dynamic degree and the four flow measures (RAFT-large)", FLOW_MEASURES, "raft"),
     ]
     chosen = [case for case in cases if not only or any(part in case.title for part in only)]
     found, missing = [], []

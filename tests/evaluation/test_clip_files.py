@@ -58,9 +58,14 @@ def test_what_names_no_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pla
 
 
 def test_prompts_are_those_that_clips_carry_or_their_names(save: Save) -> None:
-    carried, bare = find_clips([save("a cat-3.mp4", prompt="a dog", seed=5), save("a well-known cat-12.gif")])
+    folder = save("frames")
+    pictures = folder.rename(folder.with_name("a cat. a dog-0"))
+    carried, bare, folder_of_pictures = find_clips(
+        [save("a cat-3.mp4", prompt="a dog", seed=5), save("a well-known cat-12.gif"), pictures]
+    )
     assert (carried.prompt, carried.made_from) == ("a dog", ("a dog", 5))
     assert (bare.prompt, bare.made_from) == ("a well-known cat", None)
+    assert folder_of_pictures.prompt == "a cat. a dog", "a folder's name has no ending"
 
 
 def test_a_damaged_clip_is_still_named(tmp_path: Path) -> None:

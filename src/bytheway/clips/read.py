@@ -20,8 +20,8 @@ from bytheway.clips.frames import FASTEST, IMAGE_DESCRIPTION, SLOWEST, Frames
 from bytheway.clips.pictures import to_rgb
 from bytheway.errors import ByTheWayError
 
-# What frames in a folder end in, and which of these are one kind.
-_KINDS: Final = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
+PICTURES: Final = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
+"""What frames in a folder end in, and the kind of each; the frames of a clip are of one."""
 
 # Of what a file can only claim: bytes of a clip, and of a frame with all that Python keeps of it.
 _LARGEST: Final = 2**33
@@ -52,7 +52,7 @@ def load_video(path: str | os.PathLike[str], num_frames: int | None = None) -> t
     except MemoryError:
         raise
     except Exception as error:  # decoders answer broken files with nearly anything
-        raise ByTheWayError(f"{path} is damaged or cut short; give another video.") from error
+        raise ByTheWayError(f"{path} is damaged or cut short; give another, or remove it and make it again.") from error
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -97,17 +97,18 @@ def _comment_of(path: Path) -> str | None:
 
 def _pictures(folder: Path) -> list[Path]:
     """The frames of a clip in natural order: 2.png before 10.png."""
-    found = [file for file in folder.iterdir() if file.suffix.lower() in _KINDS and not file.name.startswith(".")]
+    found = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES and not file.name.startswith(".")]
     if not found:
         raise ByTheWayError(f"The folder {folder} holds no pictures (.png, .jpg or .tif).")
-    if len({_KINDS[file.suffix.lower()] for file in found}) > 1:
+    if len({PICTURES[file.suffix.lower()] for file in found}) > 1:
         raise ByTheWayError(f"The folder {folder} holds pictures of several kinds; leave only those of the clip.")
-    return sorted(found, key=_natural)
+    return sorted(found, key=natural)
 
 
-def _natural(file: Path) -> tuple[list[str | int], str]:
-    texts = re.split("([0-9]+)", file.name)  # a text is first, and then they alternate
-    return [int(text) if index % 2 else text for index, text in enumerate(texts)], file.name
+def natural(path: Path) -> tuple[list[str | int], str]:
+    """A key that sorts 2.png before 10.png."""
+    texts = re.split("([0-9]+)", str(path))  # a text is first, and then they alternate
+    return [int(text) if index % 2 else text for index, text in enumerate(texts)], str(path)
 
 
 def _load_folder(folder: Path, settings: dict[str, Any], num_frames: int | None) -> tuple[Frames, float]:

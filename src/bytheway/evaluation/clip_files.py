@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from bytheway.clips.read import read_metadata
+from bytheway.clips.read import PICTURES, natural, read_metadata
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.manifest import clips_in, is_manifest
 from bytheway.evaluation.measures.vbench import prompt_of
 
 VIDEOS: Final = frozenset({".mp4", ".gif", ".webp", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
-PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class ClipFile:
     def prompt(self) -> str:
         """What the clip carries, else its name less a number at the end, as VBench reads it."""
         prompt = self.settings.get("prompt")
-        return prompt if isinstance(prompt, str) else prompt_of(self.path)
+        return prompt if isinstance(prompt, str) else prompt_of(self.name)
 
     @property
     def made_from(self) -> tuple[str, int] | None:
@@ -77,7 +75,7 @@ def _named(place: str | os.PathLike[str]) -> list[Path]:
         return _in_folder(path)
     if path.exists():
         return [path]
-    matching = sorted(map(Path, glob.glob(str(place), recursive=True)), key=_natural)
+    matching = sorted(map(Path, glob.glob(str(place), recursive=True)), key=natural)
     if not matching:
         raise ByTheWayError(f"There is no file {place}.")
     # Of a pattern that also matches a list or a note beside the clips, the clips are meant.
@@ -89,7 +87,7 @@ def _named(place: str | os.PathLike[str]) -> list[Path]:
 
 def _in_folder(folder: Path) -> list[Path]:
     try:
-        inside = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_natural)
+        inside = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural)
     except OSError as error:
         raise ByTheWayError(f"{folder} cannot be read: {error.strerror}.") from error
     clips = [path for path in inside if _is_clip(path)]
@@ -111,8 +109,3 @@ def _clip_file(path: Path) -> ClipFile:
         return ClipFile(path, read_metadata(path))
     except ByTheWayError:  # it carries none, or is no clip at all, which reading its frames will say
         return ClipFile(path)
-
-
-def _natural(path: Path) -> list[str | int]:
-    """2.mp4 before 10.mp4."""
-    return [int(text) if index % 2 else text for index, text in enumerate(re.split("([0-9]+)", str(path)))]

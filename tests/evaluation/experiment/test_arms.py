@@ -23,9 +23,18 @@ def test_arms_are_vanilla_the_preset_freeinit_or_settings() -> None:
     assert arms[3].folder == "alpha=0.4_beta=3"
 
 
+def test_a_list_is_one_value() -> None:
+    arms = parse_arms('vanilla,guided_blocks=["up_blocks.1", "up_blocks.2"] beta=2')
+    assert [arm.config(PRESET) for arm in arms] == [
+        None,
+        PRESET.replace(guided_blocks=("up_blocks.1", "up_blocks.2"), beta=2.0),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("vanilla,alpha=0.4 beta=2 alpha=0.5", "gives alpha twice"),
         ("vanilla", "at least two arms"),
         ("", "at least two arms"),
         ("vanilla,enhnced", "There is no arm 'enhnced'"),

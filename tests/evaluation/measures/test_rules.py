@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import PurePath
 
 import pytest
 import torch
@@ -158,7 +159,7 @@ def test_middles_of_intervals() -> None:
 @needs_goldens
 def test_prompts_in_names_of_files() -> None:
     names = EXTRA["prompt_from_filename"]
-    assert {name: prompt_of(name) for name in names} == names
+    assert {name: prompt_of(PurePath(name).stem) for name in names} == names
 
 
 @pytest.mark.parametrize(

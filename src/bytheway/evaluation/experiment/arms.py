@@ -14,6 +14,10 @@ from bytheway.errors import ByTheWayError
 VANILLA, ENHANCED, FREE_INIT = "vanilla", "enhanced", "freeinit"
 USUAL: Final = (VANILLA, ENHANCED)
 
+_NOT_IN_A_LIST: Final = r"(?![^\[]*\])"
+_BETWEEN_ARMS: Final = re.compile("," + _NOT_IN_A_LIST)
+_BETWEEN_WORDS: Final = re.compile(r"\s+" + _NOT_IN_A_LIST)
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -45,12 +49,13 @@ def parse_arms(text: str) -> tuple[Arm, ...]:
     """The arms that a list such as "vanilla,enhanced,freeinit,alpha=0.4 beta=3" names; the first is the baseline.
 
     An arm is "vanilla", "enhanced" (the preset of the model), "freeinit", or settings of the method, separated by
-    spaces, that differ from the preset. "freeinit" and settings go together.
+    spaces, that differ from the preset, as TOML has them: guided_blocks=["up_blocks.1"]. "freeinit" and settings go
+    together.
 
     Raises:
         ByTheWayError: an arm is unknown or there twice, or there are fewer than two.
     """
-    arms = [parse_arm(part.strip()) for part in text.split(",") if part.strip()]
+    arms = [parse_arm(part.strip()) for part in _BETWEEN_ARMS.split(text) if part.strip()]
     for number, one in enumerate(arms):
         if one.folder in {other.folder for other in arms[:number]}:
             raise ByTheWayError(f"The arm {one.name!r} is there twice; name each once.")
@@ -65,12 +70,14 @@ def parse_arm(name: str) -> Arm:
     Raises:
         ByTheWayError: there is no such arm.
     """
-    words = name.split()
+    words = _BETWEEN_WORDS.split(name.strip())
     if words == [VANILLA]:
         return Arm(VANILLA)
     settings = {}
     for word in words:
         key, sign, value = word.partition("=")
+        if key in settings:
+            raise ByTheWayError(f"The arm {name!r} gives {key} twice; give it once.")
         if sign:
             settings[key] = parse_value(value)
         elif word not in (ENHANCED, FREE_INIT):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from bytheway.evaluation.comparison import Comparison, compare
 from bytheway.evaluation.experiment.folder import Experiment
 from bytheway.evaluation.measures.measure import Measure
 from bytheway.evaluation.scores import FORMAT, ClipScores, clip_scores_from, score_clip
-from bytheway.files import read_json_object, write_text
+from bytheway.files import read_json_object, sha256_of, write_text
 from bytheway.generation.existing import settings_at
 
 
@@ -27,7 +26,7 @@ def kept_or_measured(path: Path, measures: Sequence[Measure], choice: MeasureCho
     """
     wanted = [name for measure in measures for name in measure.names]
     clip = ClipFile(path, settings_at(path))
-    made = {"format": FORMAT, "sha256": _sha256(path), "networks": _networks(choice)}
+    made = {"format": FORMAT, "sha256": sha256_of(path), "networks": _networks(choice)}
     kept = _kept(path, made)
     missing = [one for one in measures if kept is None or not _has(kept, one.names)]
     if missing:
@@ -98,8 +97,3 @@ def _networks(choice: MeasureChoice) -> dict[str, Any]:
 
 def _beside(path: Path) -> Path:
     return path.with_suffix(".json")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

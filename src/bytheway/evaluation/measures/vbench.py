@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import PurePath
 
 from bytheway.evaluation.measures.measure import Measurement
 
@@ -27,6 +26,6 @@ def overall(measurements: Sequence[Measurement], *, processes: int = 1) -> float
     return mean / 100 if name == "imaging_quality" else mean
 
 
-def prompt_of(path: str | PurePath) -> str:
-    """The prompt that a clip's file is named for, "a cat" of "a cat-0.mp4": less its ending and a number at the end."""
-    return re.sub(r"-\d+$", "", PurePath(path).stem)
+def prompt_of(name: str) -> str:
+    """The prompt that a clip is named for, "a cat" of "a cat-0": its name without the number."""
+    return re.sub(r"-\d+$", "", name)
