@@ -186,6 +186,22 @@ def test_errors_are_sentences_and_the_studio_goes_on(opened: Open, pipe: VideoPi
     assert ended(studio.ask("ann", Wish(CHOICE, REQUEST, method=None))).state == "done"
 
 
+def test_a_device_that_failed_is_said_and_the_worker_lives(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with ...")
+
+    monkeypatch.setattr("bytheway.studio.service._free_memory", refuse)
+    studio = opened()
+    sentence = "The device failed; restart the studio. It said: CUDA error: an illegal memory access was encountered"
+    for _ in range(2):
+        assert ended(studio.ask("ann", Wish(CHOICE, REQUEST))).said == sentence
+    monkeypatch.undo()
+    assert ended(studio.ask("ann", Wish(CHOICE, replace(REQUEST, steps=1)))).state == "done"
+    monkeypatch.setattr("bytheway.studio.service._free_memory", refuse)
+    assert ended(studio.ask("ann", Wish(CHOICE, replace(REQUEST, width=17)))).state == "failed"
+    assert ended(studio.ask("ann", Wish(CHOICE, replace(REQUEST, steps=1)))).state == "done", "after the tidying failed"
+
+
 def test_a_grid_is_a_clip_a_cell(opened: Open) -> None:
     studio = opened()
     grid = (Axis("beta", (1, 3)), Axis("steps", (2,)))
