@@ -188,7 +188,8 @@ class Studio:
             choice.model,
             choice.motion_adapter,
             choice.controlnet,
-            *(one.partition("=")[0] for one in choice.lora),
+            *choice.lora,  # a file's name may have a = of its own
+            *(one.rpartition("=")[0] or None for one in choice.lora),
         }
         for name in named - self._trusted - {None}:
             if existing_path(str(name)) is not None or str(name).startswith(("/", ".", "~", "\\")):

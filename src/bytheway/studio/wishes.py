@@ -127,6 +127,8 @@ class Wish:
             chosen = dict(zip((axis.setting for axis in self.grid), values, strict=True))
             of_run: dict[str, Any] = {name: value for name, value in chosen.items() if name in OF_RUN}
             changes = {name: value for name, value in chosen.items() if name in OF_METHOD}
-            label = ", ".join(f"{name} {value:g}" for name, value in chosen.items())
+            label = ", ".join(
+                f"{name} {value}" if name in WHOLE else f"{name} {value:g}" for name, value in chosen.items()
+            )
             found.append(Cell(replace(self.request, **of_run), changes, label))
         return found
