@@ -16,12 +16,12 @@ from bytheway.evaluation.measures.backbones import raft
 from bytheway.evaluation.measures.backbones.correlation import BoundedCorrelation, volume_bytes
 from bytheway.evaluation.measures.backbones.importing import torchvision_flow
 from bytheway.evaluation.measures.backbones.raft import Raft, load_raft
-from bytheway.evaluation.measures.backbones.weights import sha256_of
 from bytheway.evaluation.measures.dynamic_degree import FlowMeasures, flow_lengths, top5_mean
 from bytheway.evaluation.measures.loading import load_measures
 from bytheway.evaluation.measures.measure import Backbone
 from bytheway.evaluation.measures.placement import Placement
 from bytheway.evaluation.measures.prepare import padded, padding
+from bytheway.files import sha256_of
 from tests.evaluation.measures import goldens
 from tests.evaluation.measures.goldens import CASES, EXTRA, clip_frames, each_case, needs_goldens
 from tests.evaluation.measures.raft_names import authors_name, authors_tensors

@@ -13,8 +13,9 @@ from bytheway.errors import ByTheWayError
 from bytheway.evaluation.measures.backbones import weights
 from bytheway.evaluation.measures.backbones.clip import VIT_B, Clip
 from bytheway.evaluation.measures.backbones.dino import DINO, Dino
-from bytheway.evaluation.measures.backbones.weights import model_files, sha256_of
+from bytheway.evaluation.measures.backbones.weights import model_files
 from bytheway.evaluation.measures.placement import Placement
+from bytheway.files import sha256_of
 from tests.evaluation.measures.goldens import needs_goldens
 
 CPU = Placement(torch.device("cpu"))

@@ -12,10 +12,9 @@ from bytheway.evaluation.choice import MeasureChoice
 from bytheway.evaluation.clip_files import ClipFile
 from bytheway.evaluation.comparison import Comparison, compare
 from bytheway.evaluation.experiment.folder import Experiment
-from bytheway.evaluation.measures.backbones.weights import sha256_of
 from bytheway.evaluation.measures.measure import Measure
 from bytheway.evaluation.scores import FORMAT, ClipScores, clip_scores_from, score_clip
-from bytheway.files import read_json_object, write_text
+from bytheway.files import read_json_object, sha256_of, write_text
 from bytheway.generation.existing import settings_at
 
 

@@ -14,10 +14,11 @@ from torch import Tensor
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.measures.backbones.correlation import BoundedCorrelation, volume_bytes
 from bytheway.evaluation.measures.backbones.importing import torchvision_flow
-from bytheway.evaluation.measures.backbones.weights import described, placed, sha256_of
+from bytheway.evaluation.measures.backbones.weights import described, placed
 from bytheway.evaluation.measures.measure import Backbone
 from bytheway.evaluation.measures.placement import Placement
 from bytheway.evaluation.measures.prepare import padded, resized
+from bytheway.files import sha256_of
 from bytheway.models.checkpoints import read_tensors
 from bytheway.models.sources import existing_path, reading
 

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from bytheway.errors import ByTheWayError
-from bytheway.evaluation.measures.backbones.weights import placed, sha256_of
+from bytheway.evaluation.measures.backbones.weights import placed
 from bytheway.evaluation.measures.measure import Backbone
 from bytheway.evaluation.measures.placement import Placement
 from bytheway.evaluation.measures.prepare import cropped, padded
+from bytheway.files import sha256_of
 from bytheway.models.sources import reading
 
 NAME: Final = "RIFE 4"

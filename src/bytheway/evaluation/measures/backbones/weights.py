@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import nn
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.measures.measure import Backbone
 from bytheway.evaluation.measures.placement import Placement
+from bytheway.files import sha256_of
 from bytheway.models.sources import existing_path, hub_file, reading
 
 _FILES: Final = ("model.safetensors", "pytorch_model.bin")
@@ -33,12 +33,6 @@ class Published:
     name: str
     repository: str
     shape: tuple[int, int, int, int]
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def model_files(published: Published, folder: str | os.PathLike[str] | None, offline: bool) -> Path:
