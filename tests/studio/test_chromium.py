@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, CDPSession, Page, expect
 
 from tests.toys.chromium import CHROMIUM, WIDE
@@ -191,6 +192,35 @@ def test_a_clip_is_dropped_onto_the_page(
     drag(devtools, 700, 500, "dragEnter", "dragOver", "drop", files=[file])
     expect(page.get_by_role("alert")).to_contain_text("is not a video")
     assert [one for one in told if "400" not in one] == []
+
+
+def test_an_image_is_dropped_on_the_field_for_it(page: Page, tmp_path: Path, told: list[str]) -> None:
+    file = tmp_path / "red.png"
+    Image.new("RGB", (8, 8), "red").save(file)
+    page.locator("#starts > summary").click()
+    page.locator("#start-file").scroll_into_view_if_needed()
+    box = page.locator("#start-file").bounding_box()
+    assert box is not None
+    devtools = page.context.new_cdp_session(page)
+    drag(devtools, box["x"] + 20, box["y"] + box["height"] / 2, "dragEnter", "dragOver", "drop", files=[file])
+    expect(page.locator("#inputs")).to_contain_text("image: red.png")
+    expect(page.locator("body")).not_to_have_class("drop")
+    assert told == []
+
+
+def test_a_clip_that_does_not_come_is_said(page: Page, clip: str) -> None:
+    page.route(re.compile(r"/clips/"), lambda route: route.abort())
+    page.get_by_role("button", name="History").click()
+    page.locator(f"[data-clip='{clip}']").get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("alert")).not_to_be_empty()
+    expect(page.locator("#compare-note")).to_be_empty()
+
+
+def test_a_page_whose_studio_does_not_answer_at_first_asks_again(page: Page) -> None:
+    page.route(re.compile("api/about"), lambda route: route.abort(), times=1)
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("The studio is there again.")
+    expect(page.get_by_label("Model", exact=True)).to_have_value("diorama")
 
 
 def test_words_that_are_dragged_go_into_the_prompt(page: Page) -> None:

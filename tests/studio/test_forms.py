@@ -101,6 +101,8 @@ def test_clips_start_from_files_that_were_given(history: History, tmp_path: Path
     assert (wish.choice.start, wish.request.images[0].frame, wish.request.images[0].sketch) == ("sketch", 2, True)
     moving = wish_of({**FORM, "inputs": [{"file": video, "kind": "video"}], "strength": "0.5"}, history)
     assert (moving.choice.start, moving.request.strength) == ("video", 0.5)
+    assert moving.request.video is not None
+    assert len(moving.request.video.frames) < 3, "a waiting ticket holds no whole video"
     both = [{"file": image, "kind": "image"}, {"file": video, "kind": "video"}]
     with pytest.raises(ByTheWayError, match="other kinds"):
         wish_of({**FORM, "inputs": both}, history)
@@ -132,6 +134,34 @@ def test_settings_become_the_form_again(history: History, tmp_path: Path) -> Non
     assert wish.choice.lora == ("a=1", "b")
     assert wish.method == ByTheWayConfig(0.3, 2.0, 5)
     json.dumps(form)
+
+
+def test_a_form_without_a_model_means_the_studios(history: History) -> None:
+    assert wish_of({**FORM, "model": " "}, history, model="owner/own").choice.model == "owner/own"
+
+
+def test_seeds_of_a_grid_are_exact(history: History) -> None:
+    form = {**FORM, "kind": "grid", "grid": [{"setting": "seed", "values": f"{2**60 + 1}, 7"}]}
+    wish = wish_of(form, history)
+    assert wish.grid[0].values == (2**60 + 1, 7)
+    assert wish.cells()[0].label == f"seed {2**60 + 1}"
+
+
+def test_no_field_of_the_method_is_lost_and_what_is_left_out_is_said(history: History) -> None:
+    config = ByTheWayConfig(0.3, 2.0, 5, 0.4, "ratio", "up_blocks.2", ("up_blocks.3",))
+    settings = {"prompt": "a ball", "config": config.to_dict(), "images": ["/elsewhere/red.png@0"], "free_init": True}
+    form = form_of(settings, history)
+    assert wish_of(form, history).method == config
+    assert [sentence.partition(" is ")[0].partition(" are ")[0] for sentence in form["left_out"]] == [
+        "The files that it starts from",
+        "FreeInit, which the form does not have,",
+    ]
+    plain = form_of({"config": ByTheWayConfig().to_dict()}, history)
+    assert (plain["others"], plain["left_out"]) == ("", [])
+    assert form_of({"video": "/elsewhere/clip.mp4"}, history)["left_out"]
+    for others in ("[]", "{", '{"alpha": 2, "x": 1}'):
+        with pytest.raises(ByTheWayError):
+            wish_of({**form, "others": others}, history)
 
 
 def test_settings_of_strangers_do_no_harm(history: History) -> None:

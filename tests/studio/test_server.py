@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import math
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -11,9 +14,14 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
+from starlette.testclient import TestClient
 
-from bytheway.clips.read import read_metadata
-from bytheway.studio.history import LARGEST
+from bytheway.clips.read import load_video, read_metadata
+from bytheway.clips.write import save_video
+from bytheway.models.choice import ModelChoice
+from bytheway.studio.history import LARGEST, History
+from bytheway.studio.server import COOKIE, app_of
+from bytheway.studio.service import Studio
 from tests.toys.studio_server import FORM, Visitor, served
 from tests.toys.vote_server import Server
 
@@ -60,6 +68,22 @@ def test_a_clip_goes_from_a_form_to_a_download(ann: Visitor, clip: str, tmp_path
     assert [one["name"] for one in ann.json("GET", "/api/history?words=alert+vanilla")[1]["clips"]] == [
         f"{clip}-vanilla"
     ]
+
+
+def test_what_json_has_no_word_for_is_told_all_the_same(ann: Visitor, clip: str, data: Path, tmp_path: Path) -> None:
+    frames, fps = load_video(data / "studio" / f"{clip}.mp4")
+    odd = {"prompt": "half of a pair: \ud83d", "config": {"alpha": math.nan}, "strength": math.inf}
+    save_video(frames, tmp_path / "odd.mp4", fps, odd)
+    status, told = ann.sent("/api/settings?name=odd.mp4", (tmp_path / "odd.mp4").read_bytes())
+    assert status == 200
+    assert odd | {"config": {"alpha": None}, "strength": None} == {name: told["settings"][name] for name in odd}
+    name = "20000101-000000-1-odd"
+    shutil.copy(tmp_path / "odd.mp4", data / "studio" / f"{name}.mp4")
+    (data / "studio" / f"{name}.json").write_text('{"steps": [0], "energy": {"up_blocks.1": [NaN]}}')
+    status, told = ann.json("GET", f"/api/history/{name}")
+    assert (status, told["curves"]["energy"]) == (200, {"up_blocks.1": [None]})
+    assert name in [one["name"] for one in ann.json("GET", "/api/history")[1]["clips"]]
+    assert ann.json("DELETE", f"/api/history/{name}") == (204, None)
 
 
 def test_deleting_and_undoing(ann: Visitor, clip: str) -> None:
@@ -129,6 +153,20 @@ def test_what_nobody_of_the_page_sends_is_refused(server: Server, ann: Visitor) 
     _, _, headers = ann.asked("GET", "/", headers={"Cookie": ""})
     assert "default-src 'none'" in headers["content-security-policy"]
     assert {"HttpOnly", "SameSite=strict"} <= set(headers["set-cookie"].split("; "))
+
+
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**settings: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    choice = ModelChoice("diorama", None, (), "cpu", None)
+    studio = Studio(History(tmp_path / "clips"))
+    client = TestClient(app_of(studio, choice), "http://127.0.0.1", cookies={COOKIE: "x" * 24})
+    monkeypatch.setattr("bytheway.studio.server.tempfile.TemporaryDirectory", full)
+    kind = {"Content-Type": "application/octet-stream"}
+    answer = client.post("/api/inputs?name=red.png", content=b"x", headers=kind)
+    assert (answer.status_code, "No space left on device" in answer.json()["error"]) == (507, True)
+    studio.close()
 
 
 def test_a_file_of_two_gigabytes_is_refused_before_it_comes(server: Server, ann: Visitor, data: Path) -> None:

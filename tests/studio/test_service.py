@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
+from bytheway.clips.inputs import ImageInput
 from bytheway.clips.read import load_video, read_metadata
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
@@ -186,6 +188,29 @@ def test_errors_are_sentences_and_the_studio_goes_on(opened: Open, pipe: VideoPi
     assert ended(studio.ask("ann", Wish(CHOICE, REQUEST, method=None))).state == "done"
 
 
+def test_what_a_ticket_started_from_is_let_go_of_when_it_ends(opened: Open) -> None:
+    image = ImageInput(Image.new("RGB", (8, 8)), "red.png")
+    ticket = opened().ask("ann", Wish(CHOICE, replace(REQUEST, images=(image,))))
+    assert "takes no image" in ended(ticket).said
+    assert (ticket.wish.request.images, ticket.wish.request.prompts) == ((), REQUEST.prompts)
+
+
+def test_a_device_that_failed_is_said_and_the_worker_lives(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with ...")
+
+    monkeypatch.setattr("bytheway.studio.service._free_memory", refuse)
+    studio = opened()
+    sentence = "The device failed; restart the studio. It said: CUDA error: an illegal memory access was encountered"
+    for _ in range(2):
+        assert ended(studio.ask("ann", Wish(CHOICE, REQUEST))).said == sentence
+    monkeypatch.undo()
+    assert ended(studio.ask("ann", Wish(CHOICE, replace(REQUEST, steps=1)))).state == "done"
+    monkeypatch.setattr("bytheway.studio.service._free_memory", refuse)
+    assert ended(studio.ask("ann", Wish(CHOICE, replace(REQUEST, width=17)))).state == "failed"
+    assert ended(studio.ask("ann", Wish(CHOICE, replace(REQUEST, steps=1)))).state == "done", "after the tidying failed"
+
+
 def test_a_grid_is_a_clip_a_cell(opened: Open) -> None:
     studio = opened()
     grid = (Axis("beta", (1, 3)), Axis("steps", (2,)))
@@ -251,13 +276,20 @@ def test_words_that_the_model_does_not_know_are_said(opened: Open) -> None:
     assert any("zeppelin" in note for note in ended(studio.ask("ann", wish)).notes)
 
 
-def test_files_of_the_machine_are_named_by_its_own_people_alone(opened: Open, tmp_path: Path) -> None:
+def test_files_of_the_machine_are_named_by_its_own_people_alone(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     studio = opened(own_files=False)
     for text in (str(tmp_path), "~/model", "../secret", "/etc"):
         with pytest.raises(ByTheWayError, match="may not be named"):
             studio.ask("ann", Wish(replace(CHOICE, model=text), REQUEST))
     with pytest.raises(ByTheWayError, match="may not be named"):
         studio.ask("ann", Wish(replace(CHOICE, lora=(f"{tmp_path}=0.5",)), REQUEST))
+    (tmp_path / "a=b").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for text in ("a=b", "a=b=0.5"):
+        with pytest.raises(ByTheWayError, match="may not be named"):
+            studio.ask("ann", Wish(replace(CHOICE, lora=(text,)), REQUEST))
     studio.prepare(replace(CHOICE, model=str(tmp_path)))
     assert studio.ask("ann", Wish(replace(CHOICE, model=str(tmp_path)), REQUEST)), "what it was started with"
 

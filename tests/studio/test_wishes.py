@@ -31,6 +31,13 @@ def test_a_grid_goes_through_both_settings() -> None:
     assert cells[2].label == "beta 2.5, seed 1"
 
 
+def test_a_grid_that_is_too_large_is_refused_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Wish, "cells", lambda self: pytest.fail("a cell was made"))
+    values = tuple(range(2000))
+    with pytest.raises(ByTheWayError, match="4000000 clips"):
+        wish(grid=(Axis("seed", values), Axis("beta", values)))
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -41,6 +48,7 @@ def test_a_grid_goes_through_both_settings() -> None:
         (lambda: Best(1000, 4, "motion"), "at most 64"),
         (lambda: Best(4, 1, "beauty"), "motion, structure, both"),  # type: ignore[arg-type]
         (lambda: wish(grid=(Axis("alpha", (0.1,) * 7), Axis("beta", (1,) * 7))), "49 clips"),
+        (lambda: wish(grid=(Axis("beta", (1,)), Axis("alpha", (0.2,)), Axis("seed", (2,)))), "varies 3 settings"),
         (lambda: wish(grid=(Axis("beta", (1,)), Axis("beta", (2,)))), "the same setting"),
         (lambda: wish(grid=(Axis("beta", (1,)),), method=None), "left out"),
         (lambda: wish(compare=True, method=None), "needs the method"),

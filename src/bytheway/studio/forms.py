@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -17,12 +18,11 @@ from bytheway.models.choice import ModelChoice
 from bytheway.models.registry import is_present
 from bytheway.selection.aim import AIMS
 from bytheway.studio.history import History
-from bytheway.studio.wishes import OF_METHOD, OF_RUN, Axis, Best, Method, Wish
+from bytheway.studio.wishes import OF_METHOD, OF_RUN, WHOLE, Axis, Best, Method, Wish
 
 LONGEST_TEXT: Final = 4000  # characters of a prompt
 STARTS: Final[tuple[Start, ...]] = ("image", "sketch", "video")
 _METHODS: Final = ("preset", "auto", "own", "off")
-_LOOK_AHEAD: Final = 512  # frames of a video that are read; a longer clip reads on
 
 
 def choices() -> dict[str, Any]:
@@ -48,7 +48,7 @@ def choices() -> dict[str, Any]:
                 "name": name,
                 "source": preset.source,
                 "figure": preset.figure,
-                **{setting: getattr(preset.config, setting) for setting in OF_METHOD},
+                **_method_fields(preset.config),
             }
             for name, preset in presets().items()
         ],
@@ -57,13 +57,14 @@ def choices() -> dict[str, Any]:
     }
 
 
-def wish_of(form: Mapping[str, Any], history: History, device: str | None = None) -> Wish:
+def wish_of(form: Mapping[str, Any], history: History, device: str | None = None, model: str = "diorama") -> Wish:
     """The wish of a form.
 
     Args:
         form: what the page sent, of any shape.
         history: has the files that clips start from.
         device: where the model goes.
+        model: the one where the form names none.
 
     Raises:
         ByTheWayError: something in it is missing, or not what it should be.
@@ -71,7 +72,7 @@ def wish_of(form: Mapping[str, Any], history: History, device: str | None = None
     read = _Form(form)
     start, images, video = _starts(read, history)
     choice = ModelChoice(
-        model=read.text("model") or "diorama",
+        model=read.text("model") or model,
         motion_adapter=read.text("motion_adapter") or None,
         lora=tuple(filter(None, (one.strip() for one in re.split(r"[\n,]", read.text("lora"))))),
         device=device,
@@ -123,11 +124,30 @@ def form_of(settings: Mapping[str, Any], history: History) -> dict[str, Any]:
     if isinstance(config, dict):
         try:
             own = ByTheWayConfig.from_dict(config)
-            form |= {"method": "own"} | {name: getattr(own, name) for name in OF_METHOD}
+            form |= {"method": "own"} | _method_fields(own)
         except ByTheWayError:
             form["method"] = "preset"
     form["inputs"] = _kept(settings, history)
+    images = settings.get("images")
+    given = len(images) if isinstance(images, list) else 0
+    left_out = (
+        ["The files that it starts from are not all kept here; give them again."]
+        if (given + bool(settings.get("video")) > len(form["inputs"]))
+        else []
+    )
+    for name, said in (("free_init", "FreeInit"), ("controlnet", "The ControlNet")):
+        if settings.get(name):
+            left_out.append(f"{said}, which the form does not have, is left out.")
+    form["left_out"] = left_out
     return form
+
+
+def _method_fields(config: ByTheWayConfig) -> dict[str, Any]:
+    """What the form has of the method: numbers that are shown, and as text of JSON the other fields that were set."""
+    plain, others = ByTheWayConfig().to_dict(), config.to_dict()
+    shown = {name: others.pop(name) for name in OF_METHOD}
+    set_otherwise = {name: value for name, value in others.items() if value != plain[name]}
+    return {**shown, "others": json.dumps(set_otherwise) if set_otherwise else ""}
 
 
 def _kept(settings: Mapping[str, Any], history: History) -> list[dict[str, Any]]:
@@ -154,7 +174,7 @@ def _starts(read: _Form, history: History) -> tuple[Start | None, tuple[ImageInp
         kinds.add(kind)
         try:
             if kind == "video":
-                video = read_video(kept, read.whole("num_frames") or _LOOK_AHEAD)
+                video = read_video(kept)  # so far as to know it is one; the rest is read when the clip is made
             else:
                 images.append(read_image(f"{kept}@{one.whole('frame') or 0}", sketch=kind == "sketch"))
         except ByTheWayError as error:
@@ -171,20 +191,27 @@ def _method(read: _Form) -> Method:
         missing = [name for name, value in values.items() if value is None]
         if missing:
             raise ByTheWayError(f"{missing[0]} is missing; give a number.")
-        tau = read.whole("tau")
-        return ByTheWayConfig.from_dict({**values, "tau": tau})
+        try:
+            others = json.loads(read.text("others") or "{}")
+        except (ValueError, RecursionError):
+            others = None
+        if not isinstance(others, dict):
+            raise ByTheWayError("The clip's other settings cannot be read; choose a preset to begin from.")
+        return ByTheWayConfig.from_dict({**others, **values, "tau": read.whole("tau")})
     return None if chosen == "off" else chosen  # type: ignore[return-value]
 
 
 def _axis(item: Any) -> Axis:
     read = _Form(item)
     words = [word for word in re.split(r"[\s,;]+", read.text("values")) if word]
+    setting = read.text("setting")
     values = []
     for word in words:
-        number = _Form({"value": word}).number("value")
+        one = _Form({setting: word})
+        number = one.whole(setting) if setting in WHOLE else one.number(setting)
         assert number is not None
         values.append(number)
-    return Axis(read.text("setting"), tuple(values))
+    return Axis(setting, tuple(values))
 
 
 class _Form:

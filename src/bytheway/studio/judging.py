@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -30,7 +31,9 @@ class Judging:
 
     def __init__(self, history: History) -> None:
         self._history, self._folder = history, history.folder / FOLDER
-        self._lock = Lock()
+        self._lock, self._drawing = Lock(), Lock()  # every request has to have the first, which is not held for long
+        self._drawn_now: Path | None = None
+        self._left_out: set[str] = set()  # folders of studies that cannot be opened
         self._open: tuple[Store, Study, App] | None = None
 
     def app(self, path: str) -> App | None:
@@ -47,59 +50,72 @@ class Judging:
         pairs = self._pairs()
         if not pairs:
             raise ByTheWayError("There is no pair to vote on; make a clip with the method and without it.")
-        with self._lock:
+        with self._drawing:
             run = self._folder / time.strftime("%Y%m%d-%H%M%S")
-            store = Store(run)
+            self._drawn_now = run
             try:
-                store.study_or(lambda folder: _drawn(pairs, folder))
+                with closing(Store(run)) as store:
+                    store.study_or(lambda folder: _drawn(pairs, folder))
             except BaseException:
-                store.close()
                 shutil.rmtree(run, ignore_errors=True)
                 raise
-            store.close()
-            self._close()
+            finally:
+                self._drawn_now = None
+            self.close()
         self._opened()
 
     def told(self) -> dict[str, Any]:
         """How many pairs there are, where the voting page is, and what the votes tell, ready for JSON."""
+        with self._lock:
+            self._left_out.clear()  # it may have been mended
         opened = self._opened()
         pairs = len(self._pairs())
+        missing = [
+            f"The study {name} cannot be opened and is left out; mend or remove it in the folder {FOLDER}."
+            for name in sorted(self._left_out)
+        ]
         if opened is None:
-            return {"pairs": pairs, "page": None}
+            return {"pairs": pairs, "page": None, "said": missing}
         from bytheway.evaluation.votes.results import results_of
         from bytheway.evaluation.votes.words import conduct_sentences, heads, rows, verdicts
 
         store, study, _ = opened
         found = {"pairs": pairs, "page": f"{store.secret()}/", "votes": len(store.ballots()), "of": len(study.pairs)}
         if not found["votes"]:
-            return found
+            return {**found, "said": missing}
         results = results_of(store, study)
         both = study.pairs[0].arms
-        said = [*verdicts(results), *conduct_sentences(results, study)]
+        said = [*missing, *verdicts(results), *conduct_sentences(results, study)]
         return {**found, "heads": heads(both), "rows": rows(results, both), "said": said}
 
     def close(self) -> None:
         """Let go of the votes."""
         with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        if self._open is not None:
-            self._open[0].close()
-        self._open = None
+            if self._open is not None:
+                self._open[0].close()
+            self._open = None
 
     def _opened(self) -> tuple[Store, Study, App] | None:
         with self._lock:
             if self._open is None:
                 runs = sorted(self._folder.iterdir(), reverse=True) if self._folder.is_dir() else []
-                for run in runs:
-                    store = Store(run)
-                    study = store.study()
-                    if study is not None:
-                        self._open = store, study, app_of(store, study, store.secret())
-                        break
-                    store.close()
+                those = (run for run in runs if run.is_dir() and run.name not in self._left_out)
+                self._open = next(filter(None, (self._open_run(run) for run in those if run != self._drawn_now)), None)
             return self._open
+
+    def _open_run(self, run: Path) -> tuple[Store, Study, App] | None:
+        with ExitStack() as opened:
+            try:
+                store = opened.enter_context(closing(Store(run)))
+                study = store.study()
+                if study is None:
+                    return None
+                found = store, study, app_of(store, study, store.secret())
+            except Exception:  # a damaged file answers with anything, and the studies before it are still there
+                self._left_out.add(run.name)
+                return None
+            opened.pop_all()
+            return found
 
     def _pairs(self) -> list[tuple[Entry, Entry]]:
         """Vanilla and enhanced, oldest first."""

@@ -68,10 +68,13 @@ class Making:
         wish = self.ticket.wish
         cells = wish.cells()
         config = self._config()
-        jobs = [self._job(cell, config) for cell in cells]
-        self._note_before(jobs[0])
+        first = self._job(cells[0], config)
+        # the others share the video that the first has read
+        others = (replace(cell, request=replace(cell.request, video=first.video)) for cell in cells[1:])
+        jobs = [first, *(self._job(cell, config) for cell in others)]
+        self._note_before(first)
         if wish.best:
-            self._make_best(jobs[0])
+            self._make_best(first)
             return
         total = sum(job.steps_run * job.iterations * (2 if job.request.compare else 1) for job in jobs)
         steps = _Steps(self, total)

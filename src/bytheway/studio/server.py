@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import hmac
 import io
+import json
 import secrets
 import tempfile
+import traceback
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +26,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from bytheway.errors import ByTheWayError
+from bytheway.evaluation.scores import json_ready
 from bytheway.evaluation.votes.http import (
     OWN_NAMES,
     App,
@@ -59,6 +62,13 @@ _HEADERS: Final = {
 }
 
 
+class _Json(JSONResponse):
+    """JSON of whatever clips carry: null for what is not finite, and ASCII alone, for a text may be no UTF-8."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(json_ready(content), allow_nan=False, separators=(",", ":")).encode()
+
+
 class _WithVotes:
     """The voting page below its secret, beside the studio's own."""
 
@@ -82,7 +92,7 @@ class _Behind:
             kind, _, word = given.partition(b" ")
             if kind.lower() != b"basic" or not hmac.compare_digest(word.strip(), self._wanted):
                 ask = {"WWW-Authenticate": 'Basic realm="bytheway studio", charset="UTF-8"'}
-                await JSONResponse({"error": "Name and password are needed."}, 401, ask)(scope, receive, send)
+                await _Json({"error": "Name and password are needed."}, 401, ask)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -118,7 +128,7 @@ def app_of(studio: Studio, choice: ModelChoice, *, auth: str | None = None, list
             Route("/clips/{name}.{ending}", service.clip),
         ],
         middleware=[] if listens else OWN_NAMES,
-        exception_handlers={HTTPException: error_of, ByTheWayError: _refused},
+        exception_handlers={HTTPException: error_of, ByTheWayError: _refused, OSError: _unkept},
     )
     app = with_headers(app, _HEADERS)
     app = _WithVotes(app, service.judging)
@@ -126,7 +136,14 @@ def app_of(studio: Studio, choice: ModelChoice, *, auth: str | None = None, list
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, 400)
+    return _Json({"error": str(error)}, 400)
+
+
+async def _unkept(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    traceback.print_exception(error)
+    said = f"The studio's machine cannot keep this: {error.strerror}. Make room there, and try again."
+    return _Json({"error": said}, 507)
 
 
 class _Service:
@@ -148,28 +165,28 @@ class _Service:
     async def about(self, request: Request) -> Response:
         """What the form offers."""
         said = await run_in_threadpool(choices)
-        return JSONResponse(said | {"model": self._choice.model, "largest": LARGEST})
+        return _Json(said | {"model": self._choice.model, "largest": LARGEST})
 
     async def ask(self, request: Request) -> Response:
         """A new ticket."""
         owner, form = _owner(request), await json_of(request, LARGEST_FORM)
 
         def asked() -> Ticket:
-            return self._studio.ask(owner, wish_of(form, self._studio.history, self._choice.device))
+            return self._studio.ask(owner, wish_of(form, self._studio.history, self._choice.device, self._choice.model))
 
-        return JSONResponse(_told(await run_in_threadpool(asked)), 201)
+        return _Json(_told(await run_in_threadpool(asked)), 201)
 
     async def tickets(self, request: Request) -> Response:
         """One's own tickets that go on, and the latest of the others; and what the studio is loading."""
         own = self._studio.tickets(_owner(request))
         shown = [one for place, one in enumerate(own, SHOWN - len(own)) if place >= 0 or not one.status.ended]
-        return JSONResponse({"tickets": [_told(one) for one in shown], "said": self._studio.model_said})
+        return _Json({"tickets": [_told(one) for one in shown], "said": self._studio.model_said})
 
     async def stop(self, request: Request) -> Response:
         """A ticket is wanted no longer."""
         ticket = self._ticket(request)
         await run_in_threadpool(self._studio.stop, ticket)
-        return JSONResponse(_told(ticket))
+        return _Json(_told(ticket))
 
     async def preview(self, request: Request) -> Response:
         """The clip that is being made, small."""
@@ -187,7 +204,7 @@ class _Service:
         with tempfile.TemporaryDirectory(prefix="bytheway-") as folder:
             file = await _received(request, Path(folder), Path(name.replace("\\", "/")).suffix)
             kept = await run_in_threadpool(self._studio.history.keep_input, file)
-        return JSONResponse({"file": kept.name}, 201)
+        return _Json({"file": kept.name}, 201)
 
     async def settings_of_file(self, request: Request) -> Response:
         """The form that makes the clip again that is given."""
@@ -196,7 +213,7 @@ class _Service:
         with tempfile.TemporaryDirectory(prefix="bytheway-") as folder:
             file = await _received(request, Path(folder), Path(name.replace("\\", "/")).suffix)
             settings = await run_in_threadpool(settings_in, file)
-        return JSONResponse({"form": form_of(settings, self._studio.history), "settings": settings})
+        return _Json({"form": form_of(settings, self._studio.history), "settings": settings})
 
     async def history(self, request: Request) -> Response:
         """Some clips of the history."""
@@ -206,7 +223,7 @@ class _Service:
         first = int(start) if start.isdecimal() and len(start) < 10 else 0
         found = await run_in_threadpool(self._studio.history.entries, words)
         shown = [_entry(one) for one in found[first : first + PAGE]]
-        return JSONResponse({"clips": shown, "count": len(found)})
+        return _Json({"clips": shown, "count": len(found)})
 
     async def entry(self, request: Request) -> Response:
         """A clip, with all its settings and what was recorded of it."""
@@ -215,7 +232,7 @@ class _Service:
         entry = await run_in_threadpool(history.entry, name)
         curves = await run_in_threadpool(history.curves, name)
         form = form_of(entry.settings, history)
-        return JSONResponse({**_entry(entry), "settings": dict(entry.settings), "curves": curves, "form": form})
+        return _Json({**_entry(entry), "settings": dict(entry.settings), "curves": curves, "form": form})
 
     async def delete(self, request: Request) -> Response:
         """A clip leaves the history."""
@@ -233,7 +250,7 @@ class _Service:
     async def judge(self, request: Request) -> Response:
         """Which pairs there are, and what the votes on them tell."""
         _owner(request)
-        return JSONResponse(await run_in_threadpool(self.judging.told))
+        return _Json(await run_in_threadpool(self.judging.told))
 
     async def begin_to_judge(self, request: Request) -> Response:
         """A study of the pairs that there are now."""
@@ -282,7 +299,7 @@ async def _received(request: Request, folder: Path, ending: str) -> Path:
             size += len(chunk)
             if size > LARGEST:
                 raise too_large
-            opened.write(chunk)
+            await run_in_threadpool(opened.write, chunk)
     return place
 
 

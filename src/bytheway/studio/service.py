@@ -125,18 +125,16 @@ class Studio:
                     self.model_said = ""  # it is the ticket's now
                     ticket.change(state="loading", said=f"Loading {ticket.wish.choice.model} …")
                 self._tell_places()
-            if ticket is None:
-                assert wanted is not None
-                self._load_early(wanted)
-            else:
-                self._serve(ticket)
-
-    def _load_early(self, choice: ModelChoice) -> None:
-        try:
-            self._pipeline(choice)
-            self.model_said = ""
-        except Exception as error:  # whoever asks for it will hear the same
-            self.model_said = _said(error)
+            try:
+                if ticket is not None:
+                    self._serve(ticket)
+                elif wanted is not None:
+                    self._pipeline(wanted)
+                    self.model_said = ""
+            except Exception as error:  # nothing may end the one thread that works
+                self.model_said = _said(error)
+                if ticket is not None:
+                    ticket.change(state="failed", said=self.model_said)
 
     def _serve(self, ticket: Ticket) -> None:
         from bytheway.studio.making import Making, StoppedError  # imports torch
@@ -190,7 +188,8 @@ class Studio:
             choice.model,
             choice.motion_adapter,
             choice.controlnet,
-            *(one.partition("=")[0] for one in choice.lora),
+            *choice.lora,  # a file's name may have a = of its own
+            *(one.rpartition("=")[0] or None for one in choice.lora),
         }
         for name in named - self._trusted - {None}:
             if existing_path(str(name)) is not None or str(name).startswith(("/", ".", "~", "\\")):
@@ -208,6 +207,8 @@ def _said(error: Exception) -> str:
         return NO_MEMORY
     traceback.print_exception(error)
     first = (str(error).strip().splitlines() or [""])[0]
+    if "CUDA error" in first:  # a process whose device failed once is refused by it from then on
+        return f"The device failed; restart the studio. It said: {first}"
     return f"This went wrong, and is no fault of yours: {type(error).__name__}: {first}"
 
 

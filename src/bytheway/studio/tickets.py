@@ -104,7 +104,7 @@ class Ticket:
 
     Attributes:
         owner: who did, a random word of the browser.
-        wish: what it is.
+        wish: what it is; the images and the video of it are let go of when it ends.
         number: a random word by which its owner comes back to it.
         stop: set where it is wanted no longer.
     """
@@ -126,3 +126,6 @@ class Ticket:
         with self._lock:
             if not self._status.ended:
                 self._status = replace(self._status, version=self._status.version + 1, **changes)
+                if self._status.ended:  # what it started from is large, and needed no longer
+                    request = replace(self.wish.request, images=(), video=None, strength=None)
+                    self.wish = replace(self.wish, request=request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
@@ -96,9 +97,11 @@ class Wish:
     grid: tuple[Axis, ...] = ()
 
     def __post_init__(self) -> None:
-        count = len(self.cells())
-        if count > MOST_CELLS:
-            raise ByTheWayError(f"The grid has {count} clips; make it of at most {MOST_CELLS}.")
+        if len(self.grid) > 2:
+            raise ByTheWayError(f"The grid varies {len(self.grid)} settings; choose at most two.")
+        if self._cell_count > MOST_CELLS:
+            raise ByTheWayError(f"The grid has {self._cell_count} clips; make it of at most {MOST_CELLS}.")
+        self.cells()  # each is checked, now that there are few
         if len({axis.setting for axis in self.grid}) < len(self.grid):
             raise ByTheWayError("Both sides of the grid vary the same setting; choose two.")
         if self.method is None and self.compare:
@@ -111,7 +114,11 @@ class Wish:
     @property
     def clips(self) -> int:
         """How many clips, or pairs of them, come out of it."""
-        return self.best.keep if self.best else len(self.cells())
+        return self.best.keep if self.best else self._cell_count
+
+    @property
+    def _cell_count(self) -> int:
+        return math.prod(len(axis.values) for axis in self.grid)
 
     def cells(self) -> list[Cell]:
         """The requests that are made one after the other; the last setting of the grid varies fastest."""
@@ -120,6 +127,8 @@ class Wish:
             chosen = dict(zip((axis.setting for axis in self.grid), values, strict=True))
             of_run: dict[str, Any] = {name: value for name, value in chosen.items() if name in OF_RUN}
             changes = {name: value for name, value in chosen.items() if name in OF_METHOD}
-            label = ", ".join(f"{name} {value:g}" for name, value in chosen.items())
+            label = ", ".join(
+                f"{name} {value}" if name in WHOLE else f"{name} {value:g}" for name, value in chosen.items()
+            )
             found.append(Cell(replace(self.request, **of_run), changes, label))
         return found

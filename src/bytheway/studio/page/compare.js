@@ -65,6 +65,15 @@ async function load() {
   player.close();
   if (!whole) return;
   at("compare-note").textContent = "Decoding …";
+  try {
+    await decodeBoth(names, number);
+  } catch (error) {
+    if (number === shown) at("compare-note").textContent = "";
+    throw error;
+  }
+}
+
+async function decodeBoth(names, number) {
   const entries = await Promise.all(names.map((name) => ask(`api/history/${name}`)));
   const size = [entries[0].width, entries[0].height];
   const clips = [];

@@ -8,7 +8,7 @@ const METHOD = ["alpha", "beta", "tau", "active_steps"];
 const GO = { make: "Make", seeds: "Begin the seeds", grid: "Make the grid" };
 const METHODS = {
   preset: "What is known to suit the model; else its family's starting point.",
-  auto: "Looks at the first steps of 4 vanilla clips of this prompt, and derives the settings. Takes a little longer.",
+  auto: "Looks at the first steps of vanilla clips of a few prompts, once a model, and derives the settings. Takes a little longer.",
   own: "",
   off: "The model as it is.",
 };
@@ -66,6 +66,7 @@ function changed() {
     : "A folder, a checkpoint file or a hub id (owner/name).";
   const preset = about?.presets.find((one) => one.name === at("preset").value);
   at("preset-hint").textContent = preset ? `Source: ${preset.source}. Measured: ${preset.figure}.` : "";
+  at("others-hint").textContent = at("others").value && `With ${at("others").value}, until another preset is chosen.`;
   showInputs();
   try {
     localStorage.setItem(DRAFT, JSON.stringify(read()));
@@ -152,10 +153,10 @@ export function setUpForm(told, tools) {
   setUpDrop(tools);
 }
 
-/** A clip that is dropped anywhere fills the form; words that are dragged go where they always do. */
+/** A clip that is dropped anywhere fills the form; words and what is let go of on a file's own field go where they always do. */
 function setUpDrop(tools) {
   const mark = (shown) => document.body.classList.toggle("drop", shown);
-  const bringsFile = (event) => event.dataTransfer.types.includes("Files");
+  const bringsFile = (event) => event.dataTransfer.types.includes("Files") && !event.target.closest?.("input[type=file]");
   const take = (event) => {
     if (!bringsFile(event)) return;
     event.preventDefault();
@@ -175,7 +176,7 @@ function setUpDrop(tools) {
 
 function usePreset() {
   const preset = about.presets.find((one) => one.name === at("preset").value);
-  for (const name of METHOD) at(name).value = preset[name];
+  for (const name of [...METHOD, "others"]) at(name).value = preset[name];
 }
 
 function restore() {

@@ -32,15 +32,30 @@ export function show(tab) {
 const tools = {
   compare(a, b) {
     show("compare");
-    compareClips(a, b);
+    return compareClips(a, b);
   },
   reuse(form) {
     show("make");
     fill(form);
     at("prompt").focus();
-    say("The form has the settings of the clip; the seed is kept.");
+    say(["The form has the settings of the clip; the seed is kept.", ...form.left_out].join(" "));
   },
 };
+
+/** What needs to know what the studio offers; asked for until it answers. */
+async function begin(lost = false) {
+  let about;
+  try {
+    about = await ask("api/about");
+  } catch (error) {
+    if (!lost) say(error.message, { error: true });
+    setTimeout(begin, 2000, true);
+    return;
+  }
+  if (lost) say("The studio is there again.");
+  setUpForm(about, tools);
+  setUpLive(tools);
+}
 
 for (const button of document.querySelectorAll("[data-tab]")) {
   button.addEventListener("click", () => show(button.dataset.tab));
@@ -48,12 +63,6 @@ for (const button of document.querySelectorAll("[data-tab]")) {
 setUpCompare();
 setUpHistory(tools);
 setUpJudge();
-try {
-  const about = await ask("api/about");
-  setUpForm(about, tools);
-  setUpLive(tools);
-} catch (error) {
-  say(error.message, { error: true });
-}
+begin();
 const wanted = location.hash.slice(1);
 show([...document.querySelectorAll("[data-tab]")].some((one) => one.dataset.tab === wanted) ? wanted : "make");
