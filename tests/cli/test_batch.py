@@ -28,6 +28,7 @@ from bytheway.cli.progress import BatchProgress, _steps
 from bytheway.clips.inputs import read_video
 from bytheway.clips.read import read_metadata
 from bytheway.clips.write import save_video
+from bytheway.generation.clip import Clip
 from tests.cli.conftest import SMALL
 from tests.toys import animatediff
 
@@ -214,6 +215,28 @@ def test_a_full_disk_ends_the_run_and_the_same_command_goes_on(
     assert len(clips(tmp_path / "out")) == 3
 
 
+def test_a_full_scratch_folder_ends_the_run_and_blames_no_clip(
+    batch: Command,
+    tmp_path: Path,
+    nearly_full_disk: Callable[[int], AbstractContextManager[None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the clips go there is room: they are written in the scratch folder first."""
+    save = Clip.save
+
+    def save_on_full_disk(self: Clip, *arguments: Any, **more: Any) -> Any:
+        with nearly_full_disk(100):
+            return save(self, *arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Clip, "save", save_on_full_disk)
+        result = batch()
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+    assert not list(tmp_path.glob("out/*/*"))
+    assert batch().exit_code == 0
+
+
 def test_an_error_of_the_model_is_tried_again_and_then_set_aside(
     batch: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,6 +355,15 @@ def test_a_lora_is_on_for_its_row_alone(from_files: Command, tiny_pipeline: Any)
     with_lora, without = sorted((one for one in clips if one["prompt"] == "b"), key=lambda one: -len(one["lora"]))
     assert (with_lora["lora"], without["lora"]) == ([f"{Path('zoom').resolve()}=5"], [])
     assert with_lora["frames_sha256"] != without["frames_sha256"]
+
+
+def test_the_weight_of_a_lora_of_the_run_makes_other_clips(batch: Command) -> None:
+    """No tensor tells it. (Loading is not what is tested: the model stays the same one.)"""
+    for weights, kinds in (((), 1), (("0.5",), 2), (("5",), 3), (("0.50",), 3), (("0.5", "5"), 4)):
+        result = batch(*(part for weight in weights for part in ("--lora", f"zoom={weight}")))
+        assert result.exit_code == 0, result.output
+        assert len({clip["weights"] for clip in made()}) == kinds
+        assert len(made()) == 3 * kinds
 
 
 def test_how_far_the_clip_at_work_is_is_told(batch: Command, monkeypatch: pytest.MonkeyPatch) -> None:

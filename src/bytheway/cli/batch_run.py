@@ -25,6 +25,7 @@ from bytheway.cli.run import ModelChoice
 from bytheway.cli.tables import note, print_settings, warn
 from bytheway.errors import ByTheWayError
 from bytheway.families.family import Start
+from bytheway.models.lora import split_weight
 
 EXIT_SOME_FAILED = 1
 
@@ -76,7 +77,8 @@ def run_batch(
     # What Ray prints of workers that die, also where it is asked not to, is no result.
     with redirect_stdout(sys.stderr), closing(crew.pool(choice, place)) as pool:
         first = first_worker(pool, note)
-        plan = Plan(partial(read_rows, jobs), sweep, first.facts, batch_size=batch_size, shard=shard)
+        facts = first.facts.with_loras([split_weight(lora)[1] for lora in choice.lora])
+        plan = Plan(partial(read_rows, jobs), sweep, facts, batch_size=batch_size, shard=shard)
         survey = plan.survey(plan.clips_in(store))
         tally = Tally(survey.clips, survey.there)
         note(f"{tally.clips} clips of {rows} rows: {tally.there} are there, {tally.left} are to be made.")
