@@ -159,6 +159,13 @@ def test_the_next_is_sent_while_one_is_at_work_but_no_worker_goes_empty_for_it(p
     assert few.deepest == 1
 
 
+def test_a_batch_is_kept_for_a_worker_that_comes_later(plan_of: PlanOf) -> None:
+    """Two batches of four clips: the first worker has not both while the second loads its model."""
+    workers = Workers(2, hires=lambda worker: FACTS if worker == 0 else None)
+    drive(plan_of(list("abcdefgh"), batch_size=4), workers)
+    assert workers.deepest == 1
+
+
 def test_nothing_is_made_that_is_there(plan_of: PlanOf) -> None:
     plan = plan_of(list("abc"))
     names = [task.name for batch in plan.batches() for task in batch.tasks]

@@ -96,6 +96,15 @@ def test_rows_that_are_added_are_made_and_no_others(batch: Command, tmp_path: Pa
     assert "made: 1" in result.stdout
 
 
+def test_a_jobs_file_that_changes_meanwhile_is_made_as_it_was(
+    batch: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_make(monkeypatch, lambda: (tmp_path / "jobs.txt").write_text("a red ball\n") and None)
+    result = batch()
+    assert result.exit_code == 0, result.output
+    assert sorted(clips(tmp_path / "out")) == ["enhanced: a fish", "enhanced: a red ball", "enhanced: a star on snow"]
+
+
 def test_a_row_that_is_there_twice_is_made_once(batch: Command, tmp_path: Path) -> None:
     (tmp_path / "jobs.txt").write_text("a red ball\na red ball\na fish\n")
     result = batch("--batch-size", 3)

@@ -137,6 +137,7 @@ class Driver:
         self._at_work: dict[int, deque[_Case]] = {}  # by worker that is ready, that at work first
         self._free: set[int] = set()  # workers that can be given more
         self._gone: set[int] = set()  # workers that were ready once; of what they had, several answers may come at once
+        self._clips = 0  # of the batches at work
         self._hired = 0  # not ready yet
         self._lost_hires = 0  # one after the other
         self._is_stopped = False
@@ -232,6 +233,7 @@ class Driver:
         self._gone.add(lost.worker)
         self._free.discard(lost.worker)
         self._tally.at_work -= len(cases)
+        self._clips -= sum(len(case.batch.wanted()) for case in cases)
         self._tally.workers = len(self._at_work)
         self._note(f"A worker is lost, and what it had goes to others: {lost.said}")
         for place, case in enumerate(cases):
@@ -271,13 +273,15 @@ class Driver:
                 if case is not None:
                     self._at_work[worker].append(case)
                     self._tally.at_work += 1
+                    self._clips += len(case.batch.wanted())
                     self._pool.send(worker, case.batch)
                     if len(self._at_work[worker]) == IN_FLIGHT:
                         self._free.discard(worker)
 
     def _has_plenty(self) -> bool:
-        """Whether there is more left than workers that may come and have nothing."""
-        return self._tally.left - self._tally.at_work > self._hired
+        """Whether there is more left than workers that may come and have nothing, each with a batch as the next is."""
+        size = len(self._next.wanted()) if self._next is not None else 1
+        return self._tally.left - self._clips > self._hired * size
 
     def _pick(self, worker: int) -> _Case | None:
         """What a worker is given next: what was given back by another, else the next of the plan."""
@@ -295,4 +299,5 @@ class Driver:
         case = next(one for one in cases if one.batch is batch)
         cases.remove(case)
         self._tally.at_work -= 1
+        self._clips -= len(batch.wanted())
         return case
