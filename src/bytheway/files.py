@@ -1,5 +1,6 @@
-"""Files and folders that are written wholly or not at all, and whether they can be; JSON that may be damaged."""
+"""Files and folders that are written wholly or not at all, and whether they can be; damaged JSON; digests."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -157,3 +158,9 @@ def _remove_abandoned(folder: Path) -> None:
             abandoned = time.time() - scratch.stat().st_mtime > _DAY and not (scratch / _REPLACED).exists()
             if abandoned and scratch.is_dir() and not scratch.is_symlink():
                 shutil.rmtree(scratch, ignore_errors=True)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

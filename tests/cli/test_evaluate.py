@@ -22,6 +22,7 @@ from bytheway.batch.store import open_store
 from bytheway.clips.read import load_video, read_metadata
 from bytheway.families.known import presets
 from bytheway.models.choice import ModelChoice
+from tests.toys.chat_server import chat_server
 
 Command = Callable[..., Result]
 ROOT = Path(__file__).parents[2]
@@ -175,9 +176,26 @@ def test_clips_of_other_settings_are_not_mixed(evaluate: Command) -> None:
     assert place.read_bytes() == foreign
 
 
+def test_a_model_judges_at_the_end_as_it_does_alone(
+    evaluate: Command, bytheway: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with chat_server() as server:
+        result = evaluate("--judge-model", "judge-1", "--endpoint", server.url)
+        assert result.exit_code == 0, (result.output, result.exception)
+        assert len(server.sent) == 2 * 3 * 2
+        assert json.loads(Path("out/judge.json").read_text())["model"] == "judge-1"
+        assert Path("out/page.html").exists()
+        again = bytheway("judge", "out", "--model", "judge-1", "--endpoint", server.url)
+        assert again.exit_code == 0, again.output
+        assert len(server.sent) == 2 * 3 * 2, "it asks the very same"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--judge-model", "m", "--endpoint", "localhost"], "The endpoint is no URL such as"),
         (["--suite", "vbench"], "Give either a file of prompts (--prompts) or a suite (--suite)."),
         (["--prompts", "none.txt"], "none.txt cannot be read: No such file or directory."),
         (["--prompts", "empty.txt"], "empty.txt holds no prompt; write one a line."),

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,11 @@ import torch
 from typer.testing import Result
 
 from bytheway.clips.write import save_video
+from bytheway.errors import ByTheWayError
+from bytheway.evaluation.choice import MeasureChoice
 from bytheway.evaluation.measures.measure import KINDS
+from bytheway.evaluation.scores import score_clip
+from bytheway.evaluation.suites import prompts_of
 
 Command = Callable[..., Result]
 FLICKER = ["--measures", "temporal_flickering"]
@@ -194,6 +199,82 @@ def test_folders_of_the_same_name_are_told_apart(bytheway: Command, two_folders:
     Path("B").rename("new/clips")
     result = bytheway("compare", "old/clips", "new/clips/", *FLICKER)
     assert rows(result.stdout)[0][1:3] == ["old/clips", "new/clips"]
+
+
+def breaking_off(monkeypatch: pytest.MonkeyPatch, after: int, error: BaseException) -> None:
+    """After so many clips that were measured, one cannot be for that error."""
+    done: list[Any] = []
+
+    def some(*arguments: Any) -> Any:
+        done.append(arguments)
+        if len(done) == after + 1:
+            raise error
+        return score_clip(*arguments)
+
+    monkeypatch.setattr("bytheway.evaluation.scores.score_clip", some)
+
+
+def test_what_was_measured_before_an_interrupt_is_written(bytheway: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    for k in range(4):
+        clip(f"out/{k}.gif", 100 + k)
+    breaking_off(monkeypatch, 2, KeyboardInterrupt())
+    result = bytheway("score", "out", *FLICKER, "-o", "s.json", "--vbench", "name")
+    assert result.exit_code == 130, result.output
+    assert "s.json is written, without the 2 clips that are left." in result.stderr
+    stored = json.loads(Path("s.json").read_text())
+    assert (stored["left"], len(stored["clips"])) == (2, 2)
+    assert not list(Path().glob("name_*")), "VBench's own say nothing of what is left"
+    assert bytheway("score", "out", *FLICKER, "-o", "s.json").exit_code == 0
+    assert "left" not in json.loads(Path("s.json").read_text())
+
+
+def test_pairs_that_were_measured_before_an_interrupt_are_compared(
+    bytheway: Command, two_folders: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaking_off(monkeypatch, 5, KeyboardInterrupt())
+    result = bytheway("compare", "A", "B", *FLICKER, "-o", "figures.json")
+    assert result.exit_code == 130, result.output
+    stored = json.loads(Path("figures.json").read_text())
+    assert len(stored["pairs"]) == 2
+    assert "Interrupted: 2 of 8 pairs are measured." in stored["left_out"]
+
+
+def test_a_clip_that_the_memory_is_too_small_for_costs_itself_only(
+    bytheway: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k in range(3):
+        clip(f"out/{k}.gif", 100 + k)
+    breaking_off(monkeypatch, 1, torch.OutOfMemoryError("CUDA out of memory."))
+    result = bytheway("score", "out", *FLICKER, "-o", "s.json")
+    refused(result, "out/1.gif: There is not enough memory to measure; try a smaller --measure-batch")
+    assert len(json.loads(Path("s.json").read_text())["clips"]) == 2
+
+
+@pytest.mark.parametrize(
+    "command", [["score", "a.mp4"], ["compare", "A", "B"], ["evaluate", "-o", "x", "--suite", "diorama"]]
+)
+def test_how_networks_measure_is_an_option(
+    bytheway: Command, two_folders: None, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[MeasureChoice] = []
+
+    def load(choice: MeasureChoice) -> Any:
+        asked.append(choice)
+        raise ByTheWayError("That is enough.")
+
+    monkeypatch.setattr(MeasureChoice, "load", load)
+    clip("a.mp4")
+    refused(bytheway(*command, "--offline", "--measure-dtype", "bfloat16", "--measure-batch", 2), "That is enough.")
+    assert [(one.offline, one.dtype, one.batch_size) for one in asked] == [(True, "bfloat16", 2)]
+
+
+def test_clips_that_vbenchs_files_have_no_place_for_are_refused_at_once(
+    bytheway: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MeasureChoice, "load", lambda choice: pytest.fail("nothing is measured before"))
+    for folder in "ab":
+        clip(f"{folder}/{prompts_of('vbench')[0]}-0.mp4")
+    refused(bytheway("score", "a", "b", *FLICKER, "--vbench", "name"), "have the same name")
 
 
 def test_measures_are_listed(bytheway: Command) -> None:

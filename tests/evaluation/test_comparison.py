@@ -96,3 +96,18 @@ def test_from_few_prompts_nothing_is_told(scored: Scored) -> None:
     few = compare(("A", "B"), pairs[:5]).contrasts[0]
     assert few.difference.differs
     assert few.ahead is None
+
+
+def test_the_sign_test_is_over_prompts(scored: Scored) -> None:
+    """Four clips of each of three prompts tell no more than three prompts can."""
+    pairs = []
+    for prompt in "abc":
+        for seed in range(4):
+            both = (
+                scored(f"{side}/{prompt}{seed}.gif", level, prompt=prompt, seed=seed)
+                for side, level in (("A", 60), ("B", 80))
+            )
+            pairs.append(tuple(both))
+    brightness = compare(("A", "B"), pairs).contrasts[0]  # type: ignore[arg-type]
+    assert brightness.outcomes == Outcomes(12, 0, 0)
+    assert brightness.p_value == pytest.approx(2 * 0.5**3)

@@ -59,3 +59,12 @@ def test_two_clips_that_would_both_fit_are_named(save: Save, paired: Callable[[]
     save("A/3.gif", prompt="a cat", seed=1)
     with pytest.raises(ByTheWayError, match=r"2.gif and .*3.gif carry the same prompt and seed; leave one"):
         paired()
+
+
+@pytest.mark.parametrize("settled", ["x", "9"])
+def test_no_clip_is_in_two_pairs(save: Save, paired: Callable[[], Pairing], settled: str) -> None:
+    """Settings come first, whatever the order; a name pairs only what is left."""
+    save(f"A/{settled}.gif", prompt="a cat", seed=1)
+    save("A/0.gif")
+    save("B/0.gif", prompt="a cat", seed=1)
+    assert shown(paired()) == ([(f"{settled}.gif", "0.gif")], ["A/0.gif"])

@@ -11,6 +11,8 @@ import pytest
 
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.clip_files import find_clips
+from bytheway.evaluation.measures.measure import Measurement, PartlyMeasuredError
+from bytheway.evaluation.measures.temporal_flickering import TemporalFlickering
 from bytheway.evaluation.scores import (
     clip_scores_from,
     names_of,
@@ -20,6 +22,7 @@ from bytheway.evaluation.scores import (
     values_of,
 )
 from bytheway.evaluation.statistics import share
+from tests.evaluation.conftest import Brightness
 
 Save = Callable[..., Path]
 
@@ -44,6 +47,35 @@ def test_a_measure_that_fails_leaves_the_others(save: Save, measures: Any) -> No
     assert summary_of(scores, "change").n == 1
     with pytest.raises(ByTheWayError, match=r"one: The clip has one frame"):
         score_clip(clips[0], measures[1:])
+
+
+class Partly(Brightness):
+    """A measure one of whose two measurements is made."""
+
+    names = ("brightness", "darkness")
+
+    def __call__(self, *arguments: Any) -> tuple[Measurement, ...]:
+        raise PartlyMeasuredError("There is no darkness.", super().__call__(*arguments))
+
+
+def test_what_a_measure_could_make_is_kept(save: Save) -> None:
+    (clip,) = find_clips([save("a.gif", 50)])
+    found = score_clip(clip, [Partly()])
+    assert (list(found.measurements), found.failed) == (["brightness"], {"darkness": "There is no darkness."})
+
+
+@pytest.mark.parametrize(("ending", "of_vbench"), [("gif", False), ("mp4", True)])
+def test_frames_that_are_shown_longer_make_another_number_than_vbenchs(
+    save: Save, ending: str, of_vbench: bool
+) -> None:
+    """A GIF stores equal neighbours once, and VBench measures what is stored."""
+    (clip,) = find_clips([save(f"a.{ending}", 235, frames=6, step=10)])
+    found = score_clip(clip, [TemporalFlickering()])
+    told = found.measurements["temporal_flickering"]
+    assert (found.num_frames, len(told.values), told.vbench) == (6, 5, of_vbench)
+    assert [remark.startswith("The file holds 3 frames") for remark in told.remarks] == ([] if of_vbench else [True])
+    (steady,) = find_clips([save(f"b.{ending}", 50, step=10)])
+    assert score_clip(steady, [TemporalFlickering()]).measurements["temporal_flickering"].vbench
 
 
 def test_scores_come_back_from_json_as_they_were(save: Save, measures: Any) -> None:

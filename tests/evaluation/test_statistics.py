@@ -1,9 +1,12 @@
 """Estimates, intervals and tests against figures worked out by other means."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import binom, spearmanr
 
+from bytheway.evaluation import statistics
 from bytheway.evaluation.statistics import (
     NOTHING,
     Estimate,
@@ -183,3 +186,20 @@ def test_votes_of_one_person_have_no_interval() -> None:
     assert found.value == 0.5
     assert np.isnan(found.low)
     assert over_persons_and_prompts(np.array([]), [], []) == NOTHING
+
+
+def test_many_values_are_resampled_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of prompts do not fill the memory, and the interval is the same."""
+    values = np.random.default_rng(1).normal(size=500)
+    at_once: list[int] = []
+    real = statistics.bootstrap
+
+    def bootstrap(*arguments: Any, **options: Any) -> Any:
+        at_once.append(options["batch"])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(statistics, "bootstrap", bootstrap)
+    whole = statistics.mean(values)
+    monkeypatch.setattr(statistics, "_AT_ONCE", 10_000)
+    assert statistics.mean(values) == whole
+    assert at_once[1] == 20

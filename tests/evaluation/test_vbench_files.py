@@ -14,7 +14,7 @@ from bytheway.evaluation.clip_files import ClipFile
 from bytheway.evaluation.measures.measure import Measurement
 from bytheway.evaluation.scores import ClipScores
 from bytheway.evaluation.suites import SUITES, prompts_of
-from bytheway.evaluation.vbench_files import write_vbench_files
+from bytheway.evaluation.vbench_files import check_names, write_vbench_files
 
 WROTE = Path(__file__).parent / "vbench_wrote"
 COSINES = json.loads((WROTE / "subject_cosines.json").read_text())
@@ -76,6 +76,15 @@ def test_both_files_are_those_of_vbench(mode: str, tmp_path: Path) -> None:
         assert numbers.sub("x", text) == numbers.sub("x", theirs), "spaces, lines and signs as well"
 
 
+def test_clips_of_the_suite_in_two_folders_are_refused() -> None:
+    """VBench looks for each name once, so that clips of one of the folders would be lost; others have their paths."""
+    places = [Path(folder) / f"{next(iter(BY_PROMPT))}.mp4" for folder in "ab"]
+    check_names([ClipFile(places[0])])
+    with pytest.raises(ByTheWayError, match=r"a/a person .*-0.mp4 and b/.*-0.mp4 have the same name.*one folder"):
+        check_names([ClipFile(place) for place in places])
+    check_names([*(ClipFile(place) for place in places), ClipFile(Path("mine-0.mp4"))])
+
+
 def test_long_clips_weigh_more_in_the_consistencies_alone(tmp_path: Path) -> None:
     results = read("custom_eval_results")
     write_vbench_files(str(tmp_path / "n"), scores_of(results))
@@ -105,8 +114,10 @@ def test_suites() -> None:
         "vbench-flickering": 75,
         "vbench": 165,
         "vbench-subject": 72,
+        "vbench-motion": 72,
         "vbench-aesthetic": 93,
     }
+    assert prompts_of("vbench-motion") == prompts_of("vbench-subject")
     for name in SUITES:
         assert len(set(prompts_of(name))) == len(prompts_of(name))
     with pytest.raises(ByTheWayError, match="There is no suite 'vbnch'; the suites are diorama, vbench-background"):

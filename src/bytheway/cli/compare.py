@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bytheway.cli.errors import reported
-from bytheway.cli.measuring import Brought, Device, FlowNetwork, Names, Weights
+from bytheway.cli.measuring import Brought, Device, FlowNetwork, MeasureBatch, MeasureDtype, Names, Offline, Weights
 from bytheway.cli.options import Quiet
 from bytheway.cli.tables import quiet as silence
 
@@ -33,6 +33,9 @@ def command(
     weights: Weights = None,
     flow: FlowNetwork = None,
     bring: Brought = None,
+    measure_dtype: MeasureDtype = None,
+    measure_batch: MeasureBatch = 8,
+    offline: Offline = False,
     quiet: Quiet = False,
 ) -> None:
     """Compare two folders of clips, pair by pair: which is ahead in what, and whether it is more than chance."""
@@ -50,7 +53,9 @@ def command(
         from bytheway.evaluation.report.words import cautions, comparison_heads, comparison_rows
         from bytheway.files import check_file, write_text
 
-        choice = measure_choice(names, device, weights, flow, bring)
+        choice = measure_choice(
+            names, device, weights, flow, bring, dtype=measure_dtype, batch=measure_batch, offline=offline
+        )
         for path in output or ():
             if path.suffix not in (".html", ".json"):
                 raise ByTheWayError(f"{path} is no name for a comparison; let it end in .html or .json.")
@@ -58,10 +63,14 @@ def command(
         pairing = pair(find_clips([first]), find_clips([second]))
         left_out = [f"{clip.path} has no partner." for clip in pairing.alone]
         note(f"{len(pairing.pairs)} pairs of clips")
-        scores, failures = score_all([clip for both in pairing.pairs for clip in both], load_measures(choice))
-        by_path = {one.clip.path: one for one in scores}
+        told = score_all([clip for both in pairing.pairs for clip in both], load_measures(choice))
+        by_path = {one.clip.path: one for one in told.scores}
         scored = [(by_path[a.path], by_path[b.path]) for a, b in pairing.pairs if {a.path, b.path} <= by_path.keys()]
-        found = compare(_called(first, second), scored, left_out + failures)
+        if told.interrupt:
+            if not scored:
+                raise told.interrupt
+            left_out.append(f"Interrupted: {len(scored)} of {len(pairing.pairs)} pairs are measured.")
+        found = compare(_called(first, second), scored, left_out + told.failures)
         print_table(comparison_heads(found), comparison_rows(found))
         for sentence in cautions(found):
             note(sentence)
@@ -74,6 +83,8 @@ def command(
                     page = comparison_page([found], title=f"{a} and {b}", on_strip=progress.reach)
                 write_text(path, page)
             note(f"{path} is written.")
+        if told.interrupt:
+            raise told.interrupt
         complain(found.left_out, "The other pairs are compared")
 
 

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from bytheway.cli.errors import reported
-from bytheway.cli.measuring import Brought, Device, FlowNetwork, Names, Weights
+from bytheway.cli.measuring import Brought, Device, FlowNetwork, MeasureBatch, MeasureDtype, Names, Offline, Weights
 from bytheway.cli.options import (
+    JUDGE,
     Address,
     BatchSize,
     Dtype,
     GuidanceScale,
+    JudgeEndpoint,
     Loras,
     ModelDevice,
     ModelName,
@@ -57,7 +59,8 @@ def command(
         typer.Option(
             metavar="NAME",
             help="Prompts that ship with the package: diorama (32, for the packaged model), vbench (165: "
-            "vbench-subject, 72, and vbench-aesthetic, 93), vbench-background (86) or vbench-flickering (75).",
+            "vbench-subject, 72, which vbench-motion names too, and vbench-aesthetic, 93), vbench-background (86) or "
+            "vbench-flickering (75).",
             autocompletion=_suites,
             rich_help_panel=CLIPS,
         ),
@@ -92,20 +95,34 @@ def command(
             "--table2", help="Also show the paper's Table 2 beside, and what differs.", rich_help_panel=RESULTS
         ),
     ] = False,
+    judge_model: Annotated[
+        str | None,
+        typer.Option(
+            "--judge-model",
+            metavar="NAME",
+            help="Let this model judge the clips at the end, as bytheway judge does: its full name at the endpoint.",
+            rich_help_panel=JUDGE,
+        ),
+    ] = None,
+    endpoint: JudgeEndpoint = None,
     names: Names = None,
     measure_device: Device = None,
     weights: Weights = None,
     flow: FlowNetwork = None,
     bring: Brought = None,
+    measure_dtype: MeasureDtype = None,
+    measure_batch: MeasureBatch = 8,
+    offline: Offline = False,
     quiet: Quiet = False,
 ) -> None:
     """Make the same clips in several ways, measure them, and tell what is more than chance: a table and a page."""
     with reported(), silence(quiet):
         from bytheway.cli.batch_run import Crew
         from bytheway.cli.experiment import run_experiment
-        from bytheway.cli.measuring import measure_choice
+        from bytheway.cli.measuring import complain, measure_choice
         from bytheway.cli.prompts import read_prompts
         from bytheway.cli.run import ModelChoice, size_of
+        from bytheway.cli.tables import warn
         from bytheway.errors import ByTheWayError
         from bytheway.evaluation.experiment.arms import parse_arms
         from bytheway.evaluation.experiment.folder import Experiment
@@ -128,11 +145,24 @@ def command(
             guidance_scale=guidance_scale,
             batch_size=batch_size,
         )
-        run_experiment(
-            Experiment(output, parse_arms(arms), request.prompts, seeds),
+        experiment = Experiment(output, parse_arms(arms), request.prompts, seeds)
+        if judge_model is not None:
+            from bytheway.cli.judging import judge_experiment
+            from bytheway.evaluation.judge.endpoint import check_endpoint
+
+            check_endpoint(endpoint)  # before hours of work, not after them
+        left_out = run_experiment(
+            experiment,
             ModelChoice(model, motion_adapter, tuple(lora or ()), device, dtype),
             request,
             Crew(address, workers),
-            measure_choice(names, measure_device, weights, flow, bring),
+            measure_choice(
+                names, measure_device, weights, flow, bring, dtype=measure_dtype, batch=measure_batch, offline=offline
+            ),
             table2=table2,
         )
+        if judge_model is not None:
+            for sentence in left_out:
+                warn(sentence)
+            judge_experiment(experiment, judge_model, endpoint)
+        complain(left_out, "The rest is compared")

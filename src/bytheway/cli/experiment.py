@@ -12,7 +12,7 @@ from bytheway.batch.driver import Driver, Tally, first_worker
 from bytheway.batch.experiment import SetAside, batches_of, left_of
 from bytheway.batch.plan import Task
 from bytheway.cli.batch_run import Crew, interrupts
-from bytheway.cli.measuring import complain, load_measures
+from bytheway.cli.measuring import load_measures, memory_named
 from bytheway.cli.progress import BatchProgress, CountProgress, MakingProgress
 from bytheway.cli.run import ModelChoice, warn_before
 from bytheway.cli.tables import note, print_table
@@ -41,8 +41,12 @@ def run_experiment(
     measures: MeasureChoice,
     *,
     table2: bool,
-) -> None:
-    """Make the clips that are missing, measure those that are not measured, and write what they say."""
+) -> list[str]:
+    """Make the clips that are missing, measure those that are not measured, and write what they say.
+
+    Returns:
+        What could not be compared, in sentences.
+    """
     folder = experiment.folder
     check_writable(folder)
     there = on_disk.read_facts(folder)
@@ -64,8 +68,9 @@ def run_experiment(
         del loaded  # the memory is the model's meanwhile
         make_missing = partial(_make_by_crew, crew) if crew.is_ray else _make
         make_missing(experiment, choice, request, asked, there)
-        loaded, _ = measures.load()
-    _report(experiment, choice, measures, loaded, table2=table2)
+        with memory_named():
+            loaded, _ = measures.load()
+    return _report(experiment, choice, measures, loaded, table2=table2)
 
 
 def _make(
@@ -174,8 +179,8 @@ def _say_there(total: int, left: int) -> int:
 
 def _report(
     experiment: Experiment, choice: ModelChoice, wanted: MeasureChoice, measures: Sequence[Measure], *, table2: bool
-) -> None:
-    """Measure what is not measured yet, and say and write what was found."""
+) -> list[str]:
+    """Measure what is not measured yet, and say and write what was found; what was left out is returned."""
     scores: dict[str, list[ClipScores]] = {}
     by_path, failures = {}, []
     with CountProgress("measuring", len(experiment.names()) * len(experiment.arms)) as progress:
@@ -184,7 +189,8 @@ def _report(
             for path in experiment.clips(arm):
                 progress.begin(f"{arm.name}: {path.stem}")
                 try:
-                    found = kept_or_measured(path, measures, wanted)
+                    with memory_named(path):
+                        found = kept_or_measured(path, measures, wanted)
                 except ByTheWayError as error:
                     failures.append(str(error))
                 else:
@@ -207,4 +213,4 @@ def _report(
     with CountProgress("writing the page", 0) as progress:
         write_results(experiment, scores, comparisons, model=choice.model, paper=paper, on_strip=progress.reach)
     note(f"{experiment.folder / PAGE} shows it.")
-    complain(list(dict.fromkeys(s for one in comparisons for s in one.left_out)), "The rest is compared")
+    return list(dict.fromkeys(sentence for one in comparisons for sentence in one.left_out))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from bytheway.cli.errors import reported
-from bytheway.cli.options import Quiet
+from bytheway.cli.options import JUDGE, JudgeEndpoint, Quiet
 from bytheway.cli.tables import quiet as silence
 
 SHOWN, COST = "What is shown and asked", "Cost"
@@ -22,18 +22,12 @@ def command(
         ),
     ],
     model: Annotated[
-        str, typer.Option("--model", "-m", metavar="NAME", help="The full name the endpoint knows it by.")
-    ],
-    endpoint: Annotated[
-        str | None,
+        str,
         typer.Option(
-            metavar="URL",
-            envvar="OPENAI_BASE_URL",
-            help="A server of OpenAI's chat shape, such as http://localhost:8000/v1 (vLLM, llama.cpp, Ollama, "
-            "transformers serve). A key is read from OPENAI_API_KEY.",
-            show_default="OpenAI's",
+            "--model", "-m", metavar="NAME", help="The full name the endpoint knows it by.", rich_help_panel=JUDGE
         ),
-    ] = None,
+    ],
+    endpoint: JudgeEndpoint = None,
     arm: Annotated[
         list[str] | None,
         typer.Option(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from bytheway.cli.measuring import complain
 from bytheway.cli.progress import CountProgress
 from bytheway.cli.tables import note, print_settings, print_table
+from bytheway.evaluation.experiment.folder import Experiment
 from bytheway.evaluation.judge.budget import Budget, Prices, estimated_tokens
 from bytheway.evaluation.judge.endpoint import Endpoint
 from bytheway.evaluation.judge.results import (
@@ -22,7 +24,7 @@ from bytheway.evaluation.judge.results import (
     write_figures,
     write_page,
 )
-from bytheway.evaluation.judge.run import Asked, Choice, Pair, Run, calls_of, left_to_ask
+from bytheway.evaluation.judge.run import Asked, Choice, Pair, Run, arms_of, calls_of, left_to_ask, pairs_of
 from bytheway.evaluation.judge.store import CALLS, Store, alone
 from bytheway.evaluation.judge.summary import Judgement, Votes, comparisons, figures, judgements
 from bytheway.evaluation.report.words import cautions, comparison_heads, comparison_rows
@@ -60,6 +62,16 @@ def count_calls(
         "Tokens are reckoned as GPT-4o counts them; a call is made twice where a model does not answer in JSON at once."
     )
     complain(list(dict.fromkeys([*missing, *asked.left_out])), "The rest is counted")
+
+
+CONCURRENCY: Final = 4
+"""Calls on their way at once, where nothing else is said."""
+
+
+def judge_experiment(experiment: Experiment, model: str, url: str | None) -> None:
+    """Ask about every pair of an experiment, as `bytheway judge` does where nothing else is said."""
+    pairs, missing = pairs_of(experiment, arms_of(experiment, None), None)
+    run_judge(experiment.folder, Choice(model), pairs, missing, url, CONCURRENCY, None, None)
 
 
 def run_judge(

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bytheway.evaluation.choice import MeasureChoice
     from bytheway.evaluation.clip_files import ClipFile
     from bytheway.evaluation.measures.measure import Measure
     from bytheway.evaluation.scores import ClipScores
 
 MEASURES = "Measures"
+_NO_MEMORY = (
+    "There is not enough memory to measure; try a smaller --measure-batch, --measure-dtype float16 or "
+    "--measure-device cpu."
+)
 
 Names: TypeAlias = Annotated[
     list[str] | None,
@@ -56,9 +64,29 @@ Brought: TypeAlias = Annotated[
     typer.Option(
         "--bring",
         metavar="MEASURE=FILE",
-        help="A TorchScript network of your own for a measure: an interpolator for motion_smoothness, MUSIQ for "
-        "imaging_quality, or one that scores frames under a new name. Repeatable.",
+        help="A TorchScript network of your own for a measure: an interpolator for motion_smoothness (AMT-S.pt is "
+        "VBench's, by its name), MUSIQ.pt for imaging_quality, or one that scores frames under a new name. Repeatable.",
         rich_help_panel=MEASURES,
+    ),
+]
+
+Offline: TypeAlias = Annotated[
+    bool, typer.Option("--offline", help="Fetch no network to measure with.", rich_help_panel=MEASURES)
+]
+MeasureDtype: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--measure-dtype",
+        metavar="NAME",
+        help="What networks measure in: float32, float16 or bfloat16.",
+        show_default="float32",
+        rich_help_panel=MEASURES,
+    ),
+]
+MeasureBatch: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--measure-batch", metavar="N", help="Frames given to a network at once, at most.", rich_help_panel=MEASURES
     ),
 ]
 
@@ -69,6 +97,10 @@ def measure_choice(
     weights: list[str] | None,
     flow: Literal["raft", "rife"] | None,
     brought: list[str] | None,
+    *,
+    dtype: str | None = None,
+    batch: int = 8,
+    offline: bool = False,
 ) -> MeasureChoice:
     """The choice that the options say."""
     from bytheway.evaluation.choice import MeasureChoice
@@ -77,9 +109,12 @@ def measure_choice(
     return MeasureChoice(
         tuple(name for name in chosen if name) or None,
         device,
+        dtype,
         weights=dict(_split(text, "--weights") for text in weights or ()),
         flow=flow,
         brought=dict(_split(text, "--bring") for text in brought or ()),
+        offline=offline,
+        batch_size=batch,
     )
 
 
@@ -99,7 +134,8 @@ def load_measures(choice: MeasureChoice) -> tuple[Measure, ...]:
 
     note("Loading the measures")
     quieten_libraries()
-    measures, left_out = choice.load()
+    with memory_named():
+        measures, left_out = choice.load()
     reasons: dict[str, list[str]] = {}
     for name, reason in left_out.items():
         reasons.setdefault(reason, []).append(name)
@@ -110,25 +146,61 @@ def load_measures(choice: MeasureChoice) -> tuple[Measure, ...]:
     return measures
 
 
-def score_all(clips: Sequence[ClipFile], measures: Sequence[Measure]) -> tuple[list[ClipScores], list[str]]:
-    """The scores of the clips that can be measured, and what is wrong with the others, in sentences."""
+@contextmanager
+def memory_named(clip: Path | None = None) -> Iterator[None]:
+    """A block in which a lack of memory is a sentence, on a clip where one is given, whose others are measured still.
+
+    Raises:
+        ByTheWayError: there was not enough memory.
+    """
+    from bytheway.errors import ByTheWayError, is_out_of_memory
+
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ByTheWayError(_NO_MEMORY if clip is None else f"{clip}: {_NO_MEMORY}") from None
+
+
+@dataclass
+class Scored:
+    """What came of measuring clips.
+
+    Attributes:
+        scores: of the clips that could be measured.
+        failures: what is wrong with the others, in sentences.
+        interrupt: what broke it off; None where it came to its end.
+    """
+
+    scores: list[ClipScores] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    interrupt: KeyboardInterrupt | None = None
+
+
+def score_all(clips: Sequence[ClipFile], measures: Sequence[Measure]) -> Scored:
+    """The scores of the clips; those that are there where it is interrupted."""
     from bytheway.cli.progress import CountProgress
     from bytheway.errors import ByTheWayError
     from bytheway.evaluation.scores import score_clip
 
-    scores, failures = [], []
-    with CountProgress("measuring", len(clips)) as progress:
-        for clip in clips:
-            progress.begin(clip.name)
-            try:
-                scores.append(score_clip(clip, measures))
-            except ByTheWayError as error:
-                failures.append(str(error))
-            else:
-                reasons = dict.fromkeys(scores[-1].failed.values())
-                failures += [f"{clip.path}: {reason}" for reason in reasons]
-            progress.advance()
-    return scores, failures
+    found = Scored()
+    try:
+        with CountProgress("measuring", len(clips)) as progress:
+            for clip in clips:
+                progress.begin(clip.name)
+                try:
+                    with memory_named(clip.path):
+                        found.scores.append(score_clip(clip, measures))
+                except ByTheWayError as error:
+                    found.failures.append(str(error))
+                else:
+                    reasons = dict.fromkeys(found.scores[-1].failed.values())
+                    found.failures += [f"{clip.path}: {reason}" for reason in reasons]
+                progress.advance()
+    except KeyboardInterrupt as interrupt:
+        found.interrupt = interrupt
+    return found
 
 
 def complain(failures: Sequence[str], done: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-MODEL, SAMPLING, WORKERS = "Model", "Sampling", "Workers"
+MODEL, SAMPLING, WORKERS, JUDGE = "Model", "Sampling", "Workers", "Judge"
 
 ModelName: TypeAlias = Annotated[
     str,
@@ -62,6 +62,18 @@ NumFrames: TypeAlias = Annotated[
 Size: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="WxH", help="In pixels.", rich_help_panel=SAMPLING, show_default="the model's"),
+]
+JudgeEndpoint: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        metavar="URL",
+        envvar="OPENAI_BASE_URL",
+        help="A server of OpenAI's chat shape, such as http://localhost:8000/v1 (vLLM, llama.cpp, Ollama, "
+        "transformers serve). A key is read from OPENAI_API_KEY.",
+        show_default="OpenAI's",
+        rich_help_panel=JUDGE,
+    ),
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
 Workers: TypeAlias = Annotated[

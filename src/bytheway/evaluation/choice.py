@@ -35,6 +35,8 @@ class MeasureChoice:
         weights: folders or files by the name of the backbone.
         flow: the network for flow; None: RAFT where it can be had, else RIFE.
         brought: TorchScript files by the measure that they are for.
+        offline: fetch nothing, also not for measures that are named.
+        batch_size: how many frames or pairs of small frames are given to a network at once.
     """
 
     names: tuple[str, ...] | None = None
@@ -43,6 +45,8 @@ class MeasureChoice:
     weights: Mapping[str, str] = field(default_factory=dict)
     flow: Literal["raft", "rife"] | None = None
     brought: Mapping[str, str] = field(default_factory=dict)
+    offline: bool = False
+    batch_size: int = 8
 
     def __post_init__(self) -> None:
         """Raise ByTheWayError for a name that no measure has, before anybody waits for torch."""
@@ -54,7 +58,7 @@ class MeasureChoice:
         """The measures, ready to be called; and of the usual ones those that are left out, with the reason.
 
         Raises:
-            ByTheWayError: a measure that was asked for cannot be had, or none can.
+            ByTheWayError: a measure that was asked for, or for which a network was given, cannot be had, or none can.
         """
         if self.names is not None:
             return self.load_named(tuple(dict.fromkeys((*self.names, *self.brought)))), {}
@@ -65,10 +69,18 @@ class MeasureChoice:
             try:
                 measures += self.load_named(group, offline=True)
             except ByTheWayError as error:
+                if any(map(self._is_asked_for, group)):
+                    raise
                 left_out |= dict.fromkeys(group, str(error))
         if not measures:
             raise ByTheWayError(f"Nothing can be measured: {next(iter(left_out.values()))}")
         return tuple(measures), left_out
+
+    def _is_asked_for(self, name: str) -> bool:
+        """Whether something was given for a measure, which leaving it out would pass over."""
+        backbones = KINDS[name].backbones if name in KINDS else ()
+        of_flow = self.flow is not None and backbones == KINDS["flow_mean"].backbones
+        return name in self.brought or of_flow or not self.weights.keys().isdisjoint(backbones)
 
     def load_named(self, names: tuple[str, ...], *, offline: bool = False) -> tuple[Measure, ...]:
         """These measures alone, ready to be called; `offline`: nothing is fetched for them.
@@ -84,7 +96,8 @@ class MeasureChoice:
             names,
             device=self.device,
             dtype=self.dtype,
-            offline=offline,
+            batch_size=self.batch_size,
+            offline=offline or self.offline,
             weights=self.weights,
             flow=self.flow,
             brought=brought,

@@ -11,7 +11,7 @@ import numpy as np
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.measures.measure import Measurement
 from bytheway.evaluation.scores import ClipScores, example_of, json_ready, names_of, summary_of, values_of
-from bytheway.evaluation.statistics import FEWEST_PROMPTS, Estimate, Outcomes, mean, outcomes
+from bytheway.evaluation.statistics import FEWEST_PROMPTS, Estimate, Outcomes, mean, means_of_groups, outcomes
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Contrast:
         first, second: means of both sets, over the pairs.
         difference: second less first, paired, with its interval over prompts.
         outcomes: wins are pairs of which the second clip is better, or has more where neither is meant to be better.
+        p_value: of the exact two-sided sign test over prompts, by the mean difference of the pairs of each: pairs of
+            one prompt are not independent. With one pair a prompt it is that of `outcomes`.
         differences: of each pair, (pairs,); NaN where one of its clips could not be measured.
     """
 
@@ -31,6 +33,7 @@ class Contrast:
     second: Estimate
     difference: Estimate
     outcomes: Outcomes
+    p_value: float
     differences: np.ndarray
 
     @property
@@ -81,7 +84,7 @@ class Comparison:
                     "first": json_ready(asdict(one.first)),
                     "second": json_ready(asdict(one.second)),
                     "difference": json_ready(asdict(one.difference)),
-                    "outcomes": {**asdict(one.outcomes), "p_value": one.outcomes.p_value},
+                    "outcomes": {**asdict(one.outcomes), "p_value": one.p_value},
                     "ahead": one.ahead,
                 }
                 for one in self.contrasts
@@ -130,10 +133,16 @@ def _contrast(first: Sequence[ClipScores], second: Sequence[ClipScores], name: s
     differences = values_of(second, name) - values_of(first, name)
     present = ~np.isnan(differences)
     both = [[one for one, there in zip(side, present, strict=True) if there] for side in (first, second)]
-    found = outcomes(-differences if example.direction == "lower" else differences)
+    better = -differences if example.direction == "lower" else differences
     prompts = [one.clip.prompt for one in first]
     return Contrast(
-        example, summary_of(both[0], name), summary_of(both[1], name), mean(differences, prompts), found, differences
+        example,
+        summary_of(both[0], name),
+        summary_of(both[1], name),
+        mean(differences, prompts),
+        outcomes(better),
+        outcomes(means_of_groups(better, prompts)).p_value,
+        differences,
     )
 
 

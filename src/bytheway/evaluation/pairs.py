@@ -23,7 +23,7 @@ class Pairing:
 
 
 def pair(first: Sequence[ClipFile], second: Sequence[ClipFile]) -> Pairing:
-    """Pair clips by the prompt and the seed that both carry, else by their names without endings.
+    """Pair clips by the prompt and the seed that both carry, and what is left by their names without endings.
 
     A clip that carries prompt and seed is never paired by its name with one that carries others: numbered files have
     the same names whatever they show.
@@ -35,15 +35,13 @@ def pair(first: Sequence[ClipFile], second: Sequence[ClipFile]) -> Pairing:
     named = {clip.name: clip for clip in _each_once(second, by_settings=False)}
     _each_once(first, by_settings=True)
     _each_once(first, by_settings=False)
-    pairs = []
-    for clip in first:
-        partner = made_from.get(clip.made_from) if clip.made_from else None
-        if partner is None:
-            partner = named.get(clip.name)
-            if partner is not None and clip.made_from and partner.made_from:
-                partner = None
-        if partner is not None:
-            pairs.append((clip, partner))
+    partners = [made_from.get(clip.made_from) if clip.made_from else None for clip in first]
+    taken = {id(partner) for partner in partners}
+    for index, clip in enumerate(first):
+        partner = named.get(clip.name)
+        if partners[index] is None and partner is not None and not (clip.made_from and partner.made_from):
+            partners[index] = None if id(partner) in taken else partner
+    pairs = [(clip, partner) for clip, partner in zip(first, partners, strict=True) if partner is not None]
     taken = {id(clip) for both in pairs for clip in both}
     alone = tuple(clip for clip in (*first, *second) if id(clip) not in taken)
     if not pairs:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from PIL import Image
 
 import bytheway
 from bytheway.clips.read import load_video
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.clip_files import ClipFile
-from bytheway.evaluation.measures.measure import Backbone, Measure, Measurement
+from bytheway.evaluation.measures.measure import Backbone, Measure, Measurement, PartlyMeasuredError
 from bytheway.evaluation.statistics import Estimate, mean, share
 
 FORMAT: Final = 1
@@ -63,18 +64,48 @@ def score_clip(clip: ClipFile, measures: Sequence[Measure]) -> ClipScores:
     Raises:
         ByTheWayError: the file is no clip or a damaged one, or no measure can be taken of it.
     """
+    return checked(tried(clip, measures))
+
+
+def tried(clip: ClipFile, measures: Sequence[Measure]) -> ClipScores:
+    """What can be measured of one clip, be it nothing, and why the rest cannot.
+
+    Raises:
+        ByTheWayError: the file is no clip or a damaged one.
+    """
     frames, fps = load_video(clip.path)
     found: dict[str, Measurement] = {}
     failed: dict[str, str] = {}
     for measure in measures:
         try:
-            found |= {one.name: one for one in measure(frames, fps, clip.prompt)}
+            made = measure(frames, fps, clip.prompt)
         except ByTheWayError as error:
-            failed |= dict.fromkeys(measure.names, str(error))
-    if not found and failed:
-        raise ByTheWayError(f"{clip.path}: {next(iter(failed.values()))}")
+            made = error.found if isinstance(error, PartlyMeasuredError) else ()
+            failed |= {name: str(error) for name in measure.names if name not in {one.name for one in made}}
+        found |= {one.name: one for one in made}
+    if (stored := _stored_frames(clip.path)) not in (None, len(frames)):
+        remark = (
+            f"The file holds {stored} frames, of which some are shown longer and are measured as often as they are "
+            "shown; VBench takes each once."
+        )
+        found = {name: replace(one, vbench=False, remarks=(*one.remarks, remark)) for name, one in found.items()}
     count, height, width, _ = frames.shape
     return ClipScores(clip, count, height, width, fps, found, failed)
+
+
+def checked(scores: ClipScores) -> ClipScores:
+    """The same scores. Raises ByTheWayError where nothing could be measured."""
+    if scores.failed and not scores.measurements:
+        raise ByTheWayError(f"{scores.clip.path}: {next(iter(scores.failed.values()))}")
+    return scores
+
+
+def _stored_frames(path: Path) -> int | None:
+    """How many frames a file holds whose frames may be shown longer than others; None for other files."""
+    if path.suffix.lower() not in (".gif", ".webp"):
+        return None
+    with Image.open(path) as image:
+        return int(getattr(image, "n_frames", 1))
 
 
 def measurement_from(stored: Mapping[str, Any]) -> Measurement:
@@ -121,9 +152,10 @@ def summary_of(scores: Sequence[ClipScores], name: str) -> Estimate:
     return mean(values, prompts)
 
 
-def scores_json(scores: Sequence[ClipScores]) -> dict[str, Any]:
-    """Our own file: every clip with all that was measured, and the summary."""
+def scores_json(scores: Sequence[ClipScores], left: int = 0) -> dict[str, Any]:
+    """Our own file: every clip with all that was measured, and the summary; `left`: clips not measured yet, if any."""
     return {
+        **({"left": left} if left else {}),
         "format": FORMAT,
         "made_with": {"bytheway": bytheway.__version__},
         "summary": {name: json_ready(asdict(summary_of(scores, name))) for name in names_of(scores)},

@@ -28,6 +28,8 @@ LEVEL: Final = 0.05
 """Of an interval and of a test: what is called a chance."""
 EQUAL: Final = 1e-6
 """Scores that differ by no more are equal: float32 knows no better."""
+_AT_ONCE: Final = 2**22
+"""Resampled values that are in memory at once, 32 MiB of them."""
 MOST_VOTES: Final = 20_000
 """More are never said to be needed; a difference so small is none that anybody would collect them for."""
 
@@ -182,6 +184,15 @@ def _numbered(names: Sequence[Hashable]) -> tuple[Values, int]:
     return np.array([number[name] for name in names]), len(number)
 
 
+def means_of_groups(values: Values, groups: Sequence[Hashable]) -> Values:
+    """The mean of the values (n,) of each group, (groups,), those that are NaN left out; a group of no others too."""
+    present = ~np.isnan(values)
+    numbers, _ = _numbered([group for group, there in zip(groups, present, strict=True) if there])
+    if not len(numbers):
+        return np.empty(0)
+    return np.asarray(np.bincount(numbers, values[present]) / np.bincount(numbers))
+
+
 def share(count: int, n: int) -> Estimate:
     """The share `count` / `n` of independent yes-or-no answers, with Wilson's interval, which is no point at 0 or n."""
     if not n:
@@ -245,8 +256,10 @@ def _bootstrapped(
     method: str = "percentile",
     **options: bool,
 ) -> Any:
-    """scipy's bootstrap, the same at every call."""
-    return bootstrap(data, statistic, n_resamples=resamples, method=method, rng=np.random.default_rng(0), **options)
+    """scipy's bootstrap, the same at every call; of many values a few resamples at once."""
+    batch = max(1, min(resamples, _AT_ONCE // max(map(len, data))))
+    rng = np.random.default_rng(0)
+    return bootstrap(data, statistic, n_resamples=resamples, batch=batch, method=method, rng=rng, **options)
 
 
 def _interval(found: Any) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bytheway.errors import ByTheWayError
+from bytheway.evaluation.clip_files import ClipFile
 from bytheway.evaluation.measures.measure import Measurement
 from bytheway.evaluation.measures.vbench import overall
 from bytheway.evaluation.scores import ClipScores, names_of
@@ -24,6 +25,19 @@ def dimensions(scores: Sequence[ClipScores]) -> list[str]:
     return [name for name, found in named.items() if found and all(one.vbench for one in found)]
 
 
+def check_names(clips: Sequence[ClipFile]) -> None:
+    """Raise ByTheWayError where clips that are named for the suite have a name twice: VBench keeps one of them."""
+    entries = _entries()
+    seen: dict[str, ClipFile] = {}
+    for clip in clips if all(_is_standard(clip, entries) for clip in clips) else ():
+        other = seen.setdefault(clip.name, clip)
+        if other is not clip:
+            raise ByTheWayError(
+                f"{other.path} and {clip.path} have the same name, of which VBench's files have one; score one folder "
+                "at a time."
+            )
+
+
 def write_vbench_files(name: str, scores: Sequence[ClipScores]) -> list[Path]:
     """Write NAME_eval_results.json and NAME_full_info.json as VBench does; returns where they are.
 
@@ -31,15 +45,17 @@ def write_vbench_files(name: str, scores: Sequence[ClipScores]) -> list[Path]:
     in that mode: each dimension has the clips of its own prompts. Any others are written as in its custom mode.
 
     Raises:
-        ByTheWayError: none of the measures is a dimension of VBench, or a file cannot be written.
+        ByTheWayError: none of the measures is a dimension of VBench, clips of its suite have the same name, or a file
+            cannot be written.
     """
     chosen = dimensions(scores)
     if not chosen:
         raise ByTheWayError(
             "None of the measures is one of VBench's dimensions with its backbone; ask for one that is."
         )
-    entries = {str(entry["prompt_en"]): entry for entry in vbench_entries()}
-    in_suite = all(_is_standard(one, entries) for one in scores)
+    check_names([one.clip for one in scores])
+    entries = _entries()
+    in_suite = all(_is_standard(one.clip, entries) for one in scores)
     results, info = _standard(scores, chosen, entries) if in_suite else ({}, [])
     if not results:
         results = {dimension: _result(scores, dimension) for dimension in chosen}
@@ -53,8 +69,12 @@ def write_vbench_files(name: str, scores: Sequence[ClipScores]) -> list[Path]:
     return written
 
 
-def _is_standard(one: ClipScores, entries: Mapping[str, Any]) -> bool:
-    prompt, _, number = one.clip.name.rpartition("-")
+def _entries() -> dict[str, dict[str, Any]]:
+    return {str(entry["prompt_en"]): entry for entry in vbench_entries()}
+
+
+def _is_standard(clip: ClipFile, entries: Mapping[str, Any]) -> bool:
+    prompt, _, number = clip.name.rpartition("-")
     return prompt in entries and number in {str(index) for index in range(CLIPS_A_PROMPT)}
 
 

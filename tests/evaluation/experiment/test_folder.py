@@ -56,7 +56,11 @@ def test_another_model_or_sampling_is_refused(tmp_path: Path, part: str) -> None
         check_same(tmp_path, FACTS, changed)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 1}', "null", "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"format": 1}', "null", "\x00", '{"format": 1, "model": [], "sampling": {}}',
+     '{"format": 1, "model": {}, "sampling": "none"}'],
+)  # fmt: skip
 def test_a_damaged_file_is_said_to_be(tmp_path: Path, text: str) -> None:
     (tmp_path / "experiment.json").write_text(text)
     with pytest.raises(ByTheWayError, match=r"experiment.json is damaged; remove it to go on"):

@@ -48,9 +48,9 @@ def test_pairs_of_the_judge_are_of_one_prompt_and_seed_against_vanilla(batch: Ba
     assert missing == []
     out = tmp_path / "out"
     assert [(one.prompt, one.seed_index, one.arms) for one in pairs] == [
-        ("a ball", 0, ("vanilla", "enhanced")),
-        ("a ball", 1, ("vanilla", "enhanced")),
-        ("a star", 0, ("vanilla", "enhanced")),
+        ("a ball", 7, ("vanilla", "enhanced")),
+        ("a ball", 9, ("vanilla", "enhanced")),
+        ("a star", 7, ("vanilla", "enhanced")),
     ]
     assert [one.paths for one in pairs] == [
         (out / "vanilla" / "1.mp4", out / "enhanced" / "5.mp4"),
@@ -63,13 +63,26 @@ def test_pairs_of_votes_are_of_every_two_arms(batch: Batch) -> None:
     pairs, left_out = votes.pairs_of(open_clips(batch(CLIPS)))
     assert left_out == []
     assert len(pairs) == 3 * 3
-    assert {(pair.prompt, pair.seed) for pair, _ in pairs} == {("a ball", 0), ("a ball", 1), ("a star", 0)}
+    assert {(pair.prompt, pair.seed) for pair, _ in pairs} == {("a ball", 7), ("a ball", 9), ("a star", 7)}
 
 
 def test_one_file_of_a_manifest_stands_for_its_clips(batch: Batch, tmp_path: Path) -> None:
     clips = open_clips(batch(CLIPS[1:3] + CLIPS[4:6]) / "0.parquet")
     assert clips.folder == tmp_path / "out"
-    assert clips.places() == [("a ball", 0), ("a ball", 1)]
+    assert clips.places() == [("a ball", 7), ("a ball", 9)]
+
+
+def test_a_clip_keeps_its_place_when_another_seed_comes(batch: Batch, save: Callable[..., Path]) -> None:
+    """So that votes on it are still its own: a seed that sorts before is another clip."""
+    folder = batch(CLIPS[1:2] + CLIPS[5:6])
+    (before,) = open_clips(folder).places()
+    rows = []
+    for arm in ("vanilla", "enhanced"):
+        path = save(f"out/{arm}/more.mp4", prompt="a ball", seed=3, arm=arm)
+        rows.append(row_of(f"{arm}/more.mp4", read_metadata(path)))
+    write_rows(rows, folder / "more.parquet")
+    clips = open_clips(folder)
+    assert clips.clips(clips.arms[0])[clips.places().index(before)].name == "0.mp4"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bytheway.errors import ByTheWayError
 from bytheway.evaluation.choice import MeasureChoice
 from bytheway.evaluation.experiment.scoring import kept_or_measured
 from bytheway.evaluation.measures.measure import Measurement
@@ -83,3 +84,32 @@ def test_damaged_scores_are_made_anew(save: Save, counted: tuple[Counted, Counte
     beside.write_text(json.dumps(stored) if damage == "whole" else damage)
     assert kept_or_measured(path, counted, CHOICE).measurements == whole.measurements
     assert calls(counted) == (2, 2)
+
+
+def test_what_was_measured_is_still_there_where_all_that_is_new_fails(
+    save: Save, counted: tuple[Counted, Counted]
+) -> None:
+    path = save("a.mp4", 50, frames=1)
+    kept_or_measured(path, counted[:1], CHOICE)
+    both = kept_or_measured(path, counted, CHOICE)
+    assert (list(both.measurements), list(both.failed)) == (["brightness"], ["change", "changes"])
+    with pytest.raises(ByTheWayError, match="The clip has one frame"):
+        kept_or_measured(save("b.mp4", 50, frames=1), counted[1:], CHOICE)
+
+
+@pytest.mark.parametrize("place", ["net.pt", "folder/model.safetensors"])
+def test_another_network_at_the_same_place_measures_anew(
+    save: Save, counted: tuple[Counted, Counted], tmp_path: Path, place: str
+) -> None:
+    file = tmp_path / place
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"one")
+    at = str(file if place == "net.pt" else file.parent)
+    choice = MeasureChoice(brought={"mine": at}) if place == "net.pt" else MeasureChoice(weights={"DINO ViT-B/16": at})
+    path = save("a.mp4", 50)
+    kept_or_measured(path, counted[:1], choice)
+    kept_or_measured(path, counted[:1], choice)
+    assert counted[0].calls == 1
+    file.write_bytes(b"another")
+    kept_or_measured(path, counted[:1], choice)
+    assert counted[0].calls == 2

@@ -39,7 +39,7 @@ def test_a_judge_is_shown_both_clips_and_nothing_else(ask: Ask, server: ChatServ
         assert PROMPTS[0] in sent.texts[0]
         assert sent.body["temperature"] == 0
         assert sent.body["seed"] == 0
-        assert sent.body["max_completion_tokens"] == 50
+        assert sent.body["max_tokens"] == 50
         assert sent.body["model"] == "judge-1"
         schema = sent.body["response_format"]["json_schema"]["schema"]
         assert sent.body["response_format"]["json_schema"]["strict"] is True

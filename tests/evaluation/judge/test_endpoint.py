@@ -204,8 +204,57 @@ def test_settings_that_a_server_refuses_are_left_out(
     assert len(server.sent) == 2 + 2, "the second call knows; and none is made again that is the same without a schema"
     assert server.sent[-1].body["seed"] == 0
     assert [line["with_schema"] for line in lines(tmp_path)] == [False, False]
+    assert [sorted(line["sent"]) for line in lines(tmp_path)] == [["max_tokens", "messages", "model", "seed"]] * 2
     ask(one)
     assert len(server.sent) == 4
+
+
+def test_the_length_of_a_reply_is_limited_by_the_name_that_a_server_knows(
+    ask: Ask, server: ChatServer, one: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are never sent, for servers refuse that; and most know one of them and do not mind the other."""
+    ask(one)
+    assert [sent.body.get("max_tokens") for sent in server.sent] == [50, 50]
+    assert all("max_completion_tokens" not in sent.body for sent in server.sent)
+    monkeypatch.setattr(room, "_OPENAI_HOST", "127.0.0.1")
+    ask(one, model="judge-2")
+    assert [sent.body.get("max_completion_tokens") for sent in server.sent[2:]] == [50, 50]
+    assert all("max_tokens" not in sent.body for sent in server.sent[2:])
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_the_limit_has_its_other_name_where_a_server_refuses_the_first(
+    ask: Ask, server: ChatServer, one: Experiment, concurrency: int
+) -> None:
+    def respond(sent: Sent) -> Any:
+        if "max_tokens" in sent.body:
+            return error(400, "Unsupported parameter: use 'max_completion_tokens' instead.", param="max_tokens")
+        return always_a(sent)
+
+    server.respond = respond
+    asked, found = ask(one, concurrency=concurrency)
+    assert (asked.unanswered, found[0].verdict) == ([], "tie")
+    assert [sent.body["max_completion_tokens"] for sent in server.answered if "max_tokens" not in sent.body] == [50, 50]
+
+
+def test_a_limit_that_is_refused_by_both_names_is_an_error(ask: Ask, server: ChatServer, one: Experiment) -> None:
+    server.respond = each([error(400, "max_tokens or max_completion_tokens is too large")])
+    asked, _ = ask(one)
+    assert len(asked.unanswered) == 2
+    assert "is too large" in asked.unanswered[0]
+
+
+def test_a_server_that_does_not_heed_the_limit_is_asked_no_further(
+    ask: Ask, server: ChatServer, tmp_path: Path
+) -> None:
+    """The answer is kept, for it was paid for."""
+    server.respond = lambda sent: completion(VALID, usage=(1000, 51))
+    asked, _ = ask(write_experiment(tmp_path / "trial"))
+    assert len(server.sent) == 1
+    assert "sent a reply of 51 tokens though 50 were allowed" in (asked.stopped or "")
+    assert [line["answer"] for line in lines(tmp_path)] == ["A"]
+    asked, _ = ask(write_experiment(tmp_path / "trial"), max_tokens=51)
+    assert (asked.stopped, len(server.sent)) == (None, 4)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +343,7 @@ def test_local_servers_need_no_key_and_openai_does(ask: Ask, server: ChatServer,
     ("url", "shown"),
     [
         ("http://localhost:8000/v1", "http://localhost:8000/v1"),
-        ("https://me:password@example.org/v1/?token=abc#x", "https://example.org/v1"),
+        ("https://me:password@example.org/v1/", "https://example.org/v1"),
         ("http://[::1]:80/v1", "http://[::1]:80/v1"),
         ("localhost:8000/v1", None),
         ("ftp://example.org", None),
@@ -309,6 +358,13 @@ def test_urls_are_shown_without_what_is_secret_in_them(url: str, shown: str | No
         return
     with pytest.raises(ByTheWayError, match="The endpoint is no URL such as"):
         public_url(url)
+
+
+@pytest.mark.parametrize("end", ["?token=abc", "/?token=abc", "#abc"])
+def test_a_url_to_which_nothing_can_be_added_is_refused_and_not_repeated(end: str) -> None:
+    with pytest.raises(ByTheWayError, match=r"has something after a \? or #; end it before") as caught:
+        Endpoint(f"http://localhost:1/v1{end}", max_tokens=1)
+    assert "abc" not in str(caught.value)
 
 
 def test_the_client_is_asked_for_by_name_where_it_is_missing() -> None:

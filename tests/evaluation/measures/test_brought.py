@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from bytheway.clips.frames import Frames
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.measures.backbones.brought import Brought, BroughtNetwork
-from bytheway.evaluation.measures.backbones.weights import sha256_of
 from bytheway.evaluation.measures.frame_scores import FrameScores, for_imaging_quality
 from bytheway.evaluation.measures.motion_smoothness import MotionSmoothness
 from bytheway.evaluation.measures.overall_consistency import OverallConsistency
 from bytheway.evaluation.measures.placement import Placement
+from bytheway.files import sha256_of
 
 CPU = Placement(torch.device("cpu"), batch_size=5)
 

@@ -11,6 +11,7 @@ import torch
 
 from bytheway.clips.frames import Frames
 from bytheway.errors import ByTheWayError
+from bytheway.evaluation.measures import loading
 from bytheway.evaluation.measures.backbones import rife
 from bytheway.evaluation.measures.backbones.brought import Brought
 from bytheway.evaluation.measures.backbones.laion import load_head
@@ -69,6 +70,19 @@ def test_motion_is_foreseen_by_rife_where_nothing_is_brought() -> None:
     (measure,) = load_measures(["motion_smoothness"], device="cpu")
     (found,) = measure(np.zeros((3, 32, 32, 3), dtype=np.uint8), 8)
     assert (found.name, found.value) == ("motion_smoothness_rife_4", 1)
+
+
+@needs_rife
+def test_why_rife_stands_in_for_raft_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(*arguments: object) -> None:
+        raise ByTheWayError("The weights of RAFT-large are damaged.")
+
+    monkeypatch.setattr(loading, "load_raft", damaged)
+    said = "RIFE 4 stands in for RAFT: The weights of RAFT-large are damaged."
+    (measure,) = load_measures(["flow_mean"], device="cpu")
+    assert said in measure(np.zeros((3, 32, 32, 3), np.uint8), 8)[0].remarks
+    (asked,) = load_measures(["flow_mean"], device="cpu", flow="rife")
+    assert said not in asked(np.zeros((3, 32, 32, 3), np.uint8), 8)[0].remarks
 
 
 def test_flow_where_there_is_neither_raft_nor_rife(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from bytheway.evaluation.measures.backbones.laion import load_head
 from bytheway.evaluation.measures.background_consistency import BackgroundConsistency
 from bytheway.evaluation.measures.dynamic_degree import FLOW_MEASURES, FlowMeasures
 from bytheway.evaluation.measures.frame_scores import FrameScores
-from bytheway.evaluation.measures.measure import KINDS, Backbone, Measure, named
+from bytheway.evaluation.measures.measure import KINDS, Backbone, Measure, PartlyMeasuredError, named
 from bytheway.evaluation.measures.motion_smoothness import MotionSmoothness
 from bytheway.evaluation.measures.overall_consistency import OverallConsistency
 from bytheway.evaluation.measures.placement import Placement
@@ -38,6 +38,7 @@ class ShiftFlow(Flow):
     def __init__(self, placement: Placement, pixels: float, name: str = "RAFT-large") -> None:
         self.backbone, self.placement, self.pixels = Backbone(name, "test", None), placement, pixels
         self.batches: list[int] = []
+        self.remarks = ()
 
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
         self.batches.append(len(first))
@@ -124,6 +125,40 @@ def test_two_frames_for_every_second_have_no_flow_left(place: Placement, frames:
     measure = FlowMeasures(ShiftFlow(place, 5.0))
     with pytest.raises(ByTheWayError, match="1 frame; optical flow between frames that are 3 apart requires 2"):
         measure(frames[:3], 24)
+
+
+def test_a_clip_of_which_one_frame_is_taken_is_still_by_vbenchs_rule(place: Placement, frames: Frames) -> None:
+    """The lengths have no value there, and say so."""
+    (found,) = FlowMeasures(ShiftFlow(place, 5.0), ["dynamic_degree"])(frames[:8], 64)
+    assert (found.name, found.value, found.vbench, found.values) == ("dynamic_degree", False, True, ())
+    assert found.facts["interval"] == 8
+    assert "By VBench's rule a clip of one taken frame never counts as moving" in found.remarks[-1]
+    with pytest.raises(PartlyMeasuredError, match="1 frame; optical flow between frames that are 8 apart") as caught:
+        FlowMeasures(ShiftFlow(place, 5.0), ["flow_mean", "dynamic_degree"])(frames[:8], 64)
+    assert [(one.name, one.value) for one in caught.value.found] == [("dynamic_degree", False)]
+    with pytest.raises(PartlyMeasuredError) as caught:
+        FlowMeasures(ShiftFlow(place, 5.0), ["flow_mean"])(frames[:8], 64)
+    assert caught.value.found == ()
+
+
+@pytest.mark.parametrize(("count", "left_out"), [(7, []), (8, ["Frame 7, the last, was not compared, for none comes"])])
+def test_smoothness_says_which_frame_is_left_out(
+    place: Placement, frames: Frames, count: int, left_out: list[str]
+) -> None:
+    measure = MotionSmoothness(BroughtNetwork(Brought(mean_of_two, "AMT-S"), place))
+    (found,) = measure(frames[:count], 8)
+    said = [remark for remark in found.remarks if "left" in remark or "not compared" in remark]
+    assert [remark[: len(start)] for remark, start in zip(said, left_out, strict=True)] == left_out
+    assert (count - 1 in found.at) is False
+
+
+@needs_goldens
+def test_consistency_and_beauty_say_what_was_done_to_the_clip(measures: dict[str, Measure]) -> None:
+    clip = np.zeros((2, 112, 179, 3), np.uint8)
+    for name in ("subject_consistency", "background_consistency", "aesthetic_quality"):
+        (found,) = measures[name](clip, 8)
+        assert found.remarks[0] == "The frames of 179x112 pixels were enlarged to 358x224.", name
+        assert len(found.remarks) == 2
 
 
 def test_lengths_of_flow_and_whether_it_moves(place: Placement, frames: Frames) -> None:

@@ -16,12 +16,12 @@ from bytheway.evaluation.measures.backbones import raft
 from bytheway.evaluation.measures.backbones.correlation import BoundedCorrelation, volume_bytes
 from bytheway.evaluation.measures.backbones.importing import torchvision_flow
 from bytheway.evaluation.measures.backbones.raft import Raft, load_raft
-from bytheway.evaluation.measures.backbones.weights import sha256_of
 from bytheway.evaluation.measures.dynamic_degree import FlowMeasures, flow_lengths, top5_mean
 from bytheway.evaluation.measures.loading import load_measures
 from bytheway.evaluation.measures.measure import Backbone
 from bytheway.evaluation.measures.placement import Placement
 from bytheway.evaluation.measures.prepare import padded, padding
+from bytheway.files import sha256_of
 from tests.evaluation.measures import goldens
 from tests.evaluation.measures.goldens import CASES, EXTRA, clip_frames, each_case, needs_goldens
 from tests.evaluation.measures.raft_names import authors_name, authors_tensors
@@ -225,3 +225,22 @@ def test_half_precision_is_near(weights: Path) -> None:
         with flow.placement.computing():
             found[dtype] = flow_lengths(flow(first, second)).mean().item()
     assert found[torch.bfloat16] == pytest.approx(found[torch.float32], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("training", "name", "is_said"),
+    [("_C_T_SKHT_V2-", "dynamic_degree_raft_large_c_t_skht_v2", False), ("_C_T_V1-", "dynamic_degree", False),
+     ("none", "dynamic_degree", True)],
+)  # fmt: skip
+def test_a_file_is_known_by_its_hash(
+    place: Placement, weights: Path, monkeypatch: pytest.MonkeyPatch, training: str, name: str, is_said: bool
+) -> None:
+    """Of another of torchvision's trainings it is not VBench's RAFT; of an unknown one, that is said."""
+    known = sha256_of(weights)[:8]
+    monkeypatch.setattr(raft, "_begins", lambda url: known if training in url else "unknown")
+    flow = load_raft(place, weights)
+    (found,) = FlowMeasures(flow, ["dynamic_degree"])(np.zeros((2, 128, 128, 3), np.uint8), 8)
+    assert (found.name, found.vbench) == (name, name == "dynamic_degree")
+    assert any("whose hash is not a known one" in remark for remark in found.remarks) == is_said
+    monkeypatch.setattr(raft, "_THINGS", sha256_of(weights))
+    assert (load_raft(place, weights).backbone.name, load_raft(place, weights).remarks) == ("RAFT-large", ())

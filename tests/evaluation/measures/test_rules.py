@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import PurePath
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -31,6 +32,8 @@ from bytheway.evaluation.measures.prepare import (
     padded,
     padding,
     resized,
+    said_for_clip,
+    said_for_dino,
     shorter_side,
     within,
 )
@@ -104,9 +107,6 @@ def test_consistency_of_features_and_its_averages() -> None:
             assert one.value == pytest.approx(golden["per_video"][clip], abs=1e-6)
             found[clip] = measurement(name, one.value, one.values)
         assert overall(list(found.values())) == pytest.approx(golden["overall_one_process"], abs=1e-6)
-    several = [measurement("subject_consistency", one.value, one.values) for one in found.values()]
-    assert overall(several, processes=2) == pytest.approx(golden["overall_several_processes"], abs=1e-6)
-    assert overall(list(found.values()), processes=2) == pytest.approx(golden["overall_one_process"], abs=1e-6)
 
 
 def test_negative_cosines_count_as_none() -> None:
@@ -251,3 +251,39 @@ def test_resizing_is_torchvisions(mode: str, size: tuple[int, int]) -> None:
     expected = theirs.resize(frames, list(size), interpolation=theirs.InterpolationMode(mode), antialias=False)
     assert torch.equal(resized(frames, size, mode), expected)
     assert torch.equal(resized(frames, size, mode), F.interpolate(frames, size=size, mode=mode, align_corners=False))
+
+
+@pytest.mark.parametrize(
+    ("size", "dino", "clip"),
+    [
+        ((224, 224), (), ()),
+        (
+            (320, 512),
+            (
+                "The frames of 512x320 pixels were made smaller to 358x224.",
+                "The last 6 columns fill no patch and were not seen.",
+            ),
+            (
+                "The frames of 512x320 pixels were made smaller to 358x224.",
+                "Only the 224x224 pixels in the middle were seen.",
+            ),
+        ),
+        (
+            (64, 64),
+            ("The frames of 64x64 pixels were enlarged to 224x224.",),
+            ("The frames of 64x64 pixels were enlarged to 224x224.",),
+        ),
+        (
+            (400, 224),
+            (),
+            ("Only the 224x224 pixels in the middle were seen.",),
+        ),
+    ],
+)
+def test_what_is_done_to_a_clip_is_said(size: tuple[int, int], dino: tuple[str, ...], clip: tuple[str, ...]) -> None:
+    frames = np.zeros((1, *size, 3), np.uint8)
+    assert (said_for_dino(frames), said_for_clip(frames)) == (dino, clip)
+    pictures = torch.zeros(1, 3, *size)
+    told = [f"{picture.shape[-1]}x{picture.shape[-2]}" for picture in (for_dino(pictures), for_clip(pictures))]
+    assert not dino or "enlarged" in dino[0] or told[0] in dino[0]
+    assert told[1] == "224x224"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -10,11 +12,12 @@ import pytest
 import torch
 
 from bytheway.errors import ByTheWayError
-from bytheway.evaluation.measures.backbones import weights
+from bytheway.evaluation.measures.backbones import dino, weights
 from bytheway.evaluation.measures.backbones.clip import VIT_B, Clip
 from bytheway.evaluation.measures.backbones.dino import DINO, Dino
-from bytheway.evaluation.measures.backbones.weights import model_files, sha256_of
+from bytheway.evaluation.measures.backbones.weights import model_files
 from bytheway.evaluation.measures.placement import Placement
+from bytheway.files import sha256_of
 from tests.evaluation.measures.goldens import needs_goldens
 
 CPU = Placement(torch.device("cpu"))
@@ -52,6 +55,20 @@ def test_what_is_in_the_cache_is_used_and_nothing_fetched(
         network = Dino(CPU, offline=offline)
         assert network.backbone.source == "facebook/dino-vitb16"
         assert network.backbone.sha256 == sha256_of(dino_folder / "model.safetensors")
+
+
+@needs_goldens
+def test_that_a_folder_is_the_published_network_is_somebodys_word(
+    dino_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its shape does not give it another name already."""
+    assert Dino(CPU, dino_folder).remarks == ()
+    config = json.loads((dino_folder / "config.json").read_text())
+    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "patch_size")
+    monkeypatch.setattr(dino, "DINO", replace(DINO, shape=tuple(config[name] for name in names)))
+    network = Dino(CPU, dino_folder)
+    assert network.backbone.name == DINO.name
+    assert f"are those in {dino_folder}, whose hash is not a known one" in network.remarks[0]
 
 
 @needs_goldens

@@ -88,8 +88,8 @@ def read_facts(folder: Path) -> dict[str, Any] | None:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         known = facts["format"] == FORMAT
-        facts["model"], facts["sampling"]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        _ = facts["model"].items(), facts["sampling"].items()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ByTheWayError(
             f"{path} is damaged; remove it to go on with the clips that are there, or give another folder."
         ) from None

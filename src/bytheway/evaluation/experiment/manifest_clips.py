@@ -26,7 +26,7 @@ class ClipsByArm(Protocol):
         """The first is the baseline."""
 
     def places(self) -> list[tuple[str, int]]:
-        """Prompt, and which of its seeds from 0, of each clip of an arm."""
+        """Prompt, and which of its seeds, of each clip of an arm: the same for a clip however many others come."""
 
     def clips(self, arm: Arm) -> list[Path]:
         """The clips of an arm, whether they are there or not, one for each place."""
@@ -47,13 +47,8 @@ class ManifestClips:
     by_place: dict[tuple[str, int], tuple[Path, ...]]
 
     def places(self) -> list[tuple[str, int]]:
-        """Prompt, and which of its seeds from 0, of each clip of an arm."""
-        met: dict[str, int] = {}
-        found = []
-        for prompt, _ in self.by_place:
-            found.append((prompt, met.setdefault(prompt, 0)))
-            met[prompt] += 1
-        return found
+        """Prompt and seed of each clip of an arm."""
+        return list(self.by_place)
 
     def clips(self, arm: Arm) -> list[Path]:
         """The clips of an arm, one for each place."""

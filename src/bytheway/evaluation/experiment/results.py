@@ -99,7 +99,7 @@ def _table(scores: Mapping[str, Sequence[ClipScores]], comparisons: Sequence[Com
             contrast = by_arm.get(arm, {}).get(name)
             if contrast is not None:
                 told, counted = contrast.difference, contrast.outcomes
-                line += [told.value, told.low, told.high, counted.wins, counted.ties, counted.losses, counted.p_value]
+                line += [told.value, told.low, told.high, counted.wins, counted.ties, counted.losses, contrast.p_value]
             writer.writerow(line + [""] * (len(_COLUMNS) - len(line)))
     return text.getvalue()
 

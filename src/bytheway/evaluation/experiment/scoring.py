@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,9 @@ from bytheway.evaluation.choice import MeasureChoice
 from bytheway.evaluation.clip_files import ClipFile
 from bytheway.evaluation.comparison import Comparison, compare
 from bytheway.evaluation.experiment.folder import Experiment
-from bytheway.evaluation.measures.backbones.weights import sha256_of
 from bytheway.evaluation.measures.measure import Measure
-from bytheway.evaluation.scores import FORMAT, ClipScores, clip_scores_from, score_clip
-from bytheway.files import read_json_object, write_text
+from bytheway.evaluation.scores import FORMAT, ClipScores, checked, clip_scores_from, tried
+from bytheway.files import read_json_object, sha256_of, write_text
 from bytheway.generation.existing import settings_at
 
 
@@ -31,27 +32,22 @@ def kept_or_measured(path: Path, measures: Sequence[Measure], choice: MeasureCho
     kept = _kept(path, made)
     missing = [one for one in measures if kept is None or not _has(kept, one.names)]
     if missing:
-        fresh = score_clip(clip, missing)
+        fresh = tried(clip, missing)
         old = kept or ClipScores(clip, fresh.num_frames, fresh.height, fresh.width, fresh.fps, {}, {})
-        kept = ClipScores(
-            clip,
-            fresh.num_frames,
-            fresh.height,
-            fresh.width,
-            fresh.fps,
-            {**old.measurements, **fresh.measurements},
-            {**old.failed, **fresh.failed},
+        kept = checked(
+            replace(
+                fresh,
+                measurements={**old.measurements, **fresh.measurements},
+                failed={**old.failed, **fresh.failed},
+            )
         )
         write_text(_beside(path), json.dumps({**made, "scores": kept.to_dict()}) + "\n")
     assert kept is not None
-    return ClipScores(
-        clip,
-        kept.num_frames,
-        kept.height,
-        kept.width,
-        kept.fps,
-        {name: kept.measurements[name] for name in wanted if name in kept.measurements},
-        {name: kept.failed[name] for name in wanted if name in kept.failed},
+    return replace(
+        kept,
+        clip=clip,
+        measurements={name: kept.measurements[name] for name in wanted if name in kept.measurements},
+        failed={name: kept.failed[name] for name in wanted if name in kept.failed},
     )
 
 
@@ -89,11 +85,22 @@ def _has(kept: ClipScores, names: Sequence[str]) -> bool:
 def _networks(choice: MeasureChoice) -> dict[str, Any]:
     """Which networks were asked for: with others the scores would be others."""
     return {
-        "weights": dict(choice.weights),
+        "weights": {name: _digest(Path(place)) for name, place in choice.weights.items()},
         "flow": choice.flow,
-        "brought": dict(choice.brought),
+        "brought": {name: _digest(Path(file)) for name, file in choice.brought.items()},
         "dtype": choice.dtype,
     }
+
+
+def _digest(place: Path) -> list[str]:
+    """The hashes of a file, or of the files of a folder, each computed once as long as it is the same."""
+    files = sorted(file for file in place.iterdir() if file.is_file()) if place.is_dir() else [place]
+    return [_hash(file, file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file()]
+
+
+@cache
+def _hash(file: Path, changed: int, size: int) -> str:
+    return sha256_of(file)
 
 
 def _beside(path: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -14,11 +15,20 @@ from bytheway.evaluation.judge.asking import Request
 KEY: Final = "OPENAI_API_KEY"
 OPENAI: Final = "https://api.openai.com/v1"
 RETRIES: Final = 3  # of one call, half a second to eight apart or as long as the server asks for
+_OPENAI_HOST: Final = urlsplit(OPENAI).hostname
 TIMEOUT: Final = 600.0  # seconds; a local server may load its model first
 
 _OPTIONAL: Final = ("response_format", "temperature", "seed")
 """What is left out where a server refuses it by name, such as a temperature by models that reason."""
+_LIMITS: Final = ("max_tokens", "max_completion_tokens")
+"""Names of the limit of a reply: most servers know the first alone, OpenAI's later models the second."""
 _LONGEST_MESSAGE: Final = 300  # characters of what a server says
+
+
+def check_endpoint(url: str | None) -> None:
+    """Raise ByTheWayError where a server could not even be asked; nothing is sent to it."""
+    with Endpoint(url, max_tokens=1):
+        pass
 
 
 class NoAnswerError(Exception):
@@ -38,7 +48,7 @@ class Reply:
         model: the name that the server gives it.
         finish_reason: why it stopped; "length" where it was cut.
         tokens_in, tokens_out: as the server counted them; None where it does not say.
-        with_schema: whether JSON was asked for by its schema.
+        sent: the names of what was sent, those that the server refuses left out.
     """
 
     text: str
@@ -46,7 +56,7 @@ class Reply:
     finish_reason: str
     tokens_in: int | None
     tokens_out: int | None
-    with_schema: bool
+    sent: tuple[str, ...]
 
 
 class Endpoint:
@@ -77,6 +87,9 @@ class Endpoint:
             raise ByTheWayError(f"{KEY} holds characters that no key has; set it anew.")
         self.max_tokens = max_tokens
         self._refused: set[str] = set()
+        self._limits = iter(_LIMITS[::-1] if urlsplit(self.url).hostname == _OPENAI_HOST else _LIMITS)
+        self._limit = next(self._limits)
+        self._lock = threading.Lock()
         self._client = OpenAI(base_url=url or OPENAI, api_key=self._key or "none", timeout=TIMEOUT, max_retries=RETRIES)
 
     def __enter__(self) -> Self:
@@ -89,6 +102,8 @@ class Endpoint:
     def ask(self, request: Request, images: Mapping[str, str]) -> Reply:
         """Send one request; settings that the server refuses by name are left out of it, and of all later ones.
 
+        The limit of the reply has the other of its two names then.
+
         Raises:
             NoAnswerError: there is no reply, after all retries.
         """
@@ -97,8 +112,9 @@ class Endpoint:
         body = request.filled(images)
         while True:
             sent = {name: value for name, value in body.items() if name not in self._refused}
+            sent[self._limit] = self.max_tokens
             try:
-                found = self._client.chat.completions.create(**sent, max_completion_tokens=self.max_tokens)
+                found = self._client.chat.completions.create(**sent)
             except openai.APITimeoutError:
                 raise NoAnswerError(f"{self.url} did not answer within {TIMEOUT:g} seconds.") from None
             except openai.APIConnectionError as error:
@@ -107,20 +123,28 @@ class Endpoint:
                     f"{self.url} cannot be reached ({why}); start the server, or name another endpoint."
                 ) from None
             except openai.APIStatusError as error:
-                refused = _refused(error, sent)
-                if refused is None:
+                if not self._without(_refused(error, sent)):
                     raise self._no_answer(error) from None
-                self._refused.add(refused)
             except (openai.OpenAIError, ValueError):
                 raise NoAnswerError(f"{self.url} sent a reply that is damaged.") from None
             else:
-                return self._reply(found, "response_format" in sent)
+                return self._reply(found, tuple(sent))
+
+    def _without(self, refused: str | None) -> bool:
+        """Send a setting no more; False where that cannot be. Other threads may have been told the same."""
+        with self._lock:
+            if refused not in _LIMITS:
+                self._refused |= {refused} if refused else set()
+                return refused is not None
+            if refused == self._limit:
+                self._limit = next(self._limits, self._limit)
+            return refused != self._limit
 
     def spared(self, text: str) -> str:
         """A text of the server's without the key, which it may repeat."""
         return text.replace(self._key, "[key]") if self._key else text
 
-    def _reply(self, found: Any, with_schema: bool) -> Reply:
+    def _reply(self, found: Any, sent: tuple[str, ...]) -> Reply:
         """The parts of a completion that are looked at; servers leave out some, and the client checks none."""
         choices = getattr(found, "choices", None)
         choice = choices[0] if isinstance(choices, list) and choices else None
@@ -135,7 +159,7 @@ class Endpoint:
             finish_reason=str(getattr(choice, "finish_reason", "")),
             tokens_in=_count(usage, "prompt_tokens"),
             tokens_out=_count(usage, "completion_tokens"),
-            with_schema=with_schema,
+            sent=sent,
         )
 
     def _no_answer(self, error: Any) -> NoAnswerError:
@@ -153,10 +177,10 @@ class Endpoint:
 
 
 def public_url(url: str) -> str:
-    """A URL without the name, password and query that it may carry.
+    """A URL without the name and password that it may carry.
 
     Raises:
-        ByTheWayError: it is no HTTP URL.
+        ByTheWayError: it is no HTTP URL, or one to which nothing can be added.
     """
     try:
         parts = urlsplit(url)
@@ -165,16 +189,20 @@ def public_url(url: str) -> str:
         host = None
     if not host or parts.scheme not in ("http", "https"):
         raise ByTheWayError("The endpoint is no URL such as http://localhost:8000/v1.", setting="endpoint")
+    if parts.query or parts.fragment:
+        raise ByTheWayError(
+            f"The endpoint has something after a ? or #; end it before, and give a key in {KEY}.", setting="endpoint"
+        )
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}{f':{port}' if port else ''}{parts.path}".rstrip("/")
 
 
 def _refused(error: Any, sent: Mapping[str, Any]) -> str | None:
-    """The optional setting of a request that a server says it does not accept."""
+    """The setting of a request that a server says it does not accept, of those that can be left out or renamed."""
     if error.status_code not in (400, 422):
         return None
     said = f"{error.param} {error.message}"
-    return next((name for name in _OPTIONAL if name in sent and name in said), None)
+    return next((name for name in (*_OPTIONAL, *_LIMITS) if name in sent and name in said), None)
 
 
 def _count(usage: Any, name: str) -> int | None:

@@ -18,7 +18,7 @@ from bytheway.evaluation.judge.asking import ClipShape, Detail, Request, Shown, 
 from bytheway.evaluation.judge.budget import Budget
 from bytheway.evaluation.judge.endpoint import Endpoint, NoAnswerError, Reply
 from bytheway.evaluation.judge.store import Store
-from bytheway.evaluation.questions import Question
+from bytheway.evaluation.questions import QUESTIONS, Question
 
 FORMAT: Final = 1
 PATIENCE: Final = 4
@@ -38,10 +38,10 @@ class Choice:
     """
 
     model: str
-    questions: tuple[Question, ...]
-    frames: int
-    detail: Detail
-    max_tokens: int
+    questions: tuple[Question, ...] = QUESTIONS
+    frames: int = 8
+    detail: Detail = "low"
+    max_tokens: int = 512
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Pair:
 
     Attributes:
         prompt: what both were made from.
-        seed_index: which of the prompt's seeds, counted from 0.
+        seed_index: which of the prompt's seeds: counted from 0 in an experiment, the seed itself in a batch.
         arms: the names of both arms, the baseline first.
         paths: of both clips.
     """
@@ -182,8 +182,8 @@ def answer_to(call: Call, store: Store) -> Mapping[str, Any] | None:
     return next((line for line in lines if line is not None and line["answer"] is not None), None)
 
 
-class OutOfBudgetError(Exception):
-    """The next call could pass the limit."""
+class StoppedError(Exception):
+    """No further call is to be made, for a reason that is a sentence."""
 
 
 class Run:
@@ -246,7 +246,7 @@ class Run:
         for one in done:
             try:
                 one.result()
-            except OutOfBudgetError as error:
+            except StoppedError as error:
                 self._asked.stopped = self._asked.stopped or str(error)
             except NoAnswerError as error:
                 self._asked.unanswered.append(str(error))
@@ -267,15 +267,26 @@ class Run:
         while request is not None:
             line = None
             try:
-                line = self._line(call, request, first, self._endpoint.ask(request, images))
+                reply = self._endpoint.ask(request, images)
+                line = self._line(call, request, first, reply)
                 self._store.append(line)
             finally:
                 self._budget.settle(request.key, line)
+            self._check_length(reply)
             request = left_to_ask(call, self._store, self._choice.max_tokens)
             if request is not None:
                 amount = self._budget.bound(request, first, second, self._choice.detail)
                 if not self._budget.reserve(request.key, amount):
-                    raise OutOfBudgetError(self._budget.sentence(amount))
+                    raise StoppedError(self._budget.sentence(amount))
+
+    def _check_length(self, reply: Reply) -> None:
+        """Raise StoppedError where the server did not heed the limit of a reply, by which costs are reckoned."""
+        most = self._choice.max_tokens
+        if reply.tokens_out is not None and reply.tokens_out > most:
+            raise StoppedError(
+                f"{self._endpoint.url} sent a reply of {reply.tokens_out} tokens though {most} were allowed, so calls "
+                f"may cost more than is reckoned; allow that many (or more) to go on"
+            )
 
     def _line(self, call: Call, request: Request, shown: Shown, reply: Reply) -> dict[str, Any]:
         """What is kept of a call."""
@@ -298,7 +309,8 @@ class Run:
             "cost": self._budget.cost(request.key, reply.tokens_in, reply.tokens_out),
             "endpoint": self._endpoint.url,
             "served_model": spared(reply.model),
-            "with_schema": reply.with_schema,
+            "with_schema": "response_format" in reply.sent,
+            "sent": reply.sent,
             "max_tokens": self._choice.max_tokens,
             "detail": self._choice.detail,
             "size": shown.size,

@@ -13,6 +13,11 @@ from typing import Any, Final
 from bytheway.errors import ByTheWayError
 
 CALLS: Final = "judge.jsonl"
+_NAMES: Final = frozenset(
+    {"key", "answer", "reason", "finish_reason", "tokens_in", "tokens_out", "cost", "with_schema", "max_tokens"}
+    | {"detail", "size", "images", "request"}
+)
+"""What is looked at of a line; one without is damaged."""
 _LOCK: Final = ".judge.lock"
 
 
@@ -41,9 +46,11 @@ class Store:
             raise ByTheWayError(f"{path} cannot be read: {error.strerror}.") from error
         for line in content.splitlines():
             try:
-                self._add(json.loads(line))
-            except (ValueError, TypeError, KeyError):
+                found = json.loads(line)
+            except ValueError:
                 continue  # the last words of a killed process
+            if isinstance(found, dict) and found.keys() >= _NAMES:
+                self._add(found)
 
         self.before = len(self.lines)
 

@@ -106,7 +106,8 @@ class Figures:
     Attributes:
         no_verdict: pairs with a reply that could not be read.
         unanswered: pairs that were not asked to the end.
-        decided: share of the arm among verdicts that are no ties, with its interval over prompts.
+        decided: share of the arm among verdicts that are no ties; its interval, as those of the next two, is over
+            prompts.
         first_place: share of answers for the clip that came first, among those that are no ties: position bias.
         changed: share of the pairs of which the two orders gave different answers, which are ties for that.
         agreement: with people; None where nobody voted.
@@ -148,20 +149,22 @@ def figures(found: Sequence[Judgement], votes: Votes | None = None) -> Figures:
         votes: of people, where there are some.
     """
     whole = [one for one in found if one.choices is not None]
-    answers = [said.answer for one in whole for said in one.said]
+    placed = [(said.answer == "A", one.pair.prompt) for one in whole for said in one.said if said.answer != "tie"]
     decided = [one for one in whole if one.verdict != "tie"]
     return Figures(
         no_verdict=sum(one.answered and one.choices is None for one in found),
         unanswered=sum(not one.answered for one in found),
         decided=_share_over_prompts([one.verdict == "second" for one in decided], [one.pair.prompt for one in decided]),
-        first_place=share(answers.count("A"), len(answers) - answers.count("tie")),
-        changed=share(sum(one.choices[0] != one.choices[1] for one in whole if one.choices), len(whole)),
+        first_place=_share_over_prompts([is_a for is_a, _ in placed], [prompt for _, prompt in placed]),
+        changed=_share_over_prompts(
+            [one.choices[0] != one.choices[1] for one in whole if one.choices], [one.pair.prompt for one in whole]
+        ),
         agreement=_agreement(whole, votes) if votes else None,
     )
 
 
 def _share_over_prompts(values: Sequence[bool], prompts: Sequence[str]) -> Estimate:
-    """Wilson's interval where each prompt has one pair, else a bootstrap over prompts."""
+    """Wilson's interval where each prompt has one value, else a bootstrap over prompts."""
     if len(set(prompts)) == len(prompts):
         return share(sum(values), len(values))
     return mean(np.array(values), prompts)

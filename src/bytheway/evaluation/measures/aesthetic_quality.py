@@ -12,7 +12,7 @@ from bytheway.evaluation.measures.backbones.laion import Head
 from bytheway.evaluation.measures.checks import check_clip
 from bytheway.evaluation.measures.frame_scores import frame_measurement
 from bytheway.evaluation.measures.measure import Measurement, named
-from bytheway.evaluation.measures.prepare import for_clip
+from bytheway.evaluation.measures.prepare import for_clip, said_for_clip
 
 
 def aesthetic_scores(embeddings: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -32,4 +32,5 @@ class AestheticQuality:
         embeddings = torch.cat([self._clip(for_clip(chunk)) for chunk in self._clip.placement.chunks(frames)])
         scores = aesthetic_scores(embeddings.cpu(), self._head.weight, self._head.bias)
         backbones = (self._clip.backbone, self._head.backbone)
-        return (frame_measurement("aesthetic_quality", scores.double() / 10, backbones),)
+        remarks = (*said_for_clip(frames), *self._clip.remarks)
+        return (frame_measurement("aesthetic_quality", scores.double() / 10, backbones, remarks=remarks),)

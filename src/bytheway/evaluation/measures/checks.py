@@ -19,5 +19,10 @@ def check_clip(frames: Frames, measure: str, fewest: int = 1) -> None:
             f"The frames have {width}x{height} pixels; {measure} requires {SMALLEST} on each side, so give larger ones."
         )
     if count < fewest:
-        has = "1 frame" if count == 1 else f"{count} frames"
-        raise ByTheWayError(f"The clip has {has}; {measure} requires {fewest}, so give a longer one.")
+        raise ByTheWayError(too_short(count, measure, fewest))
+
+
+def too_short(count: int, measure: str, fewest: int) -> str:
+    """What is said of a clip with too few frames for a measure."""
+    has = "1 frame" if count == 1 else f"{count} frames"
+    return f"The clip has {has}; {measure} requires {fewest}, so give a longer one."

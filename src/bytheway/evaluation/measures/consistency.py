@@ -34,8 +34,17 @@ def consistency(features: torch.Tensor) -> Consistency:
     return Consistency(*(tuple(one.tolist()) for one in (to_previous, to_first, values)))
 
 
-def consistency_measurement(measure: str, features: torch.Tensor, backbone: Backbone) -> Measurement:
-    """The measurement of a clip by the features of its frames: the mean over all frames but the first."""
+def consistency_measurement(
+    measure: str, features: torch.Tensor, backbone: Backbone, remarks: tuple[str, ...] = ()
+) -> Measurement:
+    """The measurement of a clip by the features of its frames: the mean over all frames but the first.
+
+    Args:
+        measure: its name.
+        features: (frames, channels).
+        backbone: what they are of.
+        remarks: on what was done to the clip.
+    """
     found = consistency(features)
     name, vbench = named(measure, (backbone,))
     return Measurement(
@@ -48,5 +57,6 @@ def consistency_measurement(measure: str, features: torch.Tensor, backbone: Back
         direction="higher",
         vbench=vbench,
         backbones=(backbone,),
+        remarks=remarks,
         details={"to_previous": found.to_previous, "to_first": found.to_first},
     )

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from bytheway.clips.frames import Frames
 from bytheway.evaluation.measures.backbones.backbone import Flow
-from bytheway.evaluation.measures.checks import check_clip
-from bytheway.evaluation.measures.measure import KINDS, Measurement, named
+from bytheway.evaluation.measures.checks import check_clip, too_short
+from bytheway.evaluation.measures.measure import KINDS, Measurement, PartlyMeasuredError, named
 
 FLOW_MEASURES: Final = ("dynamic_degree", "flow_mean", "flow_top5", "flow_mean_scaled", "flow_top5_scaled")
 _RATE: Final = 8
@@ -69,7 +69,8 @@ class FlowMeasures:
         check_clip(frames, "optical flow", fewest=2)
         interval = interval_of(fps)
         taken = frames[::interval]
-        check_clip(taken, f"optical flow between {_every(interval)}", fewest=2)
+        if len(taken) == 1:
+            return self._of_one(taken, interval)
         height, width = taken.shape[1:3]
         mean, top5 = self._lengths(taken)
         scale = min(height, width) / 256
@@ -106,6 +107,23 @@ class FlowMeasures:
             )
         return tuple(found)
 
+    def _of_one(self, taken: Frames, interval: int) -> tuple[Measurement, ...]:
+        """What is said of a clip so short that a single frame of it is taken: by VBench's rule, that it is still."""
+        name, vbench = named("dynamic_degree", (self._flow.backbone,))
+        height, width = taken.shape[1:3]
+        facts = {"interval": interval, "threshold": threshold_of(height, width), "pairs_required": pairs_required(1)}
+        remarks = (
+            *self._remarks(interval, 1, height, width),
+            "By VBench's rule a clip of one taken frame never counts as moving; no flow was looked at.",
+        )
+        still = Measurement(
+            name, False, (), (), "pair", "", "higher", vbench, (self._flow.backbone,), facts=facts, remarks=remarks
+        )
+        if self._measures == ("dynamic_degree",):
+            return (still,)
+        sentence = too_short(1, f"optical flow between {_every(interval)}", fewest=2)
+        raise PartlyMeasuredError(sentence, (still,) if "dynamic_degree" in self._measures else ())
+
     def _lengths(self, taken: Frames) -> tuple[list[float], list[float]]:
         """Of each pair of neighbours the mean length of the flow, and that of its fastest 5 %."""
         place = self._flow.placement
@@ -121,7 +139,7 @@ class FlowMeasures:
         return mean, top5
 
     def _remarks(self, interval: int, count: int, height: int, width: int) -> tuple[str, ...]:
-        remarks = [f"The flow is that of {self._flow.backbone.name}."]
+        remarks = [f"The flow is that of {self._flow.backbone.name}.", *self._flow.remarks]
         if interval > 1:
             remarks.append(f"The flow is between {_every(interval)}, of which about {_RATE} are shown a second.")
         factor = self._flow.enlargement(height, width)

@@ -59,7 +59,7 @@ def load_measures(
         weights: folders or files to use instead of the hub's, by the name of the backbone: folders as transformers
             saves them for "DINO ViT-B/16", "CLIP ViT-B/32", "CLIP ViT-L/14", a file for "RAFT-large".
         flow: the network for flow: "raft", as VBench has it, or "rife"; by default RAFT where torchvision is there and
-            RAFT's weights are or can be fetched, else RIFE 4, whose measurements have its name.
+            RAFT's weights are or can be fetched, else RIFE 4, whose measurements have its name and say why.
         brought: networks of the user's own, by the measure that they are for.
 
     Raises:
@@ -128,6 +128,6 @@ def _flow(which: Literal["raft", "rife"] | None, place: Placement, file: Any, of
         if which == "raft" or file is not None:
             raise
         try:
-            return RifeFlow(Rife(place))
+            return RifeFlow(Rife(place), str(error))
         except ByTheWayError as other:
             raise ByTheWayError(f"{error} Or use RIFE 4: {other}") from other

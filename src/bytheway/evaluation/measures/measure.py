@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, TypeAlias
 
 from bytheway.clips.frames import Frames
+from bytheway.errors import ByTheWayError
 
 Direction: TypeAlias = Literal["higher", "lower"]
 """Which values are better, or mean more of what the measure is named for."""
@@ -78,6 +79,18 @@ class Measurement:
     remarks: tuple[str, ...] = ()
 
 
+class PartlyMeasuredError(ByTheWayError):
+    """Some of the measurements of a measure cannot be made, said in a sentence.
+
+    Attributes:
+        found: those that can.
+    """
+
+    def __init__(self, sentence: str, found: tuple[Measurement, ...]) -> None:
+        super().__init__(sentence)
+        self.found = found
+
+
 class Measure(Protocol):
     """A measure, or several that come out of the same computation, with its backbones in memory."""
 
@@ -94,7 +107,8 @@ class Measure(Protocol):
             prompt: what the clip was made from; only measures of `KINDS` with `asks_for_prompt` look at it.
 
         Raises:
-            ByTheWayError: the clip has too few frames or pixels, or there is no prompt where one is asked for.
+            ByTheWayError: the clip has too few frames or pixels, or there is no prompt where one is asked for. A
+                `PartlyMeasuredError` where that is so of some of the measurements alone.
         """
 
 

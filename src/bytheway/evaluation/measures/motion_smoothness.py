@@ -29,6 +29,11 @@ def scored_frames(count: int) -> range:
     return range(1, count - 1, 2)
 
 
+def _said(count: int) -> tuple[str, ...]:
+    """Which frame of a clip of so many is left out, in a sentence."""
+    return () if count % 2 else (f"Frame {count - 1}, the last, was not compared, for none comes after it.",)
+
+
 class MotionSmoothness:
     """The measure, with an interpolator."""
 
@@ -55,7 +60,7 @@ class MotionSmoothness:
                 vbench=vbench,
                 backbones=backbones,
                 details={"mean_abs_difference": tuple(differences)},
-                remarks=(f"Every other frame was foreseen by {self._interpolator.backbone.name}.",),
+                remarks=(f"Every other frame was foreseen by {self._interpolator.backbone.name}.", *_said(len(frames))),
             ),
         )
 

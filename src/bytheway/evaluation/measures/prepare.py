@@ -7,8 +7,12 @@ from typing import Final
 import torch
 from torch.nn import functional as F
 
+from bytheway.clips.frames import Frames
+
 SIDE: Final = 224
 """Of what DINO and CLIP see, in pixels."""
+PATCH: Final = 16
+"""The side of DINO's patches, in pixels."""
 
 _IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _CLIP: Final = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -33,9 +37,38 @@ def for_clip_in_bytes(frames: torch.Tensor) -> torch.Tensor:
     return _normalised(centre_crop(small, SIDE) / 255, _CLIP)
 
 
+def said_for_dino(frames: Frames) -> tuple[str, ...]:
+    """What `for_dino` and DINO's patches do to a clip (frames, height, width, 3), in sentences."""
+    _, height, width, _ = frames.shape
+    seen = made_shorter(height, width, SIDE)
+    lost = [f"{seen[axis] % PATCH} {name}" for axis, name in enumerate(("rows", "columns")) if seen[axis] % PATCH]
+    unseen = (f"The last {' and '.join(lost)} fill no patch and were not seen.",) if lost else ()
+    return (*_said_of_size((height, width), seen), *unseen)
+
+
+def said_for_clip(frames: Frames) -> tuple[str, ...]:
+    """What `for_clip` does to a clip (frames, height, width, 3), in sentences."""
+    _, height, width, _ = frames.shape
+    seen = made_shorter(height, width, SIDE)
+    cut = (f"Only the {SIDE}x{SIDE} pixels in the middle were seen.",) if max(seen) > SIDE else ()
+    return (*_said_of_size((height, width), seen), *cut)
+
+
+def _said_of_size(size: tuple[int, int], seen: tuple[int, int]) -> tuple[str, ...]:
+    if size == seen:
+        return ()
+    done = "enlarged" if seen > size else "made smaller"
+    return (f"The frames of {size[1]}x{size[0]} pixels were {done} to {seen[1]}x{seen[0]}.",)
+
+
 def shorter_side(frames: torch.Tensor, side: int) -> tuple[int, int]:
-    """Height and width with the shorter of the two made `side`, and the longer rounded down."""
+    """Height and width of frames (..., height, width) with the shorter of the two made `side`."""
     height, width = frames.shape[-2:]
+    return made_shorter(height, width, side)
+
+
+def made_shorter(height: int, width: int, side: int) -> tuple[int, int]:
+    """Height and width with the shorter of the two made `side`, and the longer rounded down."""
     return (side, int(side * width / height)) if height <= width else (int(side * height / width), side)
 
 

@@ -9,7 +9,7 @@ from bytheway.evaluation.measures.backbones.dino import Dino
 from bytheway.evaluation.measures.checks import check_clip
 from bytheway.evaluation.measures.consistency import consistency_measurement
 from bytheway.evaluation.measures.measure import Measurement, named
-from bytheway.evaluation.measures.prepare import for_dino
+from bytheway.evaluation.measures.prepare import for_dino, said_for_dino
 
 
 class SubjectConsistency:
@@ -23,4 +23,5 @@ class SubjectConsistency:
         check_clip(frames, "subject consistency", fewest=2)
         few = self._dino.placement.chunks(frames)
         features = torch.cat([self._dino(for_dino(chunk)) for chunk in few])
-        return (consistency_measurement("subject_consistency", features, self._dino.backbone),)
+        remarks = (*said_for_dino(frames), *self._dino.remarks)
+        return (consistency_measurement("subject_consistency", features, self._dino.backbone, remarks),)

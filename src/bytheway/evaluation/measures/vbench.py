@@ -11,15 +11,13 @@ OVER_PAIRS = ("subject_consistency", "background_consistency")
 """The dimensions that one process of VBench averages over all frames of all clips, so that long clips weigh more."""
 
 
-def overall(measurements: Sequence[Measurement], *, processes: int = 1) -> float:
-    """VBench's number for several clips, from the measurements of one dimension.
+def overall(measurements: Sequence[Measurement]) -> float:
+    """VBench's number for several clips, from the measurements of one dimension, one for each clip, at least one.
 
-    Args:
-        measurements: of one dimension, one for each clip, at least one.
-        processes: how many of VBench's are followed. With several, subject consistency is the mean over clips too.
+    It is that of one process; in several, VBench averages subject consistency over clips.
     """
     name = measurements[0].name
-    if name == "background_consistency" or (name in OVER_PAIRS and processes == 1):
+    if name in OVER_PAIRS:
         everything = [value for one in measurements for value in one.values]
         return sum(everything) / len(everything)
     mean = sum(float(one.value) for one in measurements) / len(measurements)

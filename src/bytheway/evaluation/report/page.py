@@ -183,7 +183,7 @@ def _row(comparison: Comparison, one: Contrast, labels: Sequence[str], targets: 
 <td class="plot"><span class="axis"><span class="first">◂ {first} ahead</span>
 <span class="second">{second} ahead ▸</span></span>{differences(one, labels, targets)}</td>
 <td data-label="pairs won" class="won">{outcome_bar(one)}
-<small>{first} {found.losses}, equal {found.ties}, {second} {found.wins}; p {found.p_value:.2g}</small></td>
+<small>{first} {found.losses}, equal {found.ties}, {second} {found.wins}; p {one.p_value:.2g}</small></td>
 </tr>"""
 
 

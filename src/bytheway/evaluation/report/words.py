@@ -85,7 +85,7 @@ def comparison_rows(comparison: Comparison) -> list[tuple[str, ...]]:
             str(one.outcomes.wins),
             str(one.outcomes.ties),
             str(one.outcomes.losses),
-            f"{one.outcomes.p_value:.2g}",
+            f"{one.p_value:.2g}",
             ahead(comparison, one),
         )
         for one in comparison.contrasts

@@ -19,7 +19,12 @@ from bytheway.errors import ByTheWayError
 
 # VBench's prompts by the dimension they are scored for: the 72 of subject consistency, motion smoothness and dynamic
 # degree, and the 93 of aesthetic quality, imaging quality and overall consistency.
-_VBENCH: Final = {"vbench": None, "vbench-subject": "subject_consistency", "vbench-aesthetic": "aesthetic_quality"}
+_VBENCH: Final = {
+    "vbench": None,
+    "vbench-subject": "subject_consistency",
+    "vbench-motion": "dynamic_degree",
+    "vbench-aesthetic": "aesthetic_quality",
+}
 _LISTS: Final = ("diorama", "vbench-background", "vbench-flickering")
 
 SUITES: Final = (*_LISTS, *_VBENCH)

@@ -21,10 +21,15 @@ class Interpolator(Protocol):
 
 
 class Flow(Protocol):
-    """A network that tells where the pixels of one frame went in another."""
+    """A network that tells where the pixels of one frame went in another.
+
+    Attributes:
+        remarks: what should be known of its measurements, in sentences.
+    """
 
     backbone: Backbone
     placement: Placement
+    remarks: tuple[str, ...]
 
     def __call__(self, first: Tensor, second: Tensor, /) -> Tensor:
         """The flow (n, 2, height, width), x and y in pixels of frames (n, 3, height, width), 0 to 255.

@@ -8,7 +8,7 @@ from typing import Final
 from torch import Tensor
 
 from bytheway.evaluation.measures.backbones.importing import transformers
-from bytheway.evaluation.measures.backbones.weights import Published, load_model
+from bytheway.evaluation.measures.backbones.weights import Published, load_model, said_of
 from bytheway.evaluation.measures.measure import Backbone
 from bytheway.evaluation.measures.placement import Placement
 
@@ -42,6 +42,7 @@ class Clip:
         kind = transformers().CLIPVisionModelWithProjection
         self._model, self.backbone = load_model(kind, which, placement, folder, offline)
         self.placement = placement
+        self.remarks = said_of(self.backbone, which.name, folder)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """The projected image embeddings, (n, channels), of normalised pictures (n, 3, 224, 224)."""

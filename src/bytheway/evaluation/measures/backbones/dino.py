@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bytheway.evaluation.measures.backbones.importing import transformers
-from bytheway.evaluation.measures.backbones.weights import Published, load_model
+from bytheway.evaluation.measures.backbones.weights import Published, load_model, said_of
 from bytheway.evaluation.measures.measure import Backbone
 from bytheway.evaluation.measures.placement import Placement
 
@@ -40,6 +40,7 @@ class Dino:
             transformers().ViTModel, DINO, placement, folder, offline, add_pooling_layer=False, layer_norm_eps=1e-6
         )
         self.placement = placement
+        self.remarks = said_of(self.backbone, DINO.name, folder)
         embeddings, side = self._model.embeddings, self._model.config.patch_size
         embeddings.interpolate_pos_encoding = lambda _, height, width: positions(
             embeddings.position_embeddings, height // side, width // side

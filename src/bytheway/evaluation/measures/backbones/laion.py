@@ -10,8 +10,8 @@ from typing import Final
 from torch import Tensor
 
 from bytheway.errors import ByTheWayError
-from bytheway.evaluation.measures.backbones.weights import sha256_of
 from bytheway.evaluation.measures.measure import Backbone
+from bytheway.files import sha256_of
 from bytheway.models.checkpoints import read_tensors
 
 NAME: Final = "LAION aesthetic head"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -14,15 +15,18 @@ from torch import Tensor
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.measures.backbones.correlation import BoundedCorrelation, volume_bytes
 from bytheway.evaluation.measures.backbones.importing import torchvision_flow
-from bytheway.evaluation.measures.backbones.weights import described, placed, sha256_of
+from bytheway.evaluation.measures.backbones.weights import described, placed, said_of
 from bytheway.evaluation.measures.measure import Backbone
 from bytheway.evaluation.measures.placement import Placement
 from bytheway.evaluation.measures.prepare import padded, resized
+from bytheway.files import sha256_of
 from bytheway.models.checkpoints import read_tensors
 from bytheway.models.sources import existing_path, reading
 
 NAME: Final = "RAFT-large"
 UPDATES: Final = 20
+_THINGS: Final = "fcfa4125d6418f4de95d84aec20a3c5f4e205101715a79f193243c186ac9a7e1"
+"""The SHA-256 of the authors' raft-things.pth."""
 _MULTIPLE: Final = 8
 _SMALLEST: Final = 128
 _LARGEST_VOLUME: Final = 2**31
@@ -36,14 +40,16 @@ class Raft:
         network: the network, with its weights.
         backbone: what it is.
         placement: where it computes.
+        remarks: on its weights.
     """
 
     backbone: Backbone
     placement: Placement
 
-    def __init__(self, network: Any, backbone: Backbone, placement: Placement) -> None:
+    def __init__(self, network: Any, backbone: Backbone, placement: Placement, remarks: tuple[str, ...] = ()) -> None:
         self._network, self.backbone, self.placement = placed(network, placement), backbone, placement
         self._correlation = network.corr_block
+        self.remarks = remarks
 
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
         height, width = first.shape[-2:]
@@ -64,6 +70,8 @@ class Raft:
 def load_raft(placement: Placement, file: str | os.PathLike[str] | None = None, offline: bool = False) -> Raft:
     """RAFT-large with the weights C_T_V1 of torchvision, which are the authors' "things".
 
+    A file of another of torchvision's trainings has the name of that.
+
     Args:
         placement: where it computes.
         file: of the weights, in torchvision's names or the authors'; by default from torch's cache, or fetched to it
@@ -80,15 +88,29 @@ def load_raft(placement: Placement, file: str | os.PathLike[str] | None = None, 
         raise ByTheWayError(f"There is no file {file} with the weights of {NAME}.")
     with reading(path):
         network.load_state_dict(torchvision_names(read_tensors(path)))
-    source = "torchvision, C_T_V1" if file is None else str(file)
-    return Raft(network, described(NAME, source, path, placement), placement)
+    backbone = described(NAME, "torchvision, C_T_V1" if file is None else str(file), path, placement)
+    if file is None or backbone.sha256 == _THINGS:
+        return Raft(network, backbone, placement)
+    training = _training(flow.Raft_Large_Weights, str(backbone.sha256))
+    if training not in (None, "C_T_V1"):
+        return Raft(network, replace(backbone, name=f"{NAME} {training}"), placement)
+    return Raft(network, backbone, placement, () if training else said_of(backbone, NAME, file))
+
+
+def _training(published: Any, sha256: str) -> str | None:
+    """Which of torchvision's trainings a file is; the ends of their names are the beginnings of their hashes."""
+    return next((one.name for one in published if sha256.startswith(_begins(one.url))), None)
+
+
+def _begins(url: str) -> str:
+    return Path(urlsplit(url).path).stem.rpartition("-")[2]
 
 
 def _fetched(url: str, offline: bool) -> Path:
     """torchvision's file of weights, in torch's cache; the end of its name is the beginning of its hash."""
     file = Path(urlsplit(url).path).name
     path = Path(torch.hub.get_dir()) / "checkpoints" / file
-    begins = file.rpartition("-")[2].partition(".")[0]
+    begins = _begins(url)
     if not path.is_file():
         if offline:
             raise ByTheWayError(

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from bytheway.errors import ByTheWayError
-from bytheway.evaluation.measures.backbones.weights import placed, sha256_of
+from bytheway.evaluation.measures.backbones.weights import placed
 from bytheway.evaluation.measures.measure import Backbone
 from bytheway.evaluation.measures.placement import Placement
 from bytheway.evaluation.measures.prepare import cropped, padded
+from bytheway.files import sha256_of
 from bytheway.models.sources import reading
 
 NAME: Final = "RIFE 4"
@@ -93,10 +94,15 @@ class RifeFlow:
     Measured on renders of the toy world with 256 pixels a side: pictures that move as a whole by 2 to 20 px within 3 %;
     rigid subjects on a still ground within 2 % from 7 px on, 12 % too slow at 2 to 5 px, and far too slow below. The
     longest lengths are up to a quarter too long where slow motion is oblique.
+
+    Args:
+        rife: the network.
+        stands_in: why it is used in place of another, in a sentence; None where it was asked for.
     """
 
-    def __init__(self, rife: Rife) -> None:
+    def __init__(self, rife: Rife, stands_in: str | None = None) -> None:
         self._rife, self.backbone, self.placement = rife, rife.backbone, rife.placement
+        self.remarks: tuple[str, ...] = () if stands_in is None else (f"{NAME} stands in for RAFT: {stands_in}",)
 
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
         return self._rife.flow(first / 255, second / 255)

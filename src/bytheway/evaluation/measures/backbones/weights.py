@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import nn
 from bytheway.errors import ByTheWayError
 from bytheway.evaluation.measures.measure import Backbone
 from bytheway.evaluation.measures.placement import Placement
+from bytheway.files import sha256_of
 from bytheway.models.sources import existing_path, hub_file, reading
 
 _FILES: Final = ("model.safetensors", "pytorch_model.bin")
@@ -33,12 +33,6 @@ class Published:
     name: str
     repository: str
     shape: tuple[int, int, int, int]
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def model_files(published: Published, folder: str | os.PathLike[str] | None, offline: bool) -> Path:
@@ -132,6 +126,16 @@ def load_model(
 def placed(network: nn.Module, placement: Placement) -> Any:
     """The network where it is to compute, for measuring alone."""
     return network.eval().requires_grad_(False).to(placement.device)
+
+
+def said_of(backbone: Backbone, name: str, given: object) -> tuple[str, ...]:
+    """What is said of weights that somebody gave, of which nothing tells whether they are those published as `name`."""
+    if given is None or backbone.name != name:
+        return ()
+    return (
+        f"The weights of {backbone.name} are those in {backbone.source}, whose hash is not a known one: that they are "
+        "the published ones is the word of whoever gave them.",
+    )
 
 
 def described(name: str, source: str, weights: Path, placement: Placement) -> Backbone:
