@@ -23,7 +23,7 @@ from typer.testing import Result
 from bytheway.batch.board import Steps
 from bytheway.batch.driver import Tally
 from bytheway.batch.maker import Maker
-from bytheway.batch.plan import Batch
+from bytheway.batch.plan import Batch, Facts
 from bytheway.cli.progress import BatchProgress, _steps
 from bytheway.clips.inputs import read_video
 from bytheway.clips.read import read_metadata
@@ -99,7 +99,14 @@ def test_rows_that_are_added_are_made_and_no_others(batch: Command, tmp_path: Pa
 def test_a_jobs_file_that_changes_meanwhile_is_made_as_it_was(
     batch: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on_make(monkeypatch, lambda: (tmp_path / "jobs.txt").write_text("a red ball\n") and None)
+    """Somebody edits it while the model is loaded."""
+    facts = Maker.facts
+
+    def edited(self: Maker) -> Facts:
+        (tmp_path / "jobs.txt").write_text("a red ball\n")
+        return facts(self)
+
+    monkeypatch.setattr(Maker, "facts", edited)
     result = batch()
     assert result.exit_code == 0, result.output
     assert sorted(clips(tmp_path / "out")) == ["enhanced: a fish", "enhanced: a red ball", "enhanced: a star on snow"]
