@@ -192,7 +192,7 @@ def check_interruption(ade: Any) -> str:
     model = kit.evolved()
     vanilla, enhanced = kit.sample(model), install(model, MotionEnhancement(CONFIG.replace(active_steps=1.0)))
     whole = kit.sample(enhanced)
-    attention = room.Forward.attend
+    attention = room.Forward.enhance
 
     def broken(self: Any, site: Any, *args: Any) -> Any:
         if site.block == "up_blocks.3":
@@ -208,7 +208,7 @@ def check_interruption(ade: Any) -> str:
         (management.InterruptProcessingException, interrupt, attention),
         (RuntimeError, None, broken),
     ):
-        room.Forward.attend = method_  # type: ignore[method-assign]
+        room.Forward.enhance = method_  # type: ignore[method-assign]
         try:
             kit.sample(enhanced, callback=callback)
         except error:
@@ -216,7 +216,7 @@ def check_interruption(ade: Any) -> str:
         else:
             raise AssertionError(f"{error.__name__} was not raised")
         finally:
-            room.Forward.attend = attention  # type: ignore[method-assign]
+            room.Forward.enhance = attention  # type: ignore[method-assign]
         assert left_behind(enhanced) == []
         assert torch.equal(vanilla, kit.sample(model))
         assert torch.equal(whole, kit.sample(enhanced))

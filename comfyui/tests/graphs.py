@@ -71,7 +71,7 @@ def video_models() -> Graph:
         "model": _node("UNETLoader", unet_name=FILES["diffusion_models"], weight_dtype="default"),
         "clip": _node("CLIPLoader", clip_name=FILES["text_encoders"], type="wan"),
         "vae": _node("VAELoader", vae_name=FILES["vae"]),
-        "method": _node("ByTheWayVideo", model=["model", 0], preset="by model", **METHOD),
+        "method": _node("ByTheWayVideo", model=["model", 0], preset="by model", **METHOD | {"band": 16}),
         "prompt": _node("CLIPTextEncode", "prompt", clip=["clip", 0], text="a fox jumping over a stream, autumn"),
         "negative": _node("CLIPTextEncode", "negative", clip=["clip", 0], text="static, blurry"),
         "latent": _node("EmptyHunyuanLatentVideo", width=832, height=480, length=33, batch_size=1),
@@ -123,7 +123,7 @@ def _sampled(name: str, **changed: Any) -> Graph:
         "record": False, "best_of": 1, "keep": 1, "aim": "both",
     }  # fmt: skip
     return {
-        "load": _node("ByTheWayLoad", model="diorama", folder=""),
+        "load": _node("ByTheWayLoad", model="diorama", folder="", motion_adapter=""),
         "sample": _node("ByTheWaySample", pipe=["load", 0], **inputs | changed),
         "video": create,
         "save": save,

@@ -74,6 +74,7 @@ def in_this_process(comfyui: Path, ade: Path, kjnodes: Path | None) -> None:
     say("another override", video_checks.check_overrides)
     say("caches", video_checks.check_cache)
     say("Wan's context windows", video_checks.check_windows)
+    say("torch.compile", video_checks.check_compiled)
     if kjnodes is not None:
         say("Enhance-A-Video", lambda: video_checks.check_enhance_a_video(kjnodes))
 
@@ -187,6 +188,17 @@ def diagnosed(server: serving.Server) -> str:
     return f"findings on {', '.join(topics).lower()}; {schedule}"
 
 
+def unrecorded(server: serving.Server) -> str:
+    """With 'record' off the record node ends the run, before the sampler begins."""
+    graph = graphs.with_toys(graphs.animatediff(), seed=77)
+    graph["method"]["inputs"]["record"] = False
+    messages = server.finish(server.start(graph))["status"]["messages"]
+    [error] = [said for name, said in messages if name == "execution_error"]
+    assert error["node_id"] == "record", error
+    assert "sampler" not in error["executed"], error["executed"]
+    return f"before the sampler: '{error['exception_message'].strip()[:50]}...'"
+
+
 def help_is_served(server: serving.Server) -> str:
     listed = server.get("/api/workflow_templates")
     assert set(graphs.WORKFLOWS) <= {name for names in listed.values() for name in names}, listed
@@ -219,6 +231,7 @@ def on_a_server(comfyui: Path, packs: dict[str, Path], base: Path, port: int, al
             say(f"workflow '{name}'", workflow)
         say("interruption by HTTP", lambda: interrupted(server, graphs.with_toys(graphs.animatediff())))
         say("AnimateDiff diagnosed", lambda: diagnosed(server))
+        say("nothing recorded", lambda: unrecorded(server))
         say("diorama", lambda: dioramas_best(server))
         say("diorama, settings found", lambda: dioramas_found(server))
         say("interruption among seeds", lambda: best_of_interrupted(server))

@@ -128,6 +128,26 @@ def check_cache() -> str:
     return "a cache around the denoiser or around the forward, before or after ours: the same frames either way"
 
 
+def check_compiled() -> str:
+    """ComfyUI's way to compile a whole model, before and after ours."""
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+
+    def unguarded(entries: Any) -> list[bool]:  # as in ComfyUI's node Torch Compile
+        return ["transformer_options" not in entry.name for entry in entries]
+
+    model = toys.video_model("wan")
+    vanilla, wanted = sample_video("wan", model), sample_video("wan", install(model, ValueEnhancement(CONFIG)))
+    worst = 0.0
+    for first in (True, False):
+        patched = model.clone() if first else install(model, ValueEnhancement(CONFIG))
+        set_torch_compile_wrapper(model=patched, backend="eager", options={"guard_filter_fn": unguarded})
+        made = sample_video("wan", install(patched, ValueEnhancement(CONFIG)) if first else patched)
+        worst = max(worst, float((made - wanted).abs().max() / (wanted - vanilla).abs().max()))
+    assert torch.equal(vanilla, sample_video("wan", model))
+    assert worst < 0.01, worst
+    return f"Torch Compile on wan, before or after ours: off by {worst:.1e} of what the method changes"
+
+
 def check_enhance_a_video(kjnodes: Path) -> str:
     """KJNodes' Enhance-A-Video on Wan and LTXV, before and after ours."""
     import_pack(kjnodes, "kjnodes")

@@ -13,11 +13,13 @@ from tests.comfyui import fakes
 
 @pytest.fixture(autouse=True)
 def comfy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """ComfyUI's modules are fakes; `comfy.interrupt = True` is the user's wish to end the run."""
-    state = SimpleNamespace(interrupt=False)
+    """ComfyUI's modules are fakes; `comfy.interrupt = True` is the user's wish to end the run,
+    `comfy.interrupt_after = n` when n steps are made."""
+    state = SimpleNamespace(interrupt=False, interrupt_after=None, asked=0)
 
     def interrupted() -> None:
-        if state.interrupt:
+        state.asked += 1
+        if state.interrupt or (state.interrupt_after is not None and state.asked > state.interrupt_after):
             raise fakes.InterruptedByUserError
 
     for name, module in fakes.modules(interrupted).items():

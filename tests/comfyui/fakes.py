@@ -178,6 +178,7 @@ def options(step: int = 0, steps: int = 5, parts: tuple[int, ...] = (1, 0), **mo
 class Input:
     id: str
     said: dict[str, Any]
+    kind: str
 
 
 @dataclass
@@ -196,17 +197,17 @@ class NodeOutput(tuple[Any, ...]):
         return super().__new__(cls, values)
 
 
-def _kind(said: str) -> Any:
-    """A type of inputs, with what an input of this type can be told in every ComfyUI that is supported."""
-    allowed = set(said.split()) | {"display_name", "tooltip", "optional"}
+def _kind(kind: str, said: str = "") -> Any:
+    """A type of inputs by its name, with what an input of this type can be told in every ComfyUI that is supported."""
+    allowed = set(said.split()) | {"display_name", "tooltip", "optional", "lazy"}
 
     def make_input(id: str, **more: Any) -> Input:
         assert set(more) <= allowed, set(more) - allowed
-        return Input(id, more)
+        return Input(id, more, kind)
 
     def make_output(id: str, **more: Any) -> Input:
         assert set(more) <= {"display_name", "tooltip", "is_output_list"}
-        return Input(id, more)
+        return Input(id, more, kind)
 
     return SimpleNamespace(Input=make_input, Output=make_output)
 
@@ -230,6 +231,14 @@ class ProgressBar(Listed):
         self.seen.append((value, total, preview))
 
 
+def unload_all_models() -> None:
+    """What ComfyUI has on the device leaves it."""
+    UNLOADED.append(True)
+
+
+UNLOADED: list[bool] = []
+
+
 def modules(interrupted: Callable[[], None]) -> dict[str, ListedModule]:
     """ComfyUI's modules by name.
 
@@ -237,18 +246,18 @@ def modules(interrupted: Callable[[], None]) -> dict[str, ListedModule]:
         interrupted: what throws where the user wants the run to end.
     """
     io = IO(
-        AnyType=_kind(""),
-        Boolean=_kind("default"),
-        Combo=_kind("options default"),
+        AnyType=_kind("*"),
+        Boolean=_kind("BOOLEAN", "default"),
+        Combo=_kind("COMBO", "options default"),
         ComfyNode=type("ComfyNode", (), {}),
-        Custom=lambda name: _kind(""),
-        Float=_kind(_NUMBER),
-        Image=_kind(""),
-        Int=_kind(f"{_NUMBER} control_after_generate"),
-        Model=_kind(""),
+        Custom=_kind,
+        Float=_kind("FLOAT", _NUMBER),
+        Image=_kind("IMAGE"),
+        Int=_kind("INT", f"{_NUMBER} control_after_generate"),
+        Model=_kind("MODEL"),
         NodeOutput=NodeOutput,
         Schema=Schema,
-        String=_kind("default multiline"),
+        String=_kind("STRING", "default multiline"),
     )
     contents: dict[str, dict[str, Any]] = {
         "comfy": {},
@@ -256,6 +265,7 @@ def modules(interrupted: Callable[[], None]) -> dict[str, ListedModule]:
         "comfy.model_management": {
             "get_torch_device": lambda: torch.device("cpu"),
             "throw_exception_if_processing_interrupted": interrupted,
+            "unload_all_models": unload_all_models,
         },
         "comfy.utils": {"ProgressBar": ProgressBar},
         "comfy_api": {},

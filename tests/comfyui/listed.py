@@ -1,7 +1,7 @@
 """Which attributes of ComfyUI and AnimateDiff-Evolved the room may touch, and objects that hold it to that.
 
 The lists are what was seen to be there in the versions of docs/comfyui.md. An object of a class below raises where a
-file of `bytheway.comfyui` touches anything else, so that a test fails before a user's ComfyUI does.
+file of the package touches anything else, so that a test fails before a user's ComfyUI does.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ LISTED: Final[dict[str, frozenset[str]]] = {
         "VanillaTemporalModule": "block_idx module_idx temporal_transformer register_forward_pre_hook",
         "TemporalTransformer3DModel": "transformer_blocks",
         "TemporalTransformerBlock": "attention_blocks",
-        "VersatileAttention": "is_cross_attention actual_attention",
+        "VersatileAttention": "is_cross_attention actual_attention heads to_q to_k to_v to_out",
         "AnimateDiffGlobalState": "",
-        # ComfyUI's video models.
+        # ComfyUI's video models, and what their forwards are given beside latents, timestep and text.
+        "Inputs": "reference_latent clip_fea ref_latent keyframe_idxs",
         "WanModel": "patch_size ref_conv",
         "CameraWanModel": "patch_size ref_conv",
         "AnimateWanModel": "patch_size ref_conv",
@@ -38,7 +39,7 @@ LISTED: Final[dict[str, frozenset[str]]] = {
         # ComfyUI's modules.
         "comfy.patcher_extension": "WrappersMP",
         "WrappersMP": "APPLY_MODEL",
-        "comfy.model_management": "get_torch_device throw_exception_if_processing_interrupted",
+        "comfy.model_management": "get_torch_device throw_exception_if_processing_interrupted unload_all_models",
         "comfy.utils": "ProgressBar",
         "ProgressBar": "update_absolute",
         "comfy_api.latest": "ComfyExtension io",
@@ -52,14 +53,15 @@ class UnlistedError(BaseException):
 
 
 def judge(kind: str, name: str, depth: int = 2) -> None:
-    """Raise where a file of the room touches what is not listed.
+    """Raise where a file of the package touches what is not listed.
 
     Args:
         kind: of the object, a key of `LISTED`.
         depth: how many calls above this one the touch is.
     """
     file = sys._getframe(depth).f_code.co_filename.replace("\\", "/")
-    if "/src/bytheway/comfyui/" in file and not name.startswith("__") and name not in LISTED[kind]:
+    own = name.startswith("__") or name == "_orig_mod"  # Python's, and torch.compile's
+    if "/src/bytheway/" in file and not own and name not in LISTED[kind]:
         raise UnlistedError(f"{kind}.{name} is not listed")
 
 
@@ -90,13 +92,17 @@ class Options(dict[str, Any]):
     """The `transformer_options` of a forward."""
 
     def __getitem__(self, key: str) -> Any:
-        judge("Options", key)
+        judge(type(self).__name__, key)
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        judge("Options", key)
+        judge(type(self).__name__, key)
         return super().get(key, default)
 
     def __contains__(self, key: object) -> bool:
-        judge("Options", str(key))
+        judge(type(self).__name__, str(key))
         return super().__contains__(key)
+
+
+class Inputs(Options):
+    """What else a forward is given, by name."""

@@ -47,19 +47,19 @@ def watched(see: Callable[..., None]) -> Iterator[None]:
     """Hands every attention of the method to `see`: site, number of the call, output, then what it was called with."""
     from bytheway.comfyui.animatediff import Forward
 
-    own = Forward.attend
+    own = Forward.enhance
 
-    def attend(self: Any, site: Any, original: Any, *args: Any) -> Tensor:
+    def enhance(self: Any, site: Any, original: Any, *args: Any) -> Tensor:
         call = self._calls[site.path]
         output = own(self, site, original, *args)
         see(site, call, output, *args)
         return output
 
-    Forward.attend = attend  # type: ignore[method-assign]
+    Forward.enhance = enhance  # type: ignore[method-assign]
     try:
         yield
     finally:
-        Forward.attend = own  # type: ignore[method-assign]
+        Forward.enhance = own  # type: ignore[method-assign]
 
 
 class Definition:
@@ -94,7 +94,7 @@ class Definition:
 
 
 @pytest.mark.parametrize("rule", ["sqrt", "ratio"])
-@pytest.mark.parametrize(("parts", "conditional"), [((1, 0), 1), ((0, 1), 0), ((0,), 0), ((1,), 0), ((1, 0, 0), 1)])
+@pytest.mark.parametrize(("parts", "conditional"), [((1, 0), 1), ((0, 1), 0), ((0,), 0), ((1,), 0), ((1, 0, 0), 2)])
 def test_numbers_are_those_of_the_definition(parts: tuple[int, ...], conditional: int, rule: Any) -> None:
     config = CONFIG.replace(beta_rule=rule)
     definition = Definition(config, len(parts), conditional)
@@ -223,8 +223,9 @@ def test_an_anchor_block_without_effect_is_said() -> None:
 
 
 def test_a_model_without_motion_is_said() -> None:
-    with pytest.raises(ByTheWayError, match="no motion modules"):
-        forward(with_method(animated(models=0)))
+    for denoiser in (animated(models=0).model.diffusion_model, torch.nn.Identity()):  # a video model has no such blocks
+        with pytest.raises(ByTheWayError, match=r"no motion modules.*use ByTheWay \(video models\)"):
+            forward(with_method(ModelPatcher(fakes.BaseModel(diffusion_model=denoiser))))
 
 
 class TestRecord:

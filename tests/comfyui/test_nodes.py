@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.comfyui.sampling import PROMPT, WHOLE, sample
 from tests.comfyui.test_animatediff import LATENTS, forward
 
 PACK = Path(__file__).parents[2] / "comfyui"
+_TYPES = {"BOOLEAN": {bool}, "INT": {int}, "FLOAT": {int, float}, "STRING": {str}}
 
 
 def node_classes() -> list[Any]:
@@ -60,8 +62,20 @@ def test_presets_answer_which_numbers_for_which_model() -> None:
         [preset] = [one for one in schema.inputs if one.id == "preset"]
         assert "Which numbers for which model: " in preset.said["tooltip"]
     text = next(one for one in node_classes()[0].define_schema().inputs if one.id == "preset").said["tooltip"]
-    assert "animatediff: self_guidance 0.6, motion 1.5, band 7, active_share 0.2" in text
+    assert (
+        "'animatediff' has self_guidance 0.6, motion 1.5, band 7, active_share 0.2, for motion modules v1 to v3" in text
+    )
     assert "unmeasured" in text
+    assert len(text) < 500
+    assert "diorama" not in text
+
+
+def test_the_band_of_a_video_model_is_told_and_begun_with_in_latent_frames() -> None:
+    bands = [next(one.said for one in node.define_schema().inputs if one.id == "band") for node in node_classes()[:2]]
+    assert [band["default"] for band in bands] == [7, 16]
+    assert "7 for 16" in bands[0]["tooltip"]
+    assert "latent frames" in bands[1]["tooltip"]
+    assert "7 for 16" not in bands[1]["tooltip"]
 
 
 def test_animatediff_node_makes_a_clone_with_the_preset_or_own_values() -> None:
@@ -77,7 +91,7 @@ def test_animatediff_node_makes_a_clone_with_the_preset_or_own_values() -> None:
     assert not torch.allclose(forward(preset), forward(own), atol=1e-3)
     assert torch.equal(vanilla, forward(model))
     assert len(recorder.record) == 12
-    assert len(unused.record) == 0
+    assert unused is None
 
 
 def test_a_value_out_of_range_is_said() -> None:
@@ -106,13 +120,17 @@ class TestPipelines:
         assert fps == clip.fps
         assert json.loads(settings)["seed"] == 3
         assert recorded.record.rows()
-        assert choice == ""
+        assert choice == "Made with self_guidance 0.2, motion 1.5, band 7, active_share 0.2, adaptive sqrt."
 
     def test_presets_off_and_own_values(self, pipe: Any) -> None:
-        [by_model], [off] = sample(pipe)[0], sample(pipe, preset="off")[0]
-        [same] = sample(pipe, preset="own values", self_guidance=0.2)[0]
-        assert torch.equal(by_model, same)
-        assert not torch.equal(by_model, off)
+        moved = {"self_guidance": 0.9, "motion": 9.0}
+        by_model, off = sample(pipe, **moved), sample(pipe, preset="off")
+        same = sample(pipe, preset="own values", self_guidance=0.2)
+        assert torch.equal(by_model[0][0], same[0][0])
+        assert by_model[4] == same[4] != ""
+        assert not torch.equal(by_model[0][0], off[0][0])
+        assert off[4] == "Made without the method."
+        assert off[3] == [None]
 
     def test_small_clips_are_enlarged(self, pipe: Any) -> None:
         assert sample(pipe, enlarge=0)[0][0].shape == (8, 256, 256, 3)
@@ -145,6 +163,41 @@ class TestPipelines:
             ByTheWayLoad.execute("folder or hub id below", "no-such-model")
         [loaded] = ByTheWayLoad.execute("diorama-early", "")
         assert loaded.name == "diorama-early"
+
+    def test_load_says_what_contradicts_itself(self) -> None:
+        from bytheway.comfyui.pipelines import ByTheWayLoad
+
+        with pytest.raises(ByTheWayError, match="'folder' says, and it is empty"):
+            ByTheWayLoad.execute("folder or hub id below", "")
+        with pytest.raises(ByTheWayError, match="'folder' has one, and the model is diorama"):
+            ByTheWayLoad.execute("diorama", "one")
+        with pytest.raises(ByTheWayError, match="diorama is a video model already"):
+            ByTheWayLoad.execute("diorama", "", "a-motion-adapter")
+
+    @pytest.mark.parametrize(("kind", "unloaded"), [("cpu", 0), ("meta", 1)])
+    def test_an_image_model_gets_its_motion_and_comfyui_makes_room(
+        self, monkeypatch: pytest.MonkeyPatch, kind: str, unloaded: int
+    ) -> None:
+        from bytheway.comfyui.pipelines import ByTheWayLoad
+
+        asked: list[Any] = []
+        device = torch.device(kind)
+
+        def load(model: str, **said: Any) -> str:
+            asked.append((model, said, len(fakes.UNLOADED)))
+            return "a pipeline"
+
+        monkeypatch.setattr("bytheway.models.loading.load", load)
+        management = sys.modules["comfy.model_management"]
+        monkeypatch.setitem(management.__dict__, "get_torch_device", lambda: device)
+        fakes.UNLOADED.clear()
+        [loaded] = ByTheWayLoad.execute("folder or hub id below", "sd15.safetensors", "modules.ckpt")
+        ByTheWayLoad.execute("animatediff", "")
+        assert (loaded.name, loaded.pipe) == ("sd15.safetensors", "a pipeline")
+        assert asked[0] == ("sd15.safetensors", {"motion_adapter": "modules.ckpt", "device": device}, unloaded)
+        assert asked[1][1]["motion_adapter"] is None
+        last = ByTheWayLoad.define_schema().inputs[-1]
+        assert (last.id, last.said["optional"]) == ("motion_adapter", True)
 
 
 class TestRecordNode:
@@ -195,8 +248,22 @@ class TestRecordNode:
         from bytheway.comfyui.recorder import Recorder
         from bytheway.comfyui.records import ByTheWayRecord
 
-        with pytest.raises(ByTheWayError, match="Nothing was recorded"):
-            ByTheWayRecord.execute(Recorder())
+        for nothing in (None, Recorder()):
+            with pytest.raises(ByTheWayError, match="Nothing was recorded"):
+                ByTheWayRecord.execute(nothing)
+
+    def test_nothing_to_come_is_said_before_anybody_samples(self) -> None:
+        """ComfyUI asks for inputs that are connected and not made yet, by names that are None then."""
+        from bytheway.comfyui.records import ByTheWayDiagnose, ByTheWayRecord
+
+        recorder = self.recorded()
+        after = next(one for one in ByTheWayRecord.define_schema().inputs if one.id == "after")
+        assert after.said["lazy"]
+        assert ByTheWayRecord.check_lazy_status(recorded=recorder, after=None) == ["after"]
+        assert ByTheWayRecord.check_lazy_status(recorded=recorder) == []
+        assert ByTheWayRecord.check_lazy_status(recorded=None, after=None) == []
+        assert ByTheWayDiagnose.check_lazy_status(recorded=[recorder, recorder], after=[None]) == ["after"]
+        assert ByTheWayDiagnose.check_lazy_status(recorded=[None], after=[None]) == []
 
 
 def test_the_folder_is_a_pack_of_nodes() -> None:
@@ -205,16 +272,38 @@ def test_the_folder_is_a_pack_of_nodes() -> None:
     said = tomllib.loads((PACK / "pyproject.toml").read_text())
     assert re.fullmatch(r"[a-z][a-z-]{0,98}", said["project"]["name"])
     assert "comfyui" not in said["project"]["name"]
-    assert said["tool"]["comfy"].keys() >= {"PublisherId", "DisplayName", "Icon", "requires-comfyui"}
-    assert (PACK / said["tool"]["comfy"]["Icon"]).exists()
+    assert said["tool"]["comfy"].keys() >= {"PublisherId", "DisplayName", "requires-comfyui"}
+    for address in (said["tool"]["comfy"].get("Icon"), said["project"].get("urls", {}).get("Repository")):
+        assert address is None or address.startswith("https://")
     assert (PACK / "requirements.txt").read_text().split() == said["project"]["dependencies"]
     ours = (PACK.parent / "pyproject.toml").read_text()
     assert f'version = "{said["project"]["version"]}"' in ours
-    for workflow in (PACK / "example_workflows").glob("*.json"):
-        kinds = {node["type"] for node in json.loads(workflow.read_text())["nodes"]}
-        assert any(kind.startswith("ByTheWay") for kind in kinds), workflow
+
+
+def test_example_workflows_fit_the_schemas() -> None:
+    schemas = {node.define_schema().node_id: node.define_schema() for node in node_classes()}
+    workflows = list((PACK / "example_workflows").glob("*.json"))
+    assert len(workflows) == 5
+    for workflow in workflows:
         assert workflow.with_suffix(".jpg").exists()
-    assert len(list((PACK / "example_workflows").glob("*.json"))) == 5
+        nodes = [node for node in json.loads(workflow.read_text())["nodes"] if node["type"].startswith("ByTheWay")]
+        assert nodes, workflow
+        for node in nodes:
+            schema, said = schemas[node["type"]], (workflow.name, node["type"])
+            widgets = [one for one in schema.inputs if one.kind in ("BOOLEAN", "COMBO", "FLOAT", "INT", "STRING")]
+            assert {one["name"] for one in node["inputs"]} == {one.id for one in schema.inputs}, said
+            assert [one["name"] for one in node["inputs"] if "widget" in one] == [one.id for one in widgets], said
+            assert [one["name"] for one in node["outputs"]] == [one.said["display_name"] for one in schema.outputs], (
+                said
+            )
+            values = iter(node.get("widgets_values", []))
+            for one in widgets:
+                value = next(values)
+                options = one.said.get("options")
+                assert value in options if options else type(value) in _TYPES[one.kind], (*said, one.id, value)
+                if one.said.get("control_after_generate"):
+                    assert next(values) in ("fixed", "increment", "decrement", "randomize"), said
+            assert not list(values), said
 
 
 def test_auto_is_what_the_package_finds_and_is_found_once(pipe: Any) -> None:
@@ -227,3 +316,12 @@ def test_auto_is_what_the_package_finds_and_is_found_once(pipe: Any) -> None:
     assert (said_of_clip["config"], said_of_clip["auto"]) == (clip.settings["config"], clip.settings["auto"])
     assert said.startswith("Found for this model: alpha ")
     assert sample(pipe, preset="auto", steps=5)[4] == said
+
+
+def test_auto_moves_the_bar_and_can_be_ended_in_the_middle_of_a_clip(pipe: Any, comfy: Any) -> None:
+    fakes.ProgressBar.made.clear()
+    comfy.interrupt_after = 4
+    with pytest.raises(fakes.InterruptedByUserError):
+        sample(pipe, preset="auto", steps=10)
+    [bar] = fakes.ProgressBar.made
+    assert [(value, of) for value, of, _ in bar.seen] == [(0, 16), (1, 16), (2, 16), (2, 16)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from bytheway import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.method import frequency_filter
 from tests.comfyui.fakes import BaseModel, ModelPatcher, options
-from tests.comfyui.listed import Listed
+from tests.comfyui.listed import Inputs, Listed
 
 FRAMES, TEXT = 4, 5
 CONFIG = ByTheWayConfig(alpha=0.0, beta=2.0, tau=1)
@@ -45,6 +46,15 @@ def model(name: str, calls: list[tuple[Tensor, Tensor]], **attributes: Any) -> M
 
 def values(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(autouse=True)
+def inputs_are_listed(monkeypatch: pytest.MonkeyPatch, comfy: Any) -> None:
+    """ComfyUI hands them over by keywords, which makes a plain dict of them."""
+    from bytheway.comfyui import video
+
+    call = video.Call
+    monkeypatch.setattr(video, "Call", lambda *said: call(*said[:-1], Inputs(said[-1])))
 
 
 def enhanced(patcher: Any, config: ByTheWayConfig | None = CONFIG) -> Any:
@@ -140,17 +150,22 @@ def test_a_query_cut_in_pieces_has_the_values_filtered_each_time() -> None:
     ],
 )
 def test_attention_to_a_long_text_is_left_alone(name: str, attributes: dict[str, Any], tokens: int) -> None:
-    query, text = values(2, 24 if tokens == 30 else 96, 8), values(2, tokens, 8, seed=1)
+    count = 24 if tokens == 30 else 96
+    query, text = values(2, count, 8), values(2, tokens, 8, seed=1)
+    video = query
     if name == "HunyuanVideo":  # a refiner, which attends from the text to itself
-        query = text
-    [got] = run(enhanced(model(name, [(query, text)], **attributes)), text=tokens)
+        query, video = text, values(2, tokens + count, 8)
+    got, enhanced_video = run(enhanced(model(name, [(query, text), (video, video)], **attributes)), text=tokens)
     assert torch.equal(got, text)
+    assert not torch.equal(enhanced_video, video)
 
 
 def test_attention_to_an_image_is_left_alone() -> None:
     query, image = values(2, 24, 8), values(2, 30, 8, seed=1)
-    [got] = run(enhanced(model("WanModel", [(query, image)], **WAN)), clip_fea=torch.zeros(2, 30, 4))
-    assert torch.equal(got, image)
+    calls = [(query, query), (query, image)]
+    got = run(enhanced(model("WanModel", calls, **WAN)), clip_fea=torch.zeros(2, 30, 4))
+    assert not torch.equal(got[0], query)
+    assert torch.equal(got[1], image)
 
 
 def test_a_text_as_long_as_the_video_is_said() -> None:
@@ -193,8 +208,9 @@ def test_a_cache_of_whole_forwards_may_come_before_or_after(order: str) -> None:
     patcher = plain.clone() if order == "cache first" else enhanced(plain)
     patcher.add_wrapper_with_key("apply_model", "cache", Cache())
     patcher = enhanced(patcher) if order == "cache first" else patcher
-    assert torch.equal(run(patcher)[0], run(enhanced(plain))[0])
-    assert torch.equal(run(patcher)[0], run(enhanced(plain))[0])
+    said = options()
+    assert torch.equal(run(patcher, said=said)[0], run(enhanced(plain))[0])
+    assert torch.equal(run(patcher, said=said)[0], run(enhanced(plain))[0])
     assert torch.equal(run(plain)[0], value)
 
 
@@ -237,6 +253,55 @@ def test_models_that_are_not_known_are_said() -> None:
         run(enhanced(model("HunyuanVideo", [], patch_size=[2, 2], double_blocks=[object()])))
 
 
-def test_a_model_whose_attention_was_replaced_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    run(enhanced(model("WanModel", [], **WAN)))
-    assert "nothing was enhanced" in caplog.text
+def test_a_model_in_which_nothing_would_be_enhanced_is_said() -> None:
+    half = values(2, 12, 8)
+    for calls in ([], [(half, half)]):  # its attention was replaced; it gets a share of the tokens
+        patcher = enhanced(model("WanModel", calls, **WAN))
+        for _ in range(2):
+            with pytest.raises(ByTheWayError, match="nothing would be enhanced"):
+                run(patcher)
+
+
+def test_the_active_steps_of_each_model_are_its_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bytheway.comfyui import video
+    from bytheway.families.known import presets
+
+    longer = presets()["mochi"]
+    longer = dataclasses.replace(longer, config=longer.config.replace(active_steps=0.6))
+    monkeypatch.setattr(video, "presets", lambda: {**presets(), "mochi": longer})
+    value = values(2, 27, 3, 8).transpose(1, 2)
+    patcher = enhanced(model("AsymmDiTJoint", [(value, value)], patch_size=2), None)
+    changed = [not torch.equal(run(patcher, said=options(step))[0], value) for step in range(5)]
+    assert changed == [True, True, True, False, False]
+
+
+class WanModel(torch.nn.Module):
+    """Compiled, as ComfyUI's Torch Compile node leaves it."""
+
+    patch_size, ref_conv = (1, 2, 2), None
+
+    def __init__(self, value: Tensor) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, latents: Tensor, text: Any, said: dict[str, Any], **more: Any) -> list[Tensor]:
+        value, override = self.value * 1, said.get("optimized_attention_override")
+        return [value if override is None else override(ordinary, value, value, value)]
+
+
+def test_a_compiled_model_is_enhanced_in_the_active_steps_and_compiled_in_the_others() -> None:
+    """ComfyUI has no guards on the options: a compiled forward would do in each step what it did in the first."""
+    value, graphs = values(2, 24, 8), []
+
+    def backend(graph: Any, inputs: Any, **options: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    unguarded = {"guard_filter_fn": lambda entries: ["said" not in entry.name for entry in entries]}
+    compiled = torch.compile(WanModel(value), backend=backend, options=unguarded)
+    patcher = enhanced(ModelPatcher(BaseModel(diffusion_model=compiled)))
+    for step in (1, 0, 1, 0):
+        [got] = run(patcher, said=dict(options(step)))  # Dynamo knows what a dict does
+        wanted = value if step else filtered(value, 0, 4, 6)
+        assert torch.allclose(got.double(), wanted.double(), atol=1e-5), step
+    assert len(graphs) == 1

@@ -18,7 +18,7 @@ from bytheway.attention.layout import Layout
 from bytheway.attention.measures import Anchor
 from bytheway.attention.site import attend
 from bytheway.comfyui.recorder import Recorder
-from bytheway.comfyui.wrapper import OPTIONS, Enhancement
+from bytheway.comfyui.wrapper import OPTIONS, Enhancement, denoiser_of
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.families.sites import Site, TemporalAttention, find_sites
@@ -29,13 +29,20 @@ CONDITIONAL: Final = 0  # what ComfyUI calls the conditional part in cond_or_unc
 class MotionEnhancement(Enhancement):
     """The whole method for a model with AnimateDiff-Evolved's motion modules."""
 
-    def run(self, executor: Any, step: int, /, *args: Any, **kwargs: Any) -> Any:
-        if self.config.alpha == self.config.beta - 1 == 0 and self.recorder is None:
+    def __init__(self, config: ByTheWayConfig, recorder: Recorder | None = None) -> None:
+        super().__init__(recorder)
+        self.config = config
+
+    def config_for(self, model: Any) -> ByTheWayConfig:
+        return self.config
+
+    def run(self, executor: Any, config: ByTheWayConfig, step: int, /, *args: Any, **kwargs: Any) -> Any:
+        if config.alpha == 0 and config.beta == 1 and self.recorder is None:
             return executor(*args, **kwargs)
-        blocks = executor.class_obj.diffusion_model.output_blocks
+        blocks = getattr(denoiser_of(executor), "output_blocks", ())
         with ExitStack() as undo:
-            for sites in sites_of_models(blocks, self.config):
-                Forward(self.config, self.recorder, args[OPTIONS], args[1]).attach(sites, undo)
+            for sites in sites_of_models(blocks, config):
+                Forward(config, self.recorder, args[OPTIONS], args[1]).attach(sites, undo)
             return executor(*args, **kwargs)
 
 
@@ -101,8 +108,8 @@ class Forward:
         self.timestep = timestep
         entries = list(options["cond_or_uncond"])
         self.parts = len(entries)
-        # Of several prompts the first; a forward without one goes by its own energies.
-        self.conditional = entries.index(CONDITIONAL) if CONDITIONAL in entries else 0
+        # Of several prompts the first, which ComfyUI puts last; a forward without one goes by its own energies.
+        self.conditional = max((at for at, entry in enumerate(entries) if entry == CONDITIONAL), default=0)
         self._sizes: dict[Any, tuple[int, int]] = {}
         self._anchors: dict[tuple[tuple[int, int], int], Anchor] = {}
         self._calls: Counter[str] = Counter()
@@ -116,13 +123,13 @@ class Forward:
             attention: Any = site.module
             own = attention.actual_attention
             undo.callback(setattr, attention, "actual_attention", own)
-            attention.actual_attention = partial(self.attend, site, own)
+            attention.actual_attention = partial(self.enhance, site, own)
 
     def _note_size(self, module: Any, args: tuple[Any, ...]) -> None:
         height, width = args[0].shape[-2:]
         self._sizes[module] = (height, width)
 
-    def attend(
+    def enhance(
         self,
         site: Site,
         own: Callable[..., Tensor],

@@ -8,8 +8,8 @@ from typing import Any, Final
 from comfy_api.latest import io
 
 from bytheway.config import ByTheWayConfig
-from bytheway.families.family import Family, JointAttentions
-from bytheway.families.known import families, figure_of_model, known_models, preset_of_model, presets
+from bytheway.families.family import JointAttentions
+from bytheway.families.known import families, presets
 
 CATEGORY: Final = "ByTheWay"
 OWN: Final = "own values"
@@ -43,8 +43,16 @@ def self_guidance_input() -> Any:
     )
 
 
-def motion_inputs() -> list[Any]:
-    """Motion enhancement: least amplification, band, and for how long."""
+def motion_inputs(
+    band: int = 7,
+    all_of_it: str = "Half of the number of frames less one is everything but what stands still: 7 for 16.",
+) -> list[Any]:
+    """Motion enhancement: least amplification, band, and for how long.
+
+    Args:
+        band: its default.
+        all_of_it: which band is everything, in a sentence.
+    """
     return [
         io.Float.Input(
             "motion",
@@ -57,11 +65,11 @@ def motion_inputs() -> list[Any]:
         ),
         io.Int.Input(
             "band",
-            default=7,
+            default=band,
             min=0,
             max=64,
-            tooltip="Which changes count as fast (tau in the paper): the larger, the more of them. Half of the number "
-            f"of frames less one is everything but what stands still: 7 for 16 frames. Used with '{OWN}'.",
+            tooltip=f"Which changes count as fast (tau in the paper): the larger, the more of them. {all_of_it} "
+            f"Used with '{OWN}'.",
         ),
         io.Float.Input(
             "active_share",
@@ -97,22 +105,13 @@ def config_of(preset: str, self_guidance: float, motion: float, band: int, share
     return ByTheWayConfig.from_dict({**values, "beta_rule": rule})
 
 
-def which_preset(family: Family) -> str:
-    """An answer to "which weight for which model?": the models of a family with their presets and what is known."""
-    said = [
-        f"{model.name}: {_numbers(preset_of_model(model).config)} ({figure_of_model(model)})"
-        for model in known_models()
-        if model in family.models
-    ]
-    return " | ".join(said)
-
-
 def which_joint_preset() -> str:
-    """The same for families with joint attention."""
+    """An answer to "which numbers for which model?": the presets of families with joint attention."""
     shown = [one.presets[0] for one in families() if isinstance(one.attentions, JointAttentions)]
-    return " | ".join(dict.fromkeys(f"{one.name}: {_numbers(one.config)} ({one.figure})" for one in shown))
+    return " | ".join(dict.fromkeys(f"{one.name}: {numbers_of(one.config)} ({one.figure})" for one in shown))
 
 
-def _numbers(config: ByTheWayConfig) -> str:
+def numbers_of(config: ByTheWayConfig) -> str:
+    """A config in the words of the inputs."""
     guidance = f"self_guidance {config.alpha:g}, " if config.alpha > 0 else ""
     return f"{guidance}motion {config.beta:g}, band {config.tau}, active_share {config.active_steps:g}"

@@ -13,13 +13,13 @@ from bytheway.comfyui.inputs import (
     adaptive_input,
     config_of,
     motion_inputs,
+    numbers_of,
     preset_input,
     schema,
     self_guidance_input,
     which_joint_preset,
-    which_preset,
 )
-from bytheway.families.animatediff import FAMILY as ANIMATEDIFF
+from bytheway.families.known import presets
 
 
 class ByTheWayAnimateDiff(io.ComfyNode):  # type: ignore[misc]  # ComfyUI has no types here
@@ -27,6 +27,7 @@ class ByTheWayAnimateDiff(io.ComfyNode):  # type: ignore[misc]  # ComfyUI has no
 
     @classmethod
     def define_schema(cls) -> Any:
+        paper = presets()["animatediff"]
         return schema(
             node_id="ByTheWayAnimateDiff",
             display_name="ByTheWay (AnimateDiff)",
@@ -42,9 +43,9 @@ class ByTheWayAnimateDiff(io.ComfyNode):  # type: ignore[misc]  # ComfyUI has no
                 io.Model.Input("model", tooltip="A model with AnimateDiff-Evolved's motion modules."),
                 preset_input(
                     ["animatediff", OWN],
-                    f"'animatediff' has the paper's numbers, for motion modules v1 to v3, SDXL, HotshotXL and others; "
-                    f"with '{OWN}' the five inputs below count. Which numbers for which model: "
-                    f"{which_preset(ANIMATEDIFF)}",
+                    f"With '{OWN}' the five inputs below count, else they change nothing. Which numbers for which "
+                    f"model: 'animatediff' has {numbers_of(paper.config)}, for motion modules v1 to v3 "
+                    f"({paper.figure}); for AnimateLCM, AnimateDiff-Lightning, SDXL and HotshotXL they are unmeasured.",
                 ),
                 self_guidance_input(),
                 *motion_inputs(),
@@ -79,9 +80,8 @@ class ByTheWayAnimateDiff(io.ComfyNode):  # type: ignore[misc]  # ComfyUI has no
         from bytheway.comfyui.wrapper import install
 
         config = config_of(preset, self_guidance, motion, band, active_share, adaptive)
-        recorder = Recorder()
-        enhancement = MotionEnhancement(config, recorder if record else None)
-        return io.NodeOutput(install(model, enhancement), recorder)
+        recorder = Recorder() if record else None
+        return io.NodeOutput(install(model, MotionEnhancement(config, recorder)), recorder)
 
 
 class ByTheWayVideo(io.ComfyNode):  # type: ignore[misc]
@@ -102,10 +102,15 @@ class ByTheWayVideo(io.ComfyNode):  # type: ignore[misc]
                 io.Model.Input("model", tooltip="A video model that ComfyUI loads by itself."),
                 preset_input(
                     [BY_MODEL, OWN],
-                    f"'{BY_MODEL}' has the numbers of the model's family; with '{OWN}' the three inputs below count. "
+                    f"'{BY_MODEL}' has the numbers of the model's family; with '{OWN}' the three inputs below count, "
+                    "else they change nothing. "
                     f"Which numbers for which model: {which_joint_preset()}",
                 ),
-                *motion_inputs(),
+                *motion_inputs(
+                    16,
+                    "Half of the number of latent frames is everything but what stands still: 10 for 81 frames of Wan, "
+                    "which are 21 latent frames; 16 for all clips of usual length.",
+                ),
             ],
             outputs=[io.Model.Output(id="model", display_name="MODEL", tooltip="The same model, with more motion.")],
         )

@@ -16,11 +16,13 @@ from bytheway.comfyui.inputs import (
     adaptive_input,
     config_of,
     motion_inputs,
+    numbers_of,
     preset_input,
     schema,
     self_guidance_input,
 )
 from bytheway.config import AUTO_SETTINGS, AutoConfig
+from bytheway.errors import ByTheWayError
 from bytheway.families.known import known_models
 from bytheway.families.pipeline import VideoPipeline
 from bytheway.selection.aim import AIMS, Aim
@@ -69,20 +71,36 @@ class ByTheWayLoad(io.ComfyNode):  # type: ignore[misc]
                 io.String.Input(
                     "folder",
                     default="",
-                    tooltip=f"With '{_FOLDER}': a diffusers folder, a hub id (owner/name) or a checkpoint file.",
+                    tooltip=f"With '{_FOLDER}': a diffusers folder, a hub id (owner/name) or a checkpoint file. Empty "
+                    "with any other model.",
+                ),
+                # The last one, so that workflows saved before it was there keep their values.
+                io.String.Input(
+                    "motion_adapter",
+                    default="",
+                    optional=True,
+                    tooltip="For image models, such as a checkpoint of Stable Diffusion 1.5: AnimateDiff's motion "
+                    "modules, a folder, a hub id (guoyww/animatediff-motion-adapter-v1-5-3) or a file. Empty: none.",
                 ),
             ],
             outputs=[Pipe.Output(id="pipe", display_name="PIPE", tooltip="For ByTheWay (sample).")],
         )
 
     @classmethod
-    def execute(cls, model: str, folder: str) -> Any:
-        from comfy.model_management import get_torch_device
+    def execute(cls, model: str, folder: str, motion_adapter: str = "") -> Any:
+        from comfy.model_management import get_torch_device, unload_all_models
 
         from bytheway.models.loading import load
 
-        name = folder if model == _FOLDER else model
-        return io.NodeOutput(Loaded(name, load(name, device=get_torch_device())))
+        if model == _FOLDER and not folder:
+            raise ByTheWayError(f"With '{_FOLDER}' the model is what 'folder' says, and it is empty; fill it in.")
+        if model != _FOLDER and folder:
+            raise ByTheWayError(f"'folder' has {folder}, and the model is {model}; choose '{_FOLDER}', or empty it.")
+        device = get_torch_device()
+        if device.type != "cpu":  # ComfyUI does not know of what is loaded here, and so makes no room for it
+            unload_all_models()
+        name = folder or model
+        return io.NodeOutput(Loaded(name, load(name, motion_adapter=motion_adapter or None, device=device)))
 
 
 class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
@@ -131,7 +149,8 @@ class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
                     [BY_MODEL, AUTO, OWN, _OFF],
                     f"'{BY_MODEL}' has the method's numbers for this model; '{AUTO}' finds them by the model's own "
                     "maps, which takes the active steps of eight clips, once for a model; with "
-                    f"'{OWN}' the five inputs below count; '{_OFF}' makes the clip without the method.",
+                    f"'{OWN}' the five inputs below count, else they change nothing; '{_OFF}' makes the clip without "
+                    "the method.",
                 ),
                 self_guidance_input(),
                 *motion_inputs(),
@@ -177,8 +196,8 @@ class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
                 io.String.Output(
                     id="choice",
                     display_name="choice",
-                    tooltip=f"The numbers that '{AUTO}' found; which seeds were begun, what was predicted of each, and "
-                    "which were kept.",
+                    tooltip=f"What '{AUTO}' found; which seeds were begun, what was predicted of each, and which were "
+                    "kept; the method's numbers.",
                 ),
             ],
         )
@@ -212,7 +231,6 @@ class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
         from bytheway.families.known import preset_for
         from bytheway.generation.request import Request
         from bytheway.generation.run import job_of
-        from bytheway.record import Record
         from bytheway.selection.conditions import fit_for
 
         config = None
@@ -242,24 +260,32 @@ class ByTheWaySample(io.ComfyNode):  # type: ignore[misc]
             [float(clip.fps) for clip in clips],
             [json.dumps(clip.settings, indent=2) for clip in clips],
             [
-                RecordedClip(Record() if clip.record is None else clip.record, job, pipe.pipe.scheduler, fit)
+                None if clip.record is None else RecordedClip(clip.record, job, pipe.pipe.scheduler, fit)
                 for clip in clips
             ],
-            "\n\n".join(filter(None, (found, choice))),
+            "\n\n".join(filter(None, (found, choice, _made_with(job)))),
         )
+
+
+def _made_with(job: Job) -> str:
+    """The numbers that count, which are not those of the inputs with every preset."""
+    config = job.request.config
+    if config is None:
+        return "Made without the method."
+    return f"Made with {numbers_of(config)}, adaptive {config.beta_rule}."
 
 
 def _found(pipe: Loaded, request: Request) -> tuple[Request, str]:
     """The request with the settings that the model's own maps ask for in place of its preset's, and these in words."""
-    from comfy.model_management import throw_exception_if_processing_interrupted
-
-    from bytheway.tuning.resolving import find_settings
+    from bytheway.comfyui.previews import Progress
+    from bytheway.generation.run import job_of
+    from bytheway.selection.best import steps_before_choice
+    from bytheway.tuning.resolving import CLIPS, find_settings
 
     assert request.config is not None
     wanted = AutoConfig(request.config, AUTO_SETTINGS)
-    found = find_settings(
-        pipe.pipe, wanted, request, model=pipe.name, on_clip=lambda clip: throw_exception_if_processing_interrupted()
-    )
+    progress = Progress(pipe.pipe, CLIPS * steps_before_choice(job_of(pipe.pipe, request)))
+    found = find_settings(pipe.pipe, wanted, request, model=pipe.name, on_step=progress)
     return found.into(request), found.sentence
 
 
@@ -278,15 +304,15 @@ def _best_of_inputs() -> list[Any]:
             default=1,
             min=1,
             max=63,
-            tooltip="With best_of: how many of them are finished, the most promising first, each the clip that its "
-            "seed gives alone.",
+            tooltip="With best_of more than 1: how many of them are finished, the most promising first, each "
+            "the clip that its seed gives alone.",
         ),
         io.Combo.Input(
             "aim",
             options=list(reversed(AIMS)),
             default="both",
-            tooltip="With best_of: by what the most promising are told. 'motion' moves more, 'structure' holds "
-            "together better, 'both' goes by the sum of the two ranks.",
+            tooltip="With best_of more than 1: by what the most promising are told. 'motion' moves more, "
+            "'structure' holds together better, 'both' goes by the sum of the two ranks.",
         ),
     ]
 

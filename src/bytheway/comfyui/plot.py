@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 from bytheway.clips.sheets import INK, PAPER
-from bytheway.comfyui.seen import rows_of
 from bytheway.record import Record, Row
 
 _WIDTH, _PANEL, _LEFT, _RIGHT, _TOP, _BOTTOM = 960, 260, 90, 190, 44, 34
@@ -30,12 +29,8 @@ class Line(NamedTuple):
 
 
 def draw(record: Record) -> Image.Image:
-    """Energy before (thin) and after, disparity and beta of each block, step by step, one panel each.
-
-    Raises:
-        ByTheWayError: nothing was recorded.
-    """
-    rows = rows_of(record)
+    """Energy before (thin) and after, disparity and beta of each block, step by step, one panel each."""
+    rows = record.rows()
     blocks = list(dict.fromkeys(row.block for row in rows))
     colours = {block: _COLOURS[number % len(_COLOURS)] for number, block in enumerate(blocks)}
     moments = sorted({(row.run, row.step) for row in rows})
@@ -61,12 +56,8 @@ def draw(record: Record) -> Image.Image:
 
 
 def tables(record: Record) -> str:
-    """Means of each block, and below them those of each step.
-
-    Raises:
-        ByTheWayError: nothing was recorded.
-    """
-    rows = rows_of(record)
+    """Means of each block in each step."""
+    rows = record.rows()
     lines: list[tuple[str, ...]] = [("run", "step", "block", "energy", "enhanced", "disparity", "beta")]
     for run, step, block in dict.fromkeys((row.run, row.step, row.block) for row in rows):
         here = [row for row in rows if (row.run, row.step, row.block) == (run, step, block)]

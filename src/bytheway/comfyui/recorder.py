@@ -9,7 +9,7 @@ from weakref import ref
 from torch import Tensor
 
 from bytheway.attention.measures import Measures
-from bytheway.comfyui.seen import Seen, rows_of
+from bytheway.comfyui.seen import Seen
 from bytheway.config import ByTheWayConfig
 from bytheway.diagnosis.curves import curves_of
 from bytheway.diagnosis.schedule import noise_of_sigmas
@@ -87,7 +87,6 @@ class Recorder:
 
     def seen(self) -> Seen:
         """See `Recording`; timesteps are noise levels in ComfyUI."""
-        rows_of(self.record)
         curves = curves_of(self.record)
         noise = noise_of_sigmas(curves.timesteps, self._latent_size)
         return Seen(curves, self._num_frames, self._config.beta, noise, None)

@@ -34,11 +34,17 @@ class ByTheWayRecord(io.ComfyNode):  # type: ignore[misc]
         )
 
     @classmethod
-    def execute(cls, recorded: Recording, after: Any = None) -> Any:
+    def check_lazy_status(cls, recorded: Recording | None, **after: Any) -> list[str]:
+        return [] if recorded is None else list(after)
+
+    @classmethod
+    def execute(cls, recorded: Recording | None, after: Any = None) -> Any:
         from bytheway.comfyui.images import picture_as_image
         from bytheway.comfyui.plot import draw, tables
+        from bytheway.comfyui.seen import required
 
-        return io.NodeOutput(picture_as_image(draw(recorded.record)), tables(recorded.record))
+        record = required(recorded).record
+        return io.NodeOutput(picture_as_image(draw(record)), tables(record))
 
 
 class ByTheWayDiagnose(io.ComfyNode):  # type: ignore[misc]
@@ -68,12 +74,17 @@ class ByTheWayDiagnose(io.ComfyNode):  # type: ignore[misc]
         )
 
     @classmethod
-    def execute(cls, recorded: Sequence[Recording], after: Any = None) -> Any:
+    def check_lazy_status(cls, recorded: Sequence[Recording | None], **after: Any) -> list[str]:
+        return [] if None in recorded else list(after)
+
+    @classmethod
+    def execute(cls, recorded: Sequence[Recording | None], after: Any = None) -> Any:
         from bytheway.comfyui.images import figure_as_image
+        from bytheway.comfyui.seen import required
         from bytheway.diagnosis.figures import curves_figure
         from bytheway.diagnosis.findings import diagnose
 
-        seen = [one.seen() for one in recorded]
+        seen = [required(one).seen() for one in recorded]
         clips, first = [one.curves for one in seen], seen[0]
         findings = diagnose(
             clips, least_beta=first.least_beta, num_frames=first.num_frames, noise=first.noise, fit=first.fit
@@ -88,6 +99,7 @@ def _inputs() -> list[Any]:
         io.AnyType.Input(
             "after",
             optional=True,
+            lazy=True,  # where nothing is recorded, that is said before anybody samples
             tooltip="Anything that is there when sampling is finished, such as the sampler's LATENT, so that "
             "this node waits for it. Needed with ByTheWay (AnimateDiff).",
         ),

@@ -10,7 +10,7 @@ from bytheway.diagnosis.fit import Fit
 from bytheway.diagnosis.schedule import ActiveNoise, active_noise
 from bytheway.errors import ByTheWayError
 from bytheway.generation.job import Job
-from bytheway.record import Record, Row
+from bytheway.record import Record
 from bytheway.selection.best import steps_before_choice
 
 
@@ -40,11 +40,7 @@ class Recording(Protocol):
         """What was measured."""
 
     def seen(self) -> Seen:
-        """The same with what a diagnosis goes by.
-
-        Raises:
-            ByTheWayError: nothing was recorded.
-        """
+        """The same with what a diagnosis goes by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +61,6 @@ class RecordedClip:
 
     def seen(self) -> Seen:
         """See `Recording`; where the method was off more steps are recorded than would be active."""
-        rows_of(self.record)
         job, profile = self.job, self.job.profile
         curves = curves_of(self.record).first(steps_before_choice(job))
         size = job.width // profile.pixels_per_latent, job.height // profile.pixels_per_latent
@@ -79,16 +74,18 @@ class RecordedClip:
         )
 
 
-def rows_of(record: Record) -> list[Row]:
-    """What was measured, at least one row.
+def required(recorded: Recording | None) -> Recording:
+    """A RECORD in which something was measured.
+
+    Args:
+        recorded: None where 'record' was off.
 
     Raises:
         ByTheWayError: nothing was.
     """
-    rows = record.rows()
-    if not rows:
+    if recorded is None or not recorded.record:
         raise ByTheWayError(
             "Nothing was recorded; turn 'record' on, connect 'after' with the sampler's output, and let the method act "
             "in at least one step."
         )
-    return rows
+    return recorded

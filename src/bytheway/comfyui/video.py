@@ -6,18 +6,18 @@ An override that somebody else has set stays: it is called with the filtered val
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import ceil
 from typing import Any, Final, NamedTuple
+from weakref import ref
 
 import torch
 from torch import Tensor
 
 from bytheway.attention.joint import filter_frames_
 from bytheway.attention.layout import VideoTokens
-from bytheway.comfyui.wrapper import CONTEXT, OPTIONS, Enhancement
+from bytheway.comfyui.wrapper import CONTEXT, OPTIONS, Enhancement, denoiser_of
 from bytheway.config import ByTheWayConfig
 from bytheway.errors import ByTheWayError
 from bytheway.families.known import presets
@@ -167,28 +167,32 @@ class ValueEnhancement(Enhancement):
     """
 
     def __init__(self, config: ByTheWayConfig | None) -> None:
-        super().__init__(config or presets()["wan"].config)
-        self.by_model = config is None
+        super().__init__()
+        self.config = config
+        self._filtered: Any = lambda: None  # noise levels of the latest sampling in which values were filtered
 
-    def run(self, executor: Any, step: int, /, *args: Any, **kwargs: Any) -> Any:
-        model, latents = executor.class_obj.diffusion_model, args[0]
+    def config_for(self, model: Any) -> ByTheWayConfig:
         found = known(model)
-        config = presets()[found.preset].config if self.by_model else self.config
+        return presets()[found.preset].config if self.config is None else self.config
+
+    def run(self, executor: Any, config: ByTheWayConfig, step: int, /, *args: Any, **kwargs: Any) -> Any:
         if config.beta == 1:
             return executor(*args, **kwargs)
-        text = args[CONTEXT]
-        video = found.video(Call(model, tuple(latents.shape), None if text is None else text.shape[1], kwargs))
-        values = Values(video, config, latents)
-        options = args[OPTIONS]
+        model, latents, text, options = denoiser_of(executor), args[0], args[CONTEXT], args[OPTIONS]
+        call = Call(model, tuple(latents.shape), None if text is None else text.shape[1], kwargs)
+        values = Values(known(model).video(call), config, latents)
         # A copy for this forward: what is in the model's own options stays as it is.
         below = options.get(OVERRIDE)
-        args = (*args[:OPTIONS], {**options, OVERRIDE: partial(values.attend, below)}, *args[OPTIONS + 1 :])
+        args = (*args[:OPTIONS], {**options, OVERRIDE: partial(values.override, below)}, *args[OPTIONS + 1 :])
         output = executor(*args, **kwargs)
-        if step == 0 and not values.filtered:
-            logging.getLogger(__name__).warning(
-                "ByTheWay: %s called no attention that ComfyUI lets others see, so that nothing was enhanced; another "
-                "node has taken the place of its attention.",
-                type(model).__name__,
+        sampling = options["sample_sigmas"]
+        if values.filtered:
+            self._filtered = ref(sampling)
+        elif step == 0 and self._filtered() is not sampling:  # later a cache may answer in the model's place
+            raise ByTheWayError(
+                f"{type(model).__name__} called no attention with the whole video in it that ComfyUI lets others see, "
+                "so that nothing would be enhanced: another node has taken the place of its attention, or splits the "
+                "video. Take that node or ByTheWay off the model."
             )
         return output
 
@@ -202,7 +206,7 @@ class Values:
         self.circulant = frequency_filter(video.frames, config.tau, config.beta, dtype=dtype, device=latents.device)
         self.filtered = 0
 
-    def attend(
+    def override(
         self,
         below: Callable[..., Tensor] | None,
         function: Callable[..., Tensor],
@@ -219,11 +223,11 @@ class Values:
             function: ComfyUI's own attention.
             query, key, value: (batch, tokens, channels) or (batch, heads, tokens, channels of a head).
         """
-        attend = function if below is None else partial(below, function)
+        original = function if below is None else partial(below, function)
         if self._has_video(query, value):
             value = self._filter(value)
             self.filtered += 1
-        return attend(query, key, value, *args, **kwargs)
+        return original(query, key, value, *args, **kwargs)
 
     def _has_video(self, query: Tensor, value: Tensor) -> bool:
         tokens = value.shape[-2]

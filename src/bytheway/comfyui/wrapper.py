@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
+
+import torch
 
 from bytheway.apply.steps import count_active
 from bytheway.comfyui.recorder import Recorder
@@ -23,22 +27,45 @@ class Enhancement(ABC):
         recorder: hears of every forward, whether its step is active or not.
     """
 
-    def __init__(self, config: ByTheWayConfig, recorder: Recorder | None = None) -> None:
-        self.config = config
+    def __init__(self, recorder: Recorder | None = None) -> None:
         self.recorder = recorder
 
     def __call__(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
         """The forward of the denoiser, enhanced in the active steps; in the others what it would be without."""
+        config = self.config_for(denoiser_of(executor))
         step, steps = step_of(args[OPTIONS])
         if self.recorder is not None:
-            self.recorder.begin(args[OPTIONS], step, self.config, args[0])
-        if step >= count_active(self.config.active_steps, steps):
+            self.recorder.begin(args[OPTIONS], step, config, args[0])
+        if step >= count_active(config.active_steps, steps):
             return executor(*args, **kwargs)
-        return self.run(executor, step, *args, **kwargs)
+        with _uncompiled():
+            return self.run(executor, config, step, *args, **kwargs)
 
     @abstractmethod
-    def run(self, executor: Any, step: int, /, *args: Any, **kwargs: Any) -> Any:
+    def config_for(self, model: Any) -> ByTheWayConfig:
+        """By which the method acts on a denoiser."""
+
+    @abstractmethod
+    def run(self, executor: Any, config: ByTheWayConfig, step: int, /, *args: Any, **kwargs: Any) -> Any:
         """The forward in an active step."""
+
+
+def denoiser_of(executor: Any) -> Any:
+    """The denoiser of a forward; one that torch.compile has wrapped is unwrapped."""
+    model = executor.class_obj.diffusion_model
+    return getattr(model, "_orig_mod", model)
+
+
+def _uncompiled() -> AbstractContextManager[object]:
+    """Where something is compiled, it runs uncompiled meanwhile.
+
+    ComfyUI compiles without guards on `transformer_options`: a graph would keep what it met there at first, with the
+    method for good, or never.
+    """
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def install(model: Any, enhancement: Enhancement) -> Any:

@@ -29,6 +29,7 @@ def first_steps(
     config: ByTheWayConfig,
     anchors: Sequence[str],
     on_clip: Callable[[PlannedClip], None],
+    on_step: Callable[[Step], None] | None = None,
 ) -> dict[str, list[Curves]]:
     """What is recorded of the active steps of each clip of a job, the method being off, by anchor.
 
@@ -39,13 +40,16 @@ def first_steps(
         anchors: blocks that disparities refer to, the first of them in the curves of all blocks; each clip is made once
             for all of them.
         on_clip: hears of each clip before it is begun.
+        on_step: hears of each step.
 
     Raises:
         ByTheWayError: the model has no temporal attention maps, or the anchor does not suit it.
     """
     active = max(1, count_active(config.active_steps, job.steps_run))
 
-    def on_step(step: Step) -> None:
+    def until_seen(step: Step) -> None:
+        if on_step is not None:
+            on_step(step)
         if step.done >= active:
             raise _SeenError
 
@@ -54,7 +58,7 @@ def first_steps(
     for clip in job.clips:
         on_clip(clip)
         with observe(pipe, config.replace(anchor_block=first), anchors=others) as run, suppress(_SeenError):
-            list(make_clips(pipe, replace(job, clips=(clip,)), on_step))
+            list(make_clips(pipe, replace(job, clips=(clip,)), until_seen))
         for anchor, record in {first: run.record, **run.by_anchor}.items():
             found[anchor].append(curves_of(record).first(active))
     return found

@@ -17,6 +17,7 @@ from bytheway.families.pipeline import VideoPipeline
 from bytheway.generation.job import Job, PlannedClip, check
 from bytheway.generation.request import Request
 from bytheway.generation.run import settings_of
+from bytheway.generation.sample import Step
 from bytheway.models.profile import Profile, profile_of
 from bytheway.tuning.auto import AutoSettings, auto_settings
 from bytheway.tuning.kept import find_observed, save_observed
@@ -78,6 +79,7 @@ def find_settings(
     vanilla: Job | None = None,
     model: str | None = None,
     on_clip: Callable[[PlannedClip], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> Resolved:
     """Find what a config leaves to a model.
 
@@ -88,6 +90,7 @@ def find_settings(
         vanilla: clips in place of the usual ones; they are looked at anew, and not kept.
         model: what the user calls it, below which name the measurement is kept; None: as diffusers has it.
         on_clip: hears of each clip before it is begun; of none where the measurement was kept.
+        on_step: hears of each of their steps, and may end it by an exception.
 
     Raises:
         ByTheWayError: the model has no temporal attention maps, or what is kept of it is damaged.
@@ -105,9 +108,9 @@ def find_settings(
     anchors = candidates(pipe, base)
     hear = on_clip or (lambda clip: None)
     if vanilla is None:
-        by_anchor, kept = _observed(pipe, job, base, anchors, model, hear)
+        by_anchor, kept = _observed(pipe, job, base, anchors, model, hear, on_step)
     else:
-        by_anchor, kept = first_steps(pipe, job, base, anchors, hear), None
+        by_anchor, kept = first_steps(pipe, job, base, anchors, hear, on_step), None
     found = auto_settings(
         {anchor: by_anchor[anchor] for anchor in anchors}, profile.latent_frames(job.num_frames), base, config.auto
     )
@@ -143,17 +146,18 @@ def _observed(
     anchors: Sequence[str],
     model: str | None,
     on_clip: Callable[[PlannedClip], None],
+    on_step: Callable[[Step], None] | None,
 ) -> tuple[dict[str, list[Curves]], Path | None]:
     """The curves of the usual clips by anchor, and where they are kept.
 
     Those that start from images or a video are not kept: others have others.
     """
     if job.inputs:
-        return first_steps(pipe, job, base, anchors, on_clip), None
+        return first_steps(pipe, job, base, anchors, on_clip, on_step), None
     fingerprint, conditions = fingerprint_of(pipe), _conditions(pipe, job, base)
     path, known = find_observed(fingerprint, conditions) or (None, {})
     if path is None or not set(anchors) <= set(known):
-        known = known | first_steps(pipe, job, base, anchors, on_clip)
+        known = known | first_steps(pipe, job, base, anchors, on_clip, on_step)
         name = model or str(getattr(pipe, "name_or_path", "") or type(pipe).__name__)
         path = save_observed(name, fingerprint, conditions, known)
     return known, path
