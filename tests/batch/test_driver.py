@@ -159,6 +159,13 @@ def test_the_next_is_sent_while_one_is_at_work_but_no_worker_goes_empty_for_it(p
     assert few.deepest == 1
 
 
+def test_a_batch_is_kept_for_a_worker_that_comes_later(plan_of: PlanOf) -> None:
+    """Two batches of four clips: the first worker has not both while the second loads its model."""
+    workers = Workers(2, hires=lambda worker: FACTS if worker == 0 else None)
+    drive(plan_of(list("abcdefgh"), batch_size=4), workers)
+    assert workers.deepest == 1
+
+
 def test_nothing_is_made_that_is_there(plan_of: PlanOf) -> None:
     plan = plan_of(list("abc"))
     names = [task.name for batch in plan.batches() for task in batch.tasks]
@@ -251,6 +258,50 @@ def test_a_broken_worker_is_replaced(plan_of: PlanOf) -> None:
     assert workers.dropped == [0]
 
 
+class BrokenAtOnce(Workers):
+    """A worker that is broken fails with all that it has before anybody looks, or does so one look later."""
+
+    later = False
+
+    def wait(self, seconds: float) -> list[Event]:
+        events = super().wait(seconds)
+        for event in list(events):
+            if isinstance(event, Answered) and isinstance(event.answer, Failure) and not self.later:
+                rest = self.queues[event.worker]
+                events += [Answered(event.worker, batch, event.answer) for batch in rest]
+                rest.clear()
+        return events
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_what_waits_at_a_broken_worker_is_not_to_blame(plan_of: PlanOf, later: bool) -> None:
+    """Three devices break at "x", each with "a" in its queue."""
+
+    def act(worker: int, batch: Batch) -> Answer:
+        return Failure("CUDA error", is_broken=True) if prompts([batch]) == "x" else None
+
+    workers = BrokenAtOnce(1, act)
+    workers.later = later
+    book, tally, _ = drive(plan_of(list("xabcd")), workers)
+    assert Counter(book.clips) == Counter("abcd")
+    assert book.failures == [("x", 3, "CUDA error")]
+    assert workers.dropped == [0, 1, 2]
+    assert (tally.made, tally.failed, tally.at_work) == (4, 1, 0)
+
+
+def test_a_worker_that_is_lost_after_it_broke_is_lost_once(plan_of: PlanOf) -> None:
+    class AndLost(Workers):
+        def drop(self, worker: int) -> None:
+            super().drop(worker)
+            self.events.append(Lost(worker, "It was ended."))
+
+    answers: Iterator[Answer] = iter([Failure("CUDA error", is_broken=True)])
+    workers = AndLost(2, lambda worker, batch: next(answers, None))
+    _, tally, notes = drive(plan_of(list("abcdef")), workers)
+    assert (tally.made, workers.hired, tally.workers) == (6, 3, 2)
+    assert len([said for said in notes if "is lost" in said]) == 1
+
+
 def test_a_hire_that_never_comes_holds_nothing_up(plan_of: PlanOf) -> None:
     """As on a cluster that has shrunk."""
     workers = Workers(3, hires=lambda worker: FACTS if worker == 0 else None)
@@ -298,6 +349,18 @@ def test_a_clip_that_a_lost_worker_had_made_is_written(plan_of: PlanOf) -> None:
     workers = Workers(1, lambda worker, batch: next(answers, made(batch, fresh=False)))
     book, tally, _ = drive(plan_of(["a"]), workers)
     assert (book.clips, tally.made) == (["a"], 1)
+
+
+def test_clips_that_a_batch_had_put_before_it_failed_are_written(plan_of: PlanOf) -> None:
+    """It is taken apart, and the next worker finds the first of its clips."""
+
+    def act(worker: int, batch: Batch) -> Answer:
+        if len(batch.tasks) > 1:
+            return Failure("Not so.", is_final=True)
+        return made(batch, fresh=prompts([batch]) != "a")
+
+    book, *_ = drive(plan_of(list("ab"), batch_size=2), Workers(1, act))
+    assert book.clips == ["a", "b"]
 
 
 def test_the_time_left_is_that_of_the_speed_so_far(monkeypatch: pytest.MonkeyPatch) -> None:

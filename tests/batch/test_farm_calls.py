@@ -1,5 +1,6 @@
 """What is asked of Ray, and what is made of its answers; Ray itself is another's (`test_farm`)."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -137,6 +138,16 @@ def test_a_local_ray_stays_small_and_quiet(
     assert told["AWS_ENDPOINT_URL"] == "http://here"
     assert told["FSSPEC_S3"] == "{}"
     assert "SECRET" not in told
+
+
+def test_a_job_with_such_variables_of_its_own_is_no_conflict(
+    pool_on: Callable[..., tuple[RayPool, Ray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray refuses two environments with one name in both, unless it is told that the later holds."""
+    monkeypatch.setenv("RAY_OVERRIDE_JOB_RUNTIME_ENV", "")  # so that it is put back
+    monkeypatch.delenv("RAY_OVERRIDE_JOB_RUNTIME_ENV")
+    pool_on({"CPU": 4.0}, address="auto")
+    assert os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] == "1"
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from bytheway.batch.store import FolderStore, ObjectStore, Store, StoreError, open_store
 
@@ -135,6 +137,25 @@ def test_a_full_disk_leaves_nothing_half_written(
         store.put(clip, "arm/a.mp4")
     assert list((tmp_path / "out/arm").iterdir()) == []
     assert store.put(clip, "arm/a.mp4")
+
+
+def test_a_folder_by_its_address_is_one(tmp_path: Path, file: Callable[[str], Path]) -> None:
+    store = open_store(f"file://{tmp_path}/out")
+    store.prepare()
+    assert store.put(file("first"), "arm/a.mp4")
+    assert not store.put(file("second"), "arm/a.mp4")
+    assert (tmp_path / "out/arm/a.mp4").read_text() == "first"
+
+
+def test_a_store_that_puts_one_over_the_other_is_refused() -> None:
+    class Replacing(MemoryFileSystem):
+        def put_file(self, lpath: str, rpath: str, mode: str = "create", **more: Any) -> None:
+            super().put_file(lpath, rpath, mode="overwrite", **more)
+
+    store = ObjectStore(Replacing(), "/bucket/replacing", "memory://bucket/replacing")
+    with pytest.raises(StoreError, match="over the first"):
+        store.prepare()
+    assert list(store.names("")) == []
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:

@@ -23,11 +23,12 @@ from typer.testing import Result
 from bytheway.batch.board import Steps
 from bytheway.batch.driver import Tally
 from bytheway.batch.maker import Maker
-from bytheway.batch.plan import Batch
+from bytheway.batch.plan import Batch, Facts
 from bytheway.cli.progress import BatchProgress, _steps
 from bytheway.clips.inputs import read_video
 from bytheway.clips.read import read_metadata
 from bytheway.clips.write import save_video
+from bytheway.generation.clip import Clip
 from tests.cli.conftest import SMALL
 from tests.toys import animatediff
 
@@ -93,6 +94,22 @@ def test_rows_that_are_added_are_made_and_no_others(batch: Command, tmp_path: Pa
     assert "4 clips of 4 rows: 3 are there, 1 are to be made" in result.stderr
     assert len({path.name for path in tmp_path.glob("out/enhanced/*")} - before) == 1
     assert "made: 1" in result.stdout
+
+
+def test_a_jobs_file_that_changes_meanwhile_is_made_as_it_was(
+    batch: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody edits it while the model is loaded."""
+    facts = Maker.facts
+
+    def edited(self: Maker) -> Facts:
+        (tmp_path / "jobs.txt").write_text("a red ball\n")
+        return facts(self)
+
+    monkeypatch.setattr(Maker, "facts", edited)
+    result = batch()
+    assert result.exit_code == 0, result.output
+    assert sorted(clips(tmp_path / "out")) == ["enhanced: a fish", "enhanced: a red ball", "enhanced: a star on snow"]
 
 
 def test_a_row_that_is_there_twice_is_made_once(batch: Command, tmp_path: Path) -> None:
@@ -214,6 +231,28 @@ def test_a_full_disk_ends_the_run_and_the_same_command_goes_on(
     assert len(clips(tmp_path / "out")) == 3
 
 
+def test_a_full_scratch_folder_ends_the_run_and_blames_no_clip(
+    batch: Command,
+    tmp_path: Path,
+    nearly_full_disk: Callable[[int], AbstractContextManager[None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the clips go there is room: they are written in the scratch folder first."""
+    save = Clip.save
+
+    def save_on_full_disk(self: Clip, *arguments: Any, **more: Any) -> Any:
+        with nearly_full_disk(100):
+            return save(self, *arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Clip, "save", save_on_full_disk)
+        result = batch()
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+    assert not list(tmp_path.glob("out/*/*"))
+    assert batch().exit_code == 0
+
+
 def test_an_error_of_the_model_is_tried_again_and_then_set_aside(
     batch: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,6 +371,15 @@ def test_a_lora_is_on_for_its_row_alone(from_files: Command, tiny_pipeline: Any)
     with_lora, without = sorted((one for one in clips if one["prompt"] == "b"), key=lambda one: -len(one["lora"]))
     assert (with_lora["lora"], without["lora"]) == ([f"{Path('zoom').resolve()}=5"], [])
     assert with_lora["frames_sha256"] != without["frames_sha256"]
+
+
+def test_the_weight_of_a_lora_of_the_run_makes_other_clips(batch: Command) -> None:
+    """No tensor tells it. (Loading is not what is tested: the model stays the same one.)"""
+    for weights, kinds in (((), 1), (("0.5",), 2), (("5",), 3), (("0.50",), 3), (("0.5", "5"), 4)):
+        result = batch(*(part for weight in weights for part in ("--lora", f"zoom={weight}")))
+        assert result.exit_code == 0, result.output
+        assert len({clip["weights"] for clip in made()}) == kinds
+        assert len(made()) == 3 * kinds
 
 
 def test_how_far_the_clip_at_work_is_is_told(batch: Command, monkeypatch: pytest.MonkeyPatch) -> None:

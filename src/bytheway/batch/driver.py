@@ -136,6 +136,8 @@ class Driver:
         self._waiting: deque[_Case] = deque()  # given back
         self._at_work: dict[int, deque[_Case]] = {}  # by worker that is ready, that at work first
         self._free: set[int] = set()  # workers that can be given more
+        self._gone: set[int] = set()  # workers that were ready once; of what they had, several answers may come at once
+        self._clips = 0  # of the batches at work
         self._hired = 0  # not ready yet
         self._lost_hires = 0  # one after the other
         self._is_stopped = False
@@ -171,6 +173,8 @@ class Driver:
         return not self._tally.at_work and (self._is_stopped or not (self._waiting or self._next))
 
     def _take(self, event: Event) -> None:
+        if event.worker in self._gone:
+            return
         if isinstance(event, Ready):
             self._hired -= 1
             self._welcome(event)
@@ -187,12 +191,12 @@ class Driver:
                 self._miss(case, event.worker, event.answer)
                 if event.answer.is_broken:
                     self._pool.drop(event.worker)
-                    self._lose(Lost(event.worker, event.answer.said))
+                    self._lose(Lost(event.worker, event.answer.said), blame=False)  # it was at what it has answered
 
     def _write(self, case: _Case, made: Made) -> None:
         self._tally.made += len(made.rows)
         for row, fresh in zip(made.rows, made.fresh, strict=True):
-            if fresh or case.attempts:  # else another driver has made it, and written so
+            if fresh or case.by is not None:  # else another driver has made it, and written so
                 self._writer.made(row)
 
     def _miss(self, case: _Case, worker: int, failure: Failure) -> None:
@@ -220,18 +224,20 @@ class Driver:
         self._tally.workers = len(self._at_work)
         self._free.add(ready.worker)
 
-    def _lose(self, lost: Lost) -> None:
+    def _lose(self, lost: Lost, blame: bool = True) -> None:
         cases = self._at_work.pop(lost.worker, None)
         if cases is None:
             self._hired -= 1
             self._miss_hire(lost.said, lost.is_final)
             return
+        self._gone.add(lost.worker)
         self._free.discard(lost.worker)
         self._tally.at_work -= len(cases)
+        self._clips -= sum(len(case.batch.wanted()) for case in cases)
         self._tally.workers = len(self._at_work)
         self._note(f"A worker is lost, and what it had goes to others: {lost.said}")
         for place, case in enumerate(cases):
-            if place == 0:
+            if place == 0 and blame:
                 self._miss(case, lost.worker, Failure(lost.said))
             else:  # it was not begun, and is not to blame
                 self._waiting.append(case)
@@ -267,13 +273,15 @@ class Driver:
                 if case is not None:
                     self._at_work[worker].append(case)
                     self._tally.at_work += 1
+                    self._clips += len(case.batch.wanted())
                     self._pool.send(worker, case.batch)
                     if len(self._at_work[worker]) == IN_FLIGHT:
                         self._free.discard(worker)
 
     def _has_plenty(self) -> bool:
-        """Whether there is more left than workers that may come and have nothing."""
-        return self._tally.left - self._tally.at_work > self._hired
+        """Whether there is more left than workers that may come and have nothing, each with a batch as the next is."""
+        size = len(self._next.wanted()) if self._next is not None else 1
+        return self._tally.left - self._clips > self._hired * size
 
     def _pick(self, worker: int) -> _Case | None:
         """What a worker is given next: what was given back by another, else the next of the plan."""
@@ -291,4 +299,5 @@ class Driver:
         case = next(one for one in cases if one.batch is batch)
         cases.remove(case)
         self._tally.at_work -= 1
+        self._clips -= len(batch.wanted())
         return case

@@ -154,6 +154,7 @@ class RayPool:
 
     def _connect(self, address: str | None, workers: int | None, cpus: int) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")  # a job that has such variables as well is no error
         told = {name: value for name, value in os.environ.items() if name.startswith(_TOLD)}
         own: dict[str, Any] = {}
         if address is None:

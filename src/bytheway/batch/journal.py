@@ -1,7 +1,7 @@
 """What a driver writes beside the clips: its share of the manifest, and the tasks that could not be made.
 
     OUT/manifest/<id>.parquet                 up to a thousand clips each
-    OUT/failures/<shard>-<number>.jsonl       tasks that were set aside, with their error
+    OUT/failures/<shard>-<id>.jsonl       tasks that were set aside, with their error
 
 Nothing here is needed to go on: what is there is told by the clips themselves, and rows that a killed driver did not
 write are read from them.
@@ -46,7 +46,6 @@ class Journal:
         self.has_manifest = manifest.is_installed()
         self._rows: list[dict[str, Any]] = []
         self._failures: list[str] = []
-        self._files = 0
 
     def __enter__(self) -> Self:
         for name in list(self._store.names(FAILURES)):
@@ -102,9 +101,8 @@ class Journal:
 
     def _write_failures(self) -> None:
         if self._failures:
-            self._files += 1
             with tempfile.TemporaryDirectory(prefix="bytheway-") as folder:
                 file = Path(folder) / "failures.jsonl"
                 file.write_text("".join(self._failures), encoding="utf-8")
-                self._store.put(file, f"{FAILURES}/{self._label}-{self._files}.jsonl")
+                self._store.put(file, f"{FAILURES}/{self._label}-{uuid4().hex}.jsonl")
             self._failures.clear()

@@ -132,7 +132,12 @@ class Maker:
             file = Path(folder) / f"{task.id}{ENDING}"
             model = self._choice.settings()
             model["lora"] += task.loras
-            replace(clip, settings={**own, **model, **clip.settings}).save(file)
+            try:
+                replace(clip, settings={**own, **model, **clip.settings}).save(file)
+            except ByTheWayError as error:
+                if isinstance(error.__cause__, OSError):  # a full scratch folder of this machine, of no task's making
+                    raise StoreError(str(error)) from error
+                raise
             return row_of(task.name, read_metadata(file)), self._store.put(file, task.name)
 
 

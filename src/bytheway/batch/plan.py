@@ -10,8 +10,8 @@ import hashlib
 import json
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -40,7 +40,7 @@ class Facts:
     """What a loaded model says of itself that decides its clips, filled in where a row leaves it open.
 
     Attributes:
-        weights: digest of all its weights, `bytheway.evaluation.provenance.fingerprint`.
+        weights: digest of all its weights, `bytheway.evaluation.provenance.fingerprint`; LoRAs on it: `with_loras`.
         dtype: precision in which it runs.
         preset: the method's settings for it.
         num_frames, width, height, steps, guidance_scale, fps: its defaults.
@@ -61,6 +61,13 @@ class Facts:
     pipeline: str
     preset_name: str
     free_init_iterations: int | None
+
+    def with_loras(self, strengths: Sequence[float]) -> Facts:
+        """These facts where LoRAs are on with such weights, of which no tensor tells: other weights, another digest."""
+        if not strengths:
+            return self
+        told = json.dumps([self.weights, *strengths])
+        return replace(self, weights=hashlib.sha256(told.encode()).hexdigest()[:_DIGITS])
 
 
 @dataclass(frozen=True)

@@ -51,11 +51,14 @@ class Row:
         return next((kind for kind in STARTS if kind in self.settings), None)
 
 
-def read_rows(file: Path) -> Iterator[Row]:
+def read_rows(file: Path, folder: Path | None = None) -> Iterator[Row]:
     """The rows of a jobs file, by its ending: .csv, .jsonl or .ndjson, .parquet; any other is prompts one a line.
 
     In a list of prompts, blank lines and those that begin with # are skipped. In the others a cell that is empty or
     null is not given.
+
+    Args:
+        folder: from which paths in the rows are told; None: that of the file.
 
     Raises:
         ByTheWayError: the file cannot be read or has no row; or a row is wrong: the sentence says which line.
@@ -64,10 +67,10 @@ def read_rows(file: Path) -> Iterator[Row]:
     empty = True
     with _said(file):
         for where, cells in read(file):
-            yield _row(f"{file.name}, {where}", cells, Path(os.path.abspath(file)).parent)
+            yield _row(f"{file.name}, {where}", cells, Path(os.path.abspath(folder or file.parent)))
             empty = False
     if empty:
-        raise ByTheWayError(f"{file} holds no row; write one prompt a line, or a table with a column prompt.")
+        raise ByTheWayError(f"{file.name} holds no row; write one prompt a line, or a table with a column prompt.")
 
 
 @contextmanager
@@ -75,9 +78,9 @@ def _said(file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ByTheWayError(f"{file} cannot be read: {error.strerror or error}.") from error
+        raise ByTheWayError(f"{file.name} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
-        raise ByTheWayError(f"{file} is no text in UTF-8; save it as such.") from error
+        raise ByTheWayError(f"{file.name} is no text in UTF-8; save it as such.") from error
 
 
 def _prompts(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -136,7 +139,7 @@ def _parquet(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     number += 1
                     yield f"row {number}", cells
     except (pyarrow.ArrowException, EOFError) as error:
-        raise ByTheWayError(f"{file} is damaged or no Parquet file; save it again.") from error
+        raise ByTheWayError(f"{file.name} is damaged or no Parquet file; save it again.") from error
 
 
 _READERS: Final[Mapping[str, Callable[[Path], Iterator[tuple[str, dict[str, Any]]]]]] = {

@@ -61,11 +61,14 @@ def open_store(place: str) -> Store:
     if re.match(r"[a-z][a-z0-9+.-]+://", place) is None:
         return FolderStore(Path(os.path.abspath(place)))
     import fsspec
+    from fsspec.implementations.local import LocalFileSystem
 
     try:
         filesystem, root = fsspec.core.url_to_fs(place)
     except (ImportError, ValueError) as error:
         raise StoreError(f"{place} cannot be reached: {error}.") from error
+    if isinstance(filesystem, LocalFileSystem):  # which would put a second clip over the first
+        return FolderStore(Path(root))
     return ObjectStore(filesystem, root, place)
 
 
@@ -173,7 +176,10 @@ class ObjectStore:
         with tempfile.NamedTemporaryFile() as probe:
             name = f".{uuid4().hex}{_PART}"
             self.put(Path(probe.name), name)
+            is_replaced = self.put(Path(probe.name), name)
             self.remove(name)
+        if is_replaced:
+            raise StoreError(f"{self._place} puts a second file over the first of its name; give a folder, or S3.")
 
     def names(self, folder: str) -> Iterator[str]:
         with self._said():

@@ -110,7 +110,7 @@ def command(
     with reported(), silence(quiet):
         from bytheway.batch.plan import Shard, Sweep
         from bytheway.batch.rows import checked_settings
-        from bytheway.cli.batch_run import Crew, run_batch
+        from bytheway.cli.batch_run import Crew, rows_as_they_are, run_batch
         from bytheway.cli.run import ModelChoice, size_of
         from bytheway.evaluation.experiment.arms import parse_arm, parse_arms
 
@@ -125,15 +125,16 @@ def command(
             "guidance_scale": guidance_scale,
         }
         ways = parse_arms(arms) if "," in arms else (parse_arm(arms),)
-        code = run_batch(
-            jobs,
-            output,
-            Sweep(ways, seeds, checked_settings(given)),
-            ModelChoice(model, motion_adapter, tuple(lora or ()), device, dtype),
-            Crew(address, workers, gpus_per_worker, cpus_per_worker),
-            batch_size=batch_size,
-            shard=Shard.parse(shard) if shard is not None else None,
-            attempts=attempts,
-            is_dry=dry_run,
-        )
+        with rows_as_they_are(jobs) as rows:
+            code = run_batch(
+                rows,
+                output,
+                Sweep(ways, seeds, checked_settings(given)),
+                ModelChoice(model, motion_adapter, tuple(lora or ()), device, dtype),
+                Crew(address, workers, gpus_per_worker, cpus_per_worker),
+                batch_size=batch_size,
+                shard=Shard.parse(shard) if shard is not None else None,
+                attempts=attempts,
+                is_dry=dry_run,
+            )
         raise typer.Exit(code)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, redirect_stdout
@@ -15,7 +17,7 @@ from types import FrameType
 from bytheway.batch.driver import Driver, Tally, first_worker
 from bytheway.batch.journal import FAILURES, Journal
 from bytheway.batch.local import LocalPool
-from bytheway.batch.plan import Plan, Shard, Survey, Sweep
+from bytheway.batch.plan import Plan, Rows, Shard, Survey, Sweep
 from bytheway.batch.pool import Pool, Ready
 from bytheway.batch.rows import Row, read_rows
 from bytheway.batch.store import open_store
@@ -25,6 +27,7 @@ from bytheway.cli.run import ModelChoice
 from bytheway.cli.tables import note, print_settings, warn
 from bytheway.errors import ByTheWayError
 from bytheway.families.family import Start
+from bytheway.models.lora import split_weight
 
 EXIT_SOME_FAILED = 1
 
@@ -52,8 +55,26 @@ class Crew:
         return RayPool(choice, place, address=self.address, workers=self.workers, gpus=self.gpus, cpus=self.cpus)
 
 
+@contextmanager
+def rows_as_they_are(jobs: Path) -> Iterator[Rows]:
+    """The rows of a jobs file as often as need be, whatever is done to it meanwhile: from a copy.
+
+    Raises:
+        ByTheWayError: the file cannot be read, or the scratch folder is full.
+    """
+    with tempfile.TemporaryDirectory(prefix="bytheway-") as folder:
+        copy = Path(folder) / jobs.name
+        try:
+            shutil.copyfile(jobs, copy)
+        except OSError as error:
+            raise ByTheWayError(
+                f"{jobs} cannot be read, or copied to a scratch folder: {error.strerror or error}."
+            ) from error
+        yield partial(read_rows, copy, jobs.parent)
+
+
 def run_batch(
-    jobs: Path,
+    rows_of: Rows,
     place: str,
     sweep: Sweep,
     choice: ModelChoice,
@@ -69,14 +90,15 @@ def run_batch(
         raise ByTheWayError(f"batch_size is {batch_size}; it must be at least 1.", setting="batch_size")
     if shard is not None and crew.is_ray:
         raise ByTheWayError("A shard is made in this process, without Ray; leave --workers and --address out.")
-    rows, start = _looked_through(jobs)  # every row is checked before anything is started
+    rows, start = _looked_through(rows_of)  # every row is checked before anything is started
     choice = replace(choice, start=start)
     store = open_store(place)
     store.prepare()
     # What Ray prints of workers that die, also where it is asked not to, is no result.
     with redirect_stdout(sys.stderr), closing(crew.pool(choice, place)) as pool:
         first = first_worker(pool, note)
-        plan = Plan(partial(read_rows, jobs), sweep, first.facts, batch_size=batch_size, shard=shard)
+        facts = first.facts.with_loras([split_weight(lora)[1] for lora in choice.lora])
+        plan = Plan(rows_of, sweep, facts, batch_size=batch_size, shard=shard)
         survey = plan.survey(plan.clips_in(store))
         tally = Tally(survey.clips, survey.there)
         note(f"{tally.clips} clips of {rows} rows: {tally.there} are there, {tally.left} are to be made.")
@@ -85,14 +107,14 @@ def run_batch(
     return _print_plan(tally, place) if is_dry else _print_end(tally, place, stopped)
 
 
-def _looked_through(jobs: Path) -> tuple[int, Start | None]:
+def _looked_through(rows_of: Rows) -> tuple[int, Start | None]:
     """How many rows there are, and what all of them start from.
 
     Raises:
         ByTheWayError: a row is wrong, or starts from something else than others.
     """
     first, count = None, 0
-    for row in read_rows(jobs):
+    for row in rows_of():
         first, count = first or row, count + 1
         if row.start != first.start:
             raise ByTheWayError(
