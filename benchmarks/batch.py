@@ -185,7 +185,8 @@ def _rate(choice: ModelChoice, folder: str, size: int, count: int) -> tuple[floa
         first = first_worker(pool, print)
         start = time.monotonic() - began
         rows = [Row("", f"a red ball rolling to the right on grass {number}") for number in range(count)]
-        survey = (plan := Plan(lambda: rows, Sweep((parse_arm("enhanced"),)), first.facts)).survey([])
+        plan = Plan(lambda: rows, Sweep((parse_arm("enhanced"),)), first.facts)
+        survey = plan.survey([])
         with Journal(open_store(folder), Shard()) as journal:
             Driver(pool, first, plan.left(survey), Tally(survey.clips, 0), journal, on_turn=turn).run()
     finally:

@@ -1,7 +1,7 @@
 """What a driver writes beside the clips: its share of the manifest, and the tasks that could not be made.
 
     OUT/manifest/<id>.parquet                 up to a thousand clips each
-    OUT/failures/<shard>-<id>.jsonl       tasks that were set aside, with their error
+    OUT/failures/<shard>-<id>.jsonl           tasks that were set aside, with their error
 
 Nothing here is needed to go on: what is there is told by the clips themselves, and rows that a killed driver did not
 write are read from them.

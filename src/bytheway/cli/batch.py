@@ -112,7 +112,7 @@ def command(
         from bytheway.batch.rows import checked_settings
         from bytheway.cli.batch_run import Crew, rows_as_they_are, run_batch
         from bytheway.cli.run import ModelChoice, size_of
-        from bytheway.evaluation.experiment.arms import parse_arm, parse_arms
+        from bytheway.evaluation.experiment.arms import parse_arms
 
         width, height = size_of(size)
         given = {
@@ -124,12 +124,11 @@ def command(
             "steps": steps,
             "guidance_scale": guidance_scale,
         }
-        ways = parse_arms(arms) if "," in arms else (parse_arm(arms),)
         with rows_as_they_are(jobs) as rows:
             code = run_batch(
                 rows,
                 output,
-                Sweep(ways, seeds, checked_settings(given)),
+                Sweep(parse_arms(arms, fewest=1), seeds, checked_settings(given)),
                 ModelChoice(model, motion_adapter, tuple(lora or ()), device, dtype),
                 Crew(address, workers, gpus_per_worker, cpus_per_worker),
                 batch_size=batch_size,

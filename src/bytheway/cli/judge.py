@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from bytheway.cli.errors import reported
-from bytheway.cli.options import JUDGE, JudgeEndpoint, Quiet
+from bytheway.cli.options import CONCURRENCY, JUDGE, JudgeEndpoint, Quiet
 from bytheway.cli.tables import quiet as silence
 
 SHOWN, COST = "What is shown and asked", "Cost"
@@ -69,7 +69,7 @@ def command(
             metavar="N", min=1, help="The longest reply; models that reason need more.", rich_help_panel=SHOWN
         ),
     ] = 512,
-    concurrency: Annotated[int, typer.Option(metavar="N", min=1, help="Calls on their way at once.")] = 4,
+    concurrency: Annotated[int, typer.Option(metavar="N", min=1, help="Calls on their way at once.")] = CONCURRENCY,
     price_in: Annotated[
         float | None,
         typer.Option(metavar="X", help="Of a million tokens sent, in any currency.", rich_help_panel=COST),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from bytheway.cli.measuring import complain
+from bytheway.cli.options import CONCURRENCY
 from bytheway.cli.progress import CountProgress
 from bytheway.cli.tables import note, print_settings, print_table
 from bytheway.evaluation.experiment.folder import Experiment
@@ -62,10 +62,6 @@ def count_calls(
         "Tokens are reckoned as GPT-4o counts them; a call is made twice where a model does not answer in JSON at once."
     )
     complain(list(dict.fromkeys([*missing, *asked.left_out])), "The rest is counted")
-
-
-CONCURRENCY: Final = 4
-"""Calls on their way at once, where nothing else is said."""
 
 
 def judge_experiment(experiment: Experiment, model: str, url: str | None) -> None:

@@ -8,6 +8,9 @@ import typer
 
 MODEL, SAMPLING, WORKERS, JUDGE = "Model", "Sampling", "Workers", "Judge"
 
+CONCURRENCY = 4
+"""Calls of a judge on their way at once, where nothing else is said."""
+
 ModelName: TypeAlias = Annotated[
     str,
     typer.Option(

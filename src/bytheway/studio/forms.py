@@ -130,11 +130,9 @@ def form_of(settings: Mapping[str, Any], history: History) -> dict[str, Any]:
     form["inputs"] = _kept(settings, history)
     images = settings.get("images")
     given = len(images) if isinstance(images, list) else 0
-    left_out = (
-        ["The files that it starts from are not all kept here; give them again."]
-        if (given + bool(settings.get("video")) > len(form["inputs"]))
-        else []
-    )
+    left_out = []
+    if given + bool(settings.get("video")) > len(form["inputs"]):
+        left_out.append("The files that it starts from are not all kept here; give them again.")
     for name, said in (("free_init", "FreeInit"), ("controlnet", "The ControlNet")):
         if settings.get(name):
             left_out.append(f"{said}, which the form does not have, is left out.")

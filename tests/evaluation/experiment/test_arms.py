@@ -31,6 +31,13 @@ def test_a_list_is_one_value() -> None:
     ]
 
 
+def test_one_arm_can_be_enough() -> None:
+    [arm] = parse_arms('guided_blocks=["up_blocks.1","up_blocks.2"]', fewest=1)
+    assert arm.changes == {"guided_blocks": ["up_blocks.1", "up_blocks.2"]}
+    with pytest.raises(ByTheWayError, match="There is no arm; name vanilla"):
+        parse_arms(" , ", fewest=1)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

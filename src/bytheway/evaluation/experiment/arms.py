@@ -45,22 +45,30 @@ class Arm:
         return preset.replace(**self.changes) if self.method else None
 
 
-def parse_arms(text: str) -> tuple[Arm, ...]:
+def parse_arms(text: str, fewest: int = 2) -> tuple[Arm, ...]:
     """The arms that a list such as "vanilla,enhanced,freeinit,alpha=0.4 beta=3" names; the first is the baseline.
 
     An arm is "vanilla", "enhanced" (the preset of the model), "freeinit", or settings of the method, separated by
     spaces, that differ from the preset, as TOML has them: guided_blocks=["up_blocks.1"]. "freeinit" and settings go
     together.
 
+    Args:
+        text: the list.
+        fewest: how many there have to be.
+
     Raises:
-        ByTheWayError: an arm is unknown or there twice, or there are fewer than two.
+        ByTheWayError: an arm is unknown or there twice, or there are too few.
     """
     arms = [parse_arm(part.strip()) for part in _BETWEEN_ARMS.split(text) if part.strip()]
     for number, one in enumerate(arms):
         if one.folder in {other.folder for other in arms[:number]}:
             raise ByTheWayError(f"The arm {one.name!r} is there twice; name each once.")
-    if len(arms) < 2:
-        raise ByTheWayError("An experiment compares at least two arms, such as vanilla,enhanced.")
+    if len(arms) < fewest:
+        raise ByTheWayError(
+            "An experiment compares at least two arms, such as vanilla,enhanced."
+            if fewest > 1
+            else f"There is no arm; name {VANILLA}, {ENHANCED}, {FREE_INIT}, or settings such as 'alpha=0.4 beta=3'."
+        )
     return tuple(arms)
 
 
